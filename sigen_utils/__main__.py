@@ -1,0 +1,188 @@
+"""The command line: ``python -m sigen_utils <command>``, the notebooks' functions for scripts and torchrun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison")
+
+
+def synthesize(args: argparse.Namespace) -> int:
+    from .synthesis import SynthesisConfig, synthesize
+
+    config = SynthesisConfig(people=args.people, per_person=args.per_person, seed=args.seed)
+    synthesize(args.out, config, workers=args.workers)
+    return 0
+
+
+def extract(args: argparse.Namespace) -> int:
+    from .extraction import ExtractionConfig, extract
+
+    result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
+    print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
+    for line in result.errors:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if result.errors else 0
+
+
+def train(args: argparse.Namespace) -> int:
+    from . import gan, runs, training, vae
+    from .data import load_signatures
+    from .profiles import get_profile
+
+    data = load_signatures(args.data)
+    report = "report" if args.recipe == "report" else "stable"
+    if args.model == "vae":
+        config = vae.REPORT_VAE if report == "report" else vae.VAEConfig(n_people=data.n_people)
+        fit, train_config = training.fit_vae, training.VAE_REPORT if report == "report" else training.TrainConfig()
+    else:
+        config = gan.REPORT_GAN if report == "report" else gan.GANConfig(n_people=data.n_people)
+        fit, train_config = training.fit_gan, training.GAN_REPORT if report == "report" else training.TrainConfig()
+    mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
+    config = runs.parse_overrides(config, mine)
+    train_config = runs.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
+    steps, minutes = args.steps, args.minutes
+    if steps is None and minutes is None:
+        profile = get_profile()
+        steps, minutes = (getattr(profile, f"{args.model}_{unit}") for unit in ("steps", "minutes"))
+    run = fit(data, config, args.run, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(f"{args.run}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
+    return 0
+
+
+def sample(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from . import paths
+    from .data import render
+    from .runs import load_run
+
+    run = load_run(args.run)
+    x, y = run.sample(args.n, person=args.person, seed=args.seed)
+    ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
+    x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
+    with paths.atomic_write(Path(args.out).with_suffix(".npz")) as temporary:
+        np.savez_compressed(temporary, x=x, y=ids)
+    print(f"{args.n} signatures -> {args.out}")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    import json
+
+    from . import metrics, paths
+    from .data import load_signatures
+    from .runs import load_run
+
+    data = load_signatures(args.data)
+    runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    result = metrics.evaluate_runs(data, runs, seed=args.seed)
+    with paths.atomic_write(args.out) as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    for name, scores in result["models"].items():
+        print(f"{name}: {scores['frechet_floors']:.2f} floors, coverage {scores['coverage']:.2f}")
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    from . import report
+
+    report.write_numbers()
+    report.write_tables()
+    report.build_pdf()
+    return 0
+
+
+def run_all(args: argparse.Namespace) -> int:
+    """Notebooks 01 to 04 by papermill, each kept as executed, then the report."""
+    from . import paths
+    from .profiles import get_profile
+
+    profile = get_profile(args.profile)
+    environment = dict(os.environ, SIGEN_PROFILE=profile.name, PYTHONUNBUFFERED="1")
+    started = time.monotonic()
+    for number, name in enumerate(NOTEBOOKS, 1):
+        print(f"[{number}/{len(NOTEBOOKS)}] {name} (profile {profile.name})", flush=True)
+        out = paths.runs_dir() / "notebooks" / f"{name}.ipynb"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        source = paths.REPO / "notebooks" / f"{name}.ipynb"
+        command = [sys.executable, "-m", "papermill", str(source), str(out), "--cwd", str(source.parent)]
+        command += ["--log-output", "--no-progress-bar", "--kernel", "python3"]
+        code = subprocess.run(command, env=environment, check=False).returncode
+        if code:
+            print(f"{name} stopped; the part that ran is kept in {out}", file=sys.stderr)
+            return code
+        print(f"[{number}/{len(NOTEBOOKS)}] done after {(time.monotonic() - started) / 60:.1f} min", flush=True)
+    return report(args)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m sigen_utils", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, function, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command("synthesize", synthesize, "draw a class of people and photograph their sheets")
+    sub.add_argument("--out", required=True, help="folder for sheet_*.jpg and truth.json")
+    sub.add_argument("--people", type=int, default=184)
+    sub.add_argument("--per-person", type=int, default=4)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+    sub = command("extract", extract, "photographed sheets to one folder of signatures a person")
+    sub.add_argument("--sheets", required=True, help="folder of photographs")
+    sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+    sub = command("train", train, "train a model; see the project's page on profiles for the default budget")
+    sub.add_argument("model", choices=("vae", "gan"))
+    sub.add_argument("--data", required=True, help="folder of signatures")
+    sub.add_argument("--run", required=True, help="folder of the run")
+    budget = sub.add_mutually_exclusive_group()
+    budget.add_argument("--steps", type=int)
+    budget.add_argument("--minutes", type=float)
+    sub.add_argument("--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written")
+    sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
+
+    sub = command("sample", sample, "new signatures from a run")
+    sub.add_argument("--run", required=True)
+    sub.add_argument("--n", type=int, required=True)
+    sub.add_argument("--person", help="whose; default: people drawn evenly")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
+
+    sub = command("evaluate", evaluate, "score runs by the protocol of notebook 04")
+    sub.add_argument("--data", required=True)
+    sub.add_argument("--runs", nargs="+", required=True)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .json")
+
+    command("report", report, "numbers, tables and, where there is TeX, the PDF")
+
+    sub = command("all", run_all, "notebooks 01 to 04, then the report")
+    sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; errors a user can mend are one line, not a traceback."""
+    args = parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except (ValueError, FileNotFoundError) as error:  # DataError, SheetError, RunError are ValueErrors
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

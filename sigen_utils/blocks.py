@@ -1,0 +1,85 @@
+"""Residual blocks and stems shared by the VAE and the GAN.
+
+Most of the work happens at 32 x 32 pixels and below, behind a pixel-(un)shuffle by four: convolving 128 x 128
+maps costs several times more and draws no better strokes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STEM = 4  # pixels of the picture a side that one place of the coarsest-to-finest map stands for
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))), optionally normalised, the last convolution starting at zero.
+
+    A zero start makes the whole block the identity at first, so a deep stack begins as a shallow one
+    (Zhang et al. 2019, "Fixup"). `norm` False is the GAN's choice, where batch or group statistics let the
+    discriminator look at scales instead of strokes (Huang et al. 2024).
+    """
+
+    def __init__(self, width: int, norm: bool):
+        super().__init__()
+        groups = max(1, width // 16)
+        self.norm1 = nn.GroupNorm(groups, width) if norm else nn.Identity()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.norm2 = nn.GroupNorm(groups, width) if norm else nn.Identity()
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.leaky_relu(self.norm1(x), 0.2))  # [N, width, H, W]
+        return x + self.conv2(F.leaky_relu(self.norm2(h), 0.2))
+
+
+class DownTower(nn.Module):
+    """Picture ``[N, 1, 128, 128]`` to features ``[N, widths[-1] * 16]`` by residual blocks at 32, 16, 8, 4 pixels."""
+
+    def __init__(self, widths: tuple[int, ...], blocks: int, norm: bool):
+        super().__init__()
+        layers: list[nn.Module] = [nn.PixelUnshuffle(STEM), nn.Conv2d(STEM**2, widths[0], 3, padding=1)]
+        for k, width in enumerate(widths):
+            if k:
+                layers.append(nn.Conv2d(widths[k - 1], width, 2, stride=2))  # halves the side, mixes channels
+            layers += [ResidualBlock(width, norm) for _ in range(blocks)]
+        self.layers = nn.Sequential(*layers)
+        self.out_features = widths[-1] * (32 // 2 ** (len(widths) - 1)) ** 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.layers(x), 0.2).flatten(1)  # [N, out_features]
+
+
+class UpTower(nn.Module):
+    """Code ``[N, in_features]`` to a picture ``[N, 1, 128, 128]`` of unbounded values; mirror of `DownTower`."""
+
+    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool):
+        super().__init__()
+        self.side = 32 // 2 ** (len(widths) - 1)
+        self.width = widths[-1]
+        self.linear = nn.Linear(in_features, self.width * self.side**2)
+        layers: list[nn.Module] = []
+        for k in reversed(range(len(widths))):
+            layers += [ResidualBlock(widths[k], norm) for _ in range(blocks)]
+            if k:
+                layers.append(nn.ConvTranspose2d(widths[k], widths[k - 1], 2, stride=2))  # doubles the side
+        self.layers = nn.Sequential(*layers)
+        self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
+
+    def forward(self, code: Tensor) -> Tensor:
+        h = self.linear(code).unflatten(1, (self.width, self.side, self.side))  # [N, widths[-1], side, side]
+        return self.to_picture(F.leaky_relu(self.layers(h), 0.2))  # [N, 1, 128, 128]
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """Euclidean norm of all gradients of `module`, a scalar tensor; 0 where there are none."""
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.stack([g.norm() for g in grads]).norm() if grads else torch.zeros(())

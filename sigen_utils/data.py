@@ -1,0 +1,394 @@
+"""The signature set in memory: reading, splitting, augmenting and rendering, all on one device.
+
+Polarity: in memory ink = 1 and paper = 0; on disk and on screen black ink on white paper.
+`to_model` and `to_image` are the only two functions that convert.
+
+References: Karras et al. 2020 (augmentation of both sides); Simard et al. 2003 (elastic distortion).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from . import paths
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
+SIZE = 128  # pixels a side, the size of every model
+CEDAR_NAME = re.compile(r"original_(\d+)_(\d+)\.\w+$")
+
+
+class DataError(ValueError):
+    """A signature folder or file cannot be used; the message names it and the remedy."""
+
+
+def to_model(image: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Black-on-white uint8 pictures to ink.
+
+    Parameters
+    ----------
+    image
+        uint8 ``[H, W]`` or ``[N, H, W]``, 0 = black ink, 255 = white paper.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[N, 1, H, W]`` in [0, 1], ink = 1.
+
+    Raises
+    ------
+    TypeError
+        If `image` is not uint8: a float picture may already be converted.
+    """
+    image = torch.as_tensor(image)
+    if image.dtype != torch.uint8:
+        raise TypeError(f"to_model takes uint8 black-on-white pictures, not {image.dtype}")
+    return 1 - image.reshape(-1, 1, *image.shape[-2:]).float() / 255  # [N, 1, H, W]
+
+
+def to_image(x: torch.Tensor) -> np.ndarray:
+    """Ink ``[N, 1, H, W]`` (clipped to [0, 1], ink = 1) to uint8 ``[N, H, W]`` pictures, black on white."""
+    x = x.detach().reshape(-1, *x.shape[-2:]).float().clamp(0, 1)
+    return (255 - (x * 255).round()).to(torch.uint8).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class SignatureSet:
+    """Signatures of several people, as uint8 on one device.
+
+    Attributes
+    ----------
+    images
+        uint8 ``[N, 128, 128]``, ink = 255.
+    labels
+        int64 ``[N]``, index into `people`.
+    people
+        Person IDs, sorted; shared by all subsets, so that a label means the same person everywhere.
+    files
+        One name an image, ``<person>/<file>``.
+    is_test
+        bool ``[N]``: the held-out side, each person's last signature.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    people: list[str]
+    files: list[str]
+    is_test: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_people(self) -> int:
+        return len(self.people)
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    @property
+    def x(self) -> torch.Tensor:
+        """Ink as float32 ``[N, 1, 128, 128]`` in [0, 1]."""
+        return self.images[:, None].float() / 255
+
+    @property
+    def train(self) -> SignatureSet:
+        return self.subset(~self.is_test)
+
+    @property
+    def test(self) -> SignatureSet:
+        return self.subset(self.is_test)
+
+    def subset(self, keep: torch.Tensor) -> SignatureSet:
+        """The signatures where the bool mask ``[N]`` or index tensor `keep` says so, in order."""
+        index = keep.nonzero()[:, 0] if keep.dtype == torch.bool else keep
+        index = index.to(self.device)
+        files = [self.files[i] for i in index.tolist()]
+        return SignatureSet(self.images[index], self.labels[index], self.people, files, self.is_test[index])
+
+    def to(self, device: str | torch.device) -> SignatureSet:
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            is_test=self.is_test.to(device),
+        )
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change when an image, a label or the split changes."""
+        digest = hashlib.sha256("\n".join(self.people + self.files).encode())
+        for part in (self.images, self.labels, self.is_test):
+            digest.update(part.cpu().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def thumbnails(self) -> torch.Tensor:
+        """Mean ink of every person's training signatures, float32 ``[n_people, 16, 16]`` in [0, 1].
+
+        Coarse enough to survive another library version's rounding, fine enough to tell classes apart:
+        `matches` compares them before a stored model is shown beside a data set.
+        """
+        train = self.train
+        small = F.avg_pool2d(train.x, SIZE // 16)[:, 0]
+        total = torch.zeros(self.n_people, 16, 16, device=self.device).index_add_(0, train.labels, small)
+        return total / train.labels.bincount(minlength=self.n_people).clamp(min=1)[:, None, None]
+
+    def matches(self, people: Sequence[str], thumbnails: torch.Tensor, tolerance: float = 0.15) -> bool:
+        """Whether a model trained on `people` with `thumbnails` was trained on this class."""
+        if list(people) != self.people:
+            return False
+        mine = self.thumbnails().cpu()
+        return ((mine - thumbnails).norm() / mine.norm().clamp(min=1e-9)).item() < tolerance
+
+
+# --------------------------------------------------------------------------------------------- reading
+
+
+def _natural(name: str) -> list:
+    """Sort key that puts 2 before 10."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _find_files(folder: Path) -> list[tuple[str, Path]]:
+    """(person, file) pairs of a ``<person>/<image>`` folder or of CEDAR's ``original_<writer>_<n>`` names."""
+    pairs = []
+    for path in sorted(folder.iterdir(), key=lambda p: _natural(p.name)):
+        if path.is_dir() and path.name != "audit":
+            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.stem != "id"]
+            pairs += [(path.name, p) for p in sorted(inside, key=lambda p: _natural(p.name))]
+        elif match := CEDAR_NAME.match(path.name):
+            pairs.append((match[1], path))
+    return pairs
+
+
+def normalise_ink(grey: np.ndarray, size: int = SIZE, margin: int = 6) -> np.ndarray:
+    """A grey picture of one signature to centred binary ink.
+
+    Parameters
+    ----------
+    grey
+        uint8 ``[H, W]``, dark ink on light paper, any size.
+    size, margin
+        The side of the result and the paper left around the longer side of the ink, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 ``[size, size]``, 255 = ink, 0 = paper. All zero when the picture has no ink.
+    """
+    if grey.shape == (size, size) and np.isin(grey, (0, 255)).all():
+        return 255 - grey  # already what `extract` writes
+    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    mask = ((grey <= threshold) * 255).astype(np.uint8) if np.ptp(grey) > 25 else np.zeros_like(grey)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    out = np.zeros((size, size), np.uint8)
+    if not len(rows):
+        return out
+    ink = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = (size - 2 * margin) / max(ink.shape)
+    width, height = (max(1, round(side * scale)) for side in ink.shape[::-1])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(ink, (width, height), interpolation=interpolation)
+    top, left = (size - height) // 2, (size - width) // 2
+    # Below one half: averaging thins a stroke of one or two pixels, and a broken stroke is worse than a bold one
+    out[top : top + height, left : left + width] = np.where(small > 0.35 * 255, 255, 0)
+    return out
+
+
+def load_signatures(folder: str | Path, device: str | torch.device = "cpu") -> SignatureSet:
+    """Read a folder of signatures and hold out each person's last one.
+
+    Parameters
+    ----------
+    folder
+        ``<person>/<image>`` (as `extract` writes it; ``id.png`` is skipped), or files named as CEDAR's
+        ``original_<writer>_<n>``. Any size and grey level: pictures are cropped to the ink, scaled and binarised.
+        With more than 8 signatures a person the last quarter is held out instead of the last one.
+    device
+        Where the set lives.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds nothing usable, a person has fewer than two signatures, or a file
+        cannot be read; the message names it and the remedy.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; run `python -m sigen_utils extract` first or name another one")
+    pairs = _find_files(folder)
+    if not pairs:
+        raise DataError(f"{folder}: no <person>/<image> in it; expected one sub-folder a person with its signatures")
+    people = sorted({person for person, _ in pairs}, key=_natural)
+    images, labels = [], []
+    for person, path in pairs:
+        try:
+            with Image.open(path) as picture:
+                grey = np.asarray(picture.convert("L"))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
+        images.append(normalise_ink(grey))
+        labels.append(people.index(person))
+    labels = torch.tensor(labels)
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    for k, person in enumerate(people):
+        own = (labels == k).nonzero()[:, 0]
+        if len(own) < 2:
+            raise DataError(f"{folder / person}: one signature only; a person needs two or more, one is held out")
+        is_test[own[-(max(1, len(own) // 4)) :]] = True
+    data = SignatureSet(
+        torch.from_numpy(np.stack(images)), labels, people, [f"{who}/{path.name}" for who, path in pairs], is_test
+    )
+    return data.to(device)
+
+
+def ensure_signatures(profile, workers: int | None = None, progress=print) -> Path:
+    """The extracted signatures, made first where they are missing.
+
+    With no photographs in `paths.sheets_dir` a synthetic class is drawn and photographed there, and said so.
+
+    Parameters
+    ----------
+    profile
+        A `Profile`; its `people` and `per_person` size the synthetic class.
+
+    Raises
+    ------
+    DataError
+        If no sheet could be extracted.
+    """
+    from . import extraction, synthesis  # heavy, and only needed the first time
+
+    out = paths.signatures_dir()
+    if (out / "manifest.csv").exists():
+        return out
+    sheets = paths.sheets_dir()
+    if not sheets.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in sheets.iterdir()):
+        progress(f"no photographs in {paths.display(sheets)}: drawing a synthetic class of {profile.people} people")
+        config = synthesis.SynthesisConfig(people=profile.people, per_person=profile.per_person)
+        synthesis.synthesize(sheets, config, progress=progress, workers=workers)
+    result = extraction.extract(sheets, out, extraction.ExtractionConfig(), workers=workers, progress=progress)
+    if not result.n_signatures:
+        raise DataError(f"{sheets}: no signature could be extracted; {'; '.join(result.errors) or 'no sheet found'}")
+    return out
+
+
+# ------------------------------------------------------------------------------------------ augmentation
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far a training signature may be changed; each is the half-width of a uniform range."""
+
+    rotation: float = 6.0  # degrees
+    scale: float = 0.10  # relative size, each axis on its own: the resized crop
+    shear: float = 0.10  # horizontal shift a unit of height
+    translation: float = 4.0  # pixels
+    elastic: float = 2.0  # pixels, standard deviation of a smooth displacement on a 5 x 5 grid
+    noise: float = 0.0  # standard deviation of Gaussian noise, clipped to valid ink
+    probability: float = 0.9  # of changing an image at all
+
+
+def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Rotate, scale, shear, shift, bend and disturb each image on its own; differentiable in `x`.
+
+    Parameters
+    ----------
+    x
+        Ink ``[N, 1, H, W]`` in [0, 1]; paper is 0, so what comes in from outside the picture is paper.
+    config
+        Ranges.
+    generator
+        Source of randomness on the device of `x`.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[N, 1, H, W]``, same dtype and device.
+    """
+    n, _, height, width = x.shape
+
+    def uniform(half_width: float) -> torch.Tensor:
+        return (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * half_width * on
+
+    on = (torch.rand(n, device=x.device, generator=generator) < config.probability).float()
+    angle = uniform(config.rotation) * (torch.pi / 180)
+    scale_x, scale_y = 1 + uniform(config.scale), 1 + uniform(config.scale)
+    shear, shift_x, shift_y = uniform(config.shear), *(uniform(config.translation * 2 / width) for _ in range(2))
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = [cos / scale_x, (shear * cos - sin) / scale_x, shift_x, sin / scale_y, (shear * sin + cos) / scale_y, shift_y]
+    grid = F.affine_grid(torch.stack(rows, 1).reshape(n, 2, 3), [n, 1, height, width], align_corners=False)
+    if config.elastic:
+        bend = torch.randn(n, 2, 5, 5, device=x.device, generator=generator) * on[:, None, None, None]
+        bend = F.interpolate(bend * (config.elastic * 2 / width), (height, width), mode="bicubic", align_corners=True)
+        grid = grid + bend.permute(0, 2, 3, 1)
+    out = F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    if config.noise:
+        noise = torch.randn(out.shape, device=x.device, generator=generator, dtype=out.dtype)
+        out = (out + config.noise * on[:, None, None, None] * noise).clamp(0, 1)
+    return out
+
+
+def batch_index(n: int, batch_size: int, step: int, seed: int, rank: int = 0, world: int = 1) -> torch.Tensor:
+    """Indices of the batch of one step: epoch-wise permutations without state, so that a resume is exact.
+
+    Step `step` takes the next ``batch_size * world`` places of an endless row of seeded permutations of
+    ``range(n)``; rank `rank` of `world` gets every `world`-th of them. Returns int64 ``[batch_size]``.
+    """
+    start = step * batch_size * world
+    places = torch.arange(start + rank, start + batch_size * world, world)
+    epochs = places // n
+    permutations = {
+        e: torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + e))
+        for e in range(int(epochs[0]), int(epochs[-1]) + 1)
+    }
+    return torch.stack([permutations[int(e)][p] for e, p in zip(epochs, places % n, strict=True)])
+
+
+# --------------------------------------------------------------------------------------------- rendering
+
+
+def render(x: torch.Tensor, enlarge: int = 4, blur: float = 1.4, speck: int = 6) -> torch.Tensor:
+    """What a pen leaves on paper: crisp strokes with anti-aliased edges, without haze or dust.
+
+    A model's output is a grey guess; paper knows ink and no ink. The picture is enlarged, lightly blurred,
+    thresholded at one half, freed of specks and shrunk again by area averaging. Real signatures pass nearly
+    unchanged (their binary staircase becomes an anti-aliased edge), so every model and the reals
+    are shown and scored through this one function.
+
+    Parameters
+    ----------
+    x
+        Ink ``[N, 1, H, W]``; values outside [0, 1] are clipped.
+    enlarge
+        Factor of the intermediate picture.
+    blur
+        Standard deviation of the blur in enlarged pixels.
+    speck
+        Components of fewer original pixels than this are dropped.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[N, 1, H, W]`` in [0, 1] on the device of `x`.
+    """
+    pictures = x.detach().float().clamp(0, 1).cpu().numpy().reshape(-1, *x.shape[-2:])
+    out = np.zeros_like(pictures)
+    height, width = pictures.shape[-2:]
+    for k, picture in enumerate(pictures):
+        large = cv2.resize(picture, (width * enlarge, height * enlarge), interpolation=cv2.INTER_CUBIC)
+        ink = (cv2.GaussianBlur(large, (0, 0), blur) > 0.5).astype(np.uint8)
+        _, components, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+        keep = stats[:, cv2.CC_STAT_AREA] >= speck * enlarge**2
+        keep[0] = False  # component 0 is the paper
+        out[k] = cv2.resize(keep[components].astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(out)[:, None].to(x.device)

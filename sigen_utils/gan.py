@@ -1,0 +1,271 @@
+"""Two generative adversarial networks for 128 x 128 ink: one that dies and one that does not.
+
+`GANConfig(recipe="report")` is the student reports' GAN as written: an unconditional DCGAN, binary cross-entropy,
+a discriminator ten times as fast as the generator. `recipe="stable"` pairs logits of real and generated
+signatures (relativistic loss), penalises the discriminator's slope on both (R1 + R2), shows both through the same
+differentiable augmentation, averages the generator's weights and names the person by projection.
+
+References: Goodfellow et al. 2014; Radford et al. 2016 (DCGAN); Mescheder et al. 2018 (R1, R2); Miyato & Koyama
+2018 (projection); Zhao et al. 2020 (augmentation of both sides); Shahbazi et al. 2022 (labels faded in); Huang et
+al. 2024 (relativistic pairing with R1 + R2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import DownTower, UpTower
+
+
+@dataclass(frozen=True)
+class GANConfig:
+    """Everything that fixes a GAN and its losses."""
+
+    recipe: str = "stable"  # "stable" (ours) or "report" (the student reports' DCGAN)
+    latent_dim: int = 64  # numbers of noise a signature starts from
+    n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 32, 16, 8, 4 pixels, both networks
+    blocks: int = 1  # residual blocks at each size
+    embedding_dim: int = 64  # numbers a person is described by
+    penalty: float = 10.0  # gamma / 2 of R1 and R2 at the start ...
+    penalty_end: float = 1.0  # ... and at the end, falling geometrically
+    penalty_every: int = 4  # steps between penalties, each then weighted by this number (lazy regularisation)
+    penalty_sigma: float = 0.05  # step of the finite difference, in units of ink
+    fade_in: float = 0.3  # share of the training over which the label's strength rises from 0 to 1
+    ema_images: float = 2_000.0  # images over which the averaged generator forgets half
+    learning_rate_g: float = 3e-4
+    learning_rate_d: float = 3e-4
+    adam_betas: tuple[float, float] = (0.0, 0.99)
+
+    def __post_init__(self):
+        if self.recipe not in ("stable", "report"):
+            raise ValueError(f"recipe={self.recipe!r}: choose stable or report")
+        if self.recipe == "report" and self.n_people:
+            raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
+        object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
+        object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+
+
+REPORT_GAN = GANConfig(
+    recipe="report", latent_dim=100, learning_rate_g=2e-4, learning_rate_d=2e-3, adam_betas=(0.5, 0.999), penalty=0.0
+)
+"""The student reports' GAN: rates 2e-4 for the generator and 2e-3 for the discriminator, no regularisation."""
+
+
+# ---------------------------------------------------------------------------------------------- networks
+
+
+def report_generator(latent_dim: int, width: int = 32) -> nn.Sequential:
+    """DCGAN generator, ``[N, latent_dim, 1, 1]`` to ``[N, 1, 128, 128]`` in (0, 1)."""
+    layers: list[nn.Module] = []
+    for inside, outside, stride, padding in (
+        (latent_dim, 8 * width, 1, 0),
+        (8 * width, 4 * width, 2, 1),
+        (4 * width, 2 * width, 2, 1),
+        (2 * width, width, 2, 1),
+        (width, width, 2, 1),
+    ):
+        layers += [nn.ConvTranspose2d(inside, outside, 4, stride, padding, bias=False)]
+        layers += [nn.BatchNorm2d(outside), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, 1, 4, 2, 1), nn.Sigmoid())
+
+
+def report_discriminator(width: int = 32) -> nn.Sequential:
+    """DCGAN discriminator, ``[N, 1, 128, 128]`` to logits ``[N, 1]``."""
+    layers: list[nn.Module] = [nn.Conv2d(1, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for inside, outside in ((width, width), (width, 2 * width), (2 * width, 4 * width), (4 * width, 8 * width)):
+        layers += [nn.Conv2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(8 * width, 1, 4, 1, 0), nn.Flatten())
+
+
+def init_dcgan(module: nn.Module) -> None:
+    """Radford et al. 2016: convolutions from N(0, 0.02), BatchNorm scales around one."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class Generator(nn.Module):
+    """Noise and a person to ink."""
+
+    def __init__(self, config: GANConfig):
+        super().__init__()
+        self.config = config
+        if config.recipe == "report":
+            self.net = report_generator(config.latent_dim)
+            self.net.apply(init_dcgan)
+            return
+        inputs = config.latent_dim
+        if config.n_people:
+            self.embedding = nn.Embedding(config.n_people, config.embedding_dim)
+            inputs += config.embedding_dim
+        self.mapping = nn.Sequential(nn.Linear(inputs, 256), nn.LeakyReLU(0.2), nn.Linear(256, 256), nn.LeakyReLU(0.2))
+        self.net = UpTower(256, config.widths, config.blocks, norm=False)
+
+    def embed(self, y: Tensor) -> Tensor:
+        """Unit-variance embedding of the people ``[N]``: ``[N, embedding_dim]``."""
+        e = self.embedding(y)
+        return e * torch.rsqrt(e.square().mean(1, keepdim=True) + 1e-8)
+
+    def forward(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
+        """Ink ``[N, 1, 128, 128]``, unbounded in the stable recipe (paper near 0, ink near 1).
+
+        Parameters
+        ----------
+        z
+            Noise ``[N, latent_dim]`` from N(0, I).
+        y
+            Person indices int64 ``[N]``; ignored by an unconditional model.
+        label_strength
+            0 hides the person, 1 shows it in full; a model that has fully faded in expects 1.
+        """
+        if self.config.recipe == "report":
+            return self.net(z[:, :, None, None])
+        if self.config.n_people:
+            z = torch.cat([z, label_strength * self.embed(y)], dim=1)  # [N, latent_dim + embedding_dim]
+        return self.net(self.mapping(z))
+
+
+class Discriminator(nn.Module):
+    """Ink and a person to one logit: high for what looks like that person's real signature."""
+
+    def __init__(self, config: GANConfig):
+        super().__init__()
+        self.config = config
+        if config.recipe == "report":
+            self.net = report_discriminator()
+            self.net.apply(init_dcgan)
+            return
+        self.net = DownTower(config.widths, config.blocks, norm=False)
+        self.head = nn.Linear(self.net.out_features, 1)
+        if config.n_people:
+            self.project = nn.Linear(self.net.out_features, config.embedding_dim)
+            self.embedding = nn.Embedding(config.n_people, config.embedding_dim)
+
+    def forward(self, x: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
+        """Logits ``[N]`` of ink ``[N, 1, 128, 128]`` as the people `y` ``[N]`` (Miyato & Koyama 2018, eq. 3)."""
+        if self.config.recipe == "report":
+            return self.net(x)[:, 0]
+        h = self.net(x)  # [N, out_features]
+        logit = self.head(h)[:, 0]
+        if self.config.n_people:
+            match = (self.project(h) * self.embedding(y)).sum(1) / self.config.embedding_dim**0.5
+            logit = logit + label_strength * match
+        return logit
+
+
+# ------------------------------------------------------------------------------- losses: functions of logits
+
+
+def bce_d_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))), D = sigmoid(logit) (Goodfellow et al. 2014)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def bce_g_loss(fake: Tensor) -> Tensor:
+    """-log D(G(z)), the non-saturating generator loss (Goodfellow et al. 2014)."""
+    return F.softplus(-fake).mean()
+
+
+def relativistic_d_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """softplus(D(fake) - D(real)): a real logit should lie above the generated one it is paired with."""
+    return F.softplus(fake - real).mean()
+
+
+def relativistic_g_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """softplus(D(real) - D(fake)): the same pairing seen by the generator (Huang et al. 2024, eq. 2)."""
+    return F.softplus(real - fake).mean()
+
+
+def slope_penalty(moved: Tensor, still: Tensor, sigma: float) -> Tensor:
+    """Mean of ((D(x + sigma n) - D(x)) / sigma)^2, n ~ N(0, I): the squared gradient norm of D in expectation.
+
+    A zero-centred gradient penalty (R1 on real, R2 on generated pictures; Mescheder et al. 2018) without the
+    double backward pass, which is slow and which compilers do not take.
+    """
+    return ((moved - still) / sigma).square().mean()
+
+
+# ------------------------------------------------------------------------------------------------- steps
+
+
+def d_step(
+    discriminator: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    y: Tensor | None,
+    config: GANConfig,
+    label_strength: float = 1.0,
+    penalty: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """The discriminator's loss on one batch, as named parts; the caller back-propagates ``loss``.
+
+    Parameters
+    ----------
+    discriminator
+        Maps (pictures, people, label_strength) to logits; called once, on all pictures of the step.
+    real, fake
+        Ink ``[N, 1, 128, 128]``, augmented alike; `fake` detached from the generator.
+    y
+        People ``[N]`` of both.
+    penalty
+        Weight of R1 + R2 now; 0 skips their cost.
+    generator
+        Randomness of the penalty's direction.
+    """
+    n = len(real)
+    parts = [real, fake]
+    if penalty:
+        for x in (real, fake):
+            noise = torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
+            parts.append(x + config.penalty_sigma * noise)
+    labels = None if y is None else y.repeat(len(parts))
+    logits = discriminator(torch.cat(parts), labels, label_strength).float().split(n)
+    d_loss = bce_d_loss if config.recipe == "report" else relativistic_d_loss
+    loss = d_loss(logits[0], logits[1])
+    out = dict(loss=loss, real=logits[0], fake=logits[1], gap=(logits[0] - logits[1]).mean())
+    if penalty:
+        r1 = slope_penalty(logits[2], logits[0], config.penalty_sigma)
+        r2 = slope_penalty(logits[3], logits[1], config.penalty_sigma)
+        out.update(r1=r1, r2=r2, loss=loss + penalty * (r1 + r2))
+    return out
+
+
+def g_step(
+    discriminator: nn.Module,
+    fake: Tensor,
+    real_logits: Tensor,
+    y: Tensor | None,
+    config: GANConfig,
+    label_strength: float = 1.0,
+) -> dict[str, Tensor]:
+    """The generator's loss on one batch, as named parts; the caller back-propagates ``loss``.
+
+    `fake` carries the generator's graph; `real_logits` are those of the discriminator's own step, so that the
+    pairing costs no further pass.
+    """
+    fake_logits = discriminator(fake, y, label_strength).float()
+    if config.recipe == "report":
+        return dict(loss=bce_g_loss(fake_logits))
+    return dict(loss=relativistic_g_loss(real_logits.detach(), fake_logits))
+
+
+def penalty_at(progress: float, config: GANConfig) -> float:
+    """Weight of R1 + R2 at this share of the training: geometric from `penalty` to `penalty_end`."""
+    if not config.penalty:
+        return 0.0
+    return config.penalty * (config.penalty_end / config.penalty) ** progress
+
+
+def label_strength_at(progress: float, config: GANConfig) -> float:
+    """Strength of the label at this share of the training: unconditional first, then a linear rise to 1.
+
+    Labels shown from the start can collapse a GAN that would be well without them (Shahbazi et al. 2022).
+    """
+    return min(1.0, progress / config.fade_in) if config.fade_in else 1.0

@@ -1,0 +1,100 @@
+"""Every path of the project in one place.
+
+All outputs hang below one root, `home()`: the repository itself, or the folder named by the environment
+variable ``SIGEN_HOME``, or ``<repository>/.smoke`` in the smoke profile, so that a quick check can never
+overwrite a committed figure or number. ``SIGEN_SHEETS`` names another folder of photographs to read.
+Functions, not constants: a notebook may choose its profile after the import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def home() -> Path:
+    """Root below which everything is written."""
+    if os.environ.get("SIGEN_HOME"):
+        return Path(os.environ["SIGEN_HOME"]).expanduser().resolve()
+    return REPO / ".smoke" if os.environ.get("SIGEN_PROFILE") == "smoke" else REPO
+
+
+def sheets_dir() -> Path:
+    """Folder of photographed sheets: ``SIGEN_SHEETS``, else ``home()/data/sheets``."""
+    if os.environ.get("SIGEN_SHEETS"):
+        return Path(os.environ["SIGEN_SHEETS"]).expanduser().resolve()
+    return home() / "data" / "sheets"
+
+
+def signatures_dir() -> Path:
+    """Folder of extracted signatures, one sub-folder a person, with ``manifest.csv``."""
+    return home() / "data" / "signatures"
+
+
+def runs_dir() -> Path:
+    """Folder of training runs (config, history, weights, samples)."""
+    return home() / "runs"
+
+
+def figures_dir() -> Path:
+    """Folder of the figures that the report shows."""
+    return home() / "figures"
+
+
+def report_dir() -> Path:
+    """Folder of the report's LaTeX source and PDF."""
+    return home() / "report"
+
+
+def generated_dir() -> Path:
+    """Folder of ``results.json``, ``numbers.tex`` and the tables made from it."""
+    return report_dir() / "generated"
+
+
+def weights_dir() -> Path:
+    """Folder of the committed reference models; read only, therefore always the repository's."""
+    return REPO / "weights"
+
+
+def display(path: str | os.PathLike) -> str:
+    """A path as a reader should see it: relative to the root or the repository, never absolute if avoidable."""
+    path = Path(path).resolve()
+    for root in (home(), REPO):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return path.name
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file to make; missing parent folders are made too.
+
+    Yields
+    ------
+    Path
+        A temporary file of the same suffix in the same folder. It replaces `path` when the block ends well
+        and is removed when the block raises, so a reader never meets half a file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)  # mkstemp makes files private; figures and data are meant to be read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,294 @@
+"""The folder of one training: what is in it, how it is written without loss, how a model is read back.
+
+``config.json``         what was asked for: model, training, data, versions
+``history.jsonl``       one line a logged step
+``last.safetensors``    weights of the model that samples (averaged over the last steps)
+``last.state.pt``       everything else an exact resume needs; tensors and numbers only, read with ``weights_only``
+``samples/``            pictures of fixed noise at a few moments of the training
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from . import paths
+from .data import SignatureSet, to_image, to_model
+from .gan import GANConfig, Generator
+from .vae import VAE, VAEConfig
+
+WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
+CODE = ("blocks.py", "data.py", "gan.py", "training.py", "vae.py")  # what a trained model depends on
+
+
+class RunError(ValueError):
+    """A run folder cannot be used; the message names it and the remedy."""
+
+
+def code_fingerprint() -> str:
+    """Twelve hex digits that change with the code a trained model depends on."""
+    here = Path(__file__).parent
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in CODE)).hexdigest()[:12]
+
+
+class RunFolder:
+    """Writes one run, each file whole or not at all."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def begin(self, config: dict, resume: bool, restart: bool) -> dict[str, Any] | None:
+        """Prepare the folder; return the state to resume from, or None for a fresh start.
+
+        Raises
+        ------
+        RunError
+            If the folder holds a run and `resume` is False, or one of another configuration and `restart` is
+            False. With `restart` the other run is moved aside to ``<name>.replaced``.
+        """
+        path = self.path / CONFIG
+        if path.exists():
+            if json.loads(path.read_text()) != json.loads(json.dumps(config)):
+                if not restart:
+                    raise RunError(f"{self.path}: holds a run of another configuration, data or code; delete it or name another folder")
+                self._move_aside()
+            elif not resume:
+                raise RunError(f"{self.path}: holds a run already; continue it with --resume or name another folder")
+        if not path.exists():
+            with paths.atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(config, indent=1))
+        return self._read_state()
+
+    def _move_aside(self) -> None:
+        old = self.path.with_name(self.path.name + ".replaced")
+        if old.exists():
+            shutil.rmtree(old)
+        self.path.rename(old)
+
+    def _read_state(self) -> dict[str, Any] | None:
+        state_file = self.path / STATE
+        if not state_file.exists():
+            (self.path / HISTORY).unlink(missing_ok=True)
+            return None
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        records = [r for r in read_history(self.path) if r["step"] <= state["step"]]
+        with paths.atomic_write(self.path / HISTORY) as temporary:  # lines after the checkpoint are done again
+            temporary.write_text("".join(json.dumps(r) + "\n" for r in records))
+        return state
+
+    def log(self, record: dict) -> None:
+        """Append one line to the history."""
+        with open(self.path / HISTORY, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Write weights, then state: a kill in between leaves the older state, which is still consistent."""
+        with paths.atomic_write(self.path / WEIGHTS) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+        with paths.atomic_write(self.path / STATE) as temporary:
+            torch.save(state, temporary)
+
+    def save_samples(self, step: int, x: Tensor, ncols: int = 8) -> None:
+        """Write ink ``[n, 1, 128, 128]`` as one picture ``samples/step_<step>.png``, `ncols` in a row."""
+        pictures = to_image(x)
+        rows = [np.concatenate(list(pictures[i : i + ncols]), axis=1) for i in range(0, len(pictures), ncols)]
+        with paths.atomic_write(self.path / "samples" / f"step_{step:07d}.png") as temporary:
+            Image.fromarray(np.concatenate(rows)).save(temporary)
+
+
+def read_history(run_dir: str | Path) -> list[dict]:
+    """The logged steps of a run; a last line cut short by a kill is left out."""
+    path = Path(run_dir) / HISTORY
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline was never finished
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and where it came from."""
+
+    model: nn.Module  # a `VAE` or a `Generator`, in eval mode
+    kind: str  # "vae" or "gan"
+    config: dict
+    history: list[dict]
+    people: list[str]
+    run_dir: Path
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a person can be asked for."""
+        return self.model.config.n_people > 0
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def person_index(self, person: str) -> int:
+        """Index of a person ID; RunError names the remedy if it is not one of the training's."""
+        if person not in self.people:
+            known = f"{self.people[0]} ... {self.people[-1]}" if self.people else "none"
+            raise RunError(f"{self.run_dir}: person {person!r} was not in the training set; known IDs: {known}")
+        return self.people.index(person)
+
+    @torch.inference_mode()
+    def decode(self, z: Tensor, y: Tensor | None = None, batch_size: int = 64) -> Tensor:
+        """Raw ink ``[n, 1, 128, 128]`` of codes ``[n, latent_dim]`` (and people ``[n]`` for a conditional GAN)."""
+        out = []
+        for start in range(0, len(z), batch_size):
+            part = z[start : start + batch_size].to(self.device)
+            if self.kind == "vae":
+                out.append(self.model.to_ink(self.model.decode(part)))
+            else:
+                out.append(self.model(part, None if y is None else y[start : start + batch_size].to(self.device)))
+        return torch.cat(out)
+
+    @torch.inference_mode()
+    def sample(
+        self, n: int, person: str | None = None, seed: int = 0, prior: str | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """New signatures.
+
+        Parameters
+        ----------
+        n
+            How many.
+        person
+            Whose; None draws people evenly. An unconditional model has no choice and returns no people.
+        seed
+            Seed of the draw; the same seed gives the same signatures on the same device.
+        prior
+            For a VAE "person" (default where it knows people), "mixture" or "normal"; None otherwise.
+
+        Returns
+        -------
+        (x, y)
+            Raw ink float ``[n, 1, 128, 128]`` in [0, 1] (pass it through `data.render`), and the person index
+            int64 ``[n]`` or None.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        y = None
+        if self.conditional and prior in (None, "person"):
+            places = torch.randperm(self.model.config.n_people, generator=generator)
+            y = places.repeat(n // len(places) + 1)[:n]  # evenly, in a seeded order
+            if person is not None:
+                y = torch.full((n,), self.person_index(person))
+        elif person is not None:
+            raise RunError(f"{self.run_dir}: this model does not know people, so it cannot sign as {person!r}")
+        if self.kind == "vae":
+            generator = torch.Generator(self.device).manual_seed(seed + 1)
+            if y is not None:
+                z = self.model.sample_person(y.to(self.device), generator)
+            else:
+                z = self.model.sample_prior(n, generator, prior or "mixture")
+        else:
+            z = torch.randn(n, self.model.config.latent_dim, generator=generator)
+        return self.decode(z, y).float().clamp(0, 1), y
+
+    @torch.inference_mode()
+    def reconstruct(self, x: Tensor, batch_size: int = 64) -> Tensor:
+        """Ink ``[N, 1, 128, 128]`` as a VAE decodes it from the posterior mean."""
+        if self.kind != "vae":
+            raise RunError(f"{self.run_dir}: a GAN has no encoder to reconstruct with")
+        return torch.cat([self.model.reconstruct(part.to(self.device)) for part in x.split(batch_size)]).float()
+
+    def snapshots(self) -> list[tuple[int, Tensor]]:
+        """(step, ink ``[n, 1, 128, 128]``) of the fixed noise at each kept moment of the training."""
+        out = []
+        for path in sorted((self.run_dir / "samples").glob("step_*.png")):
+            with Image.open(path) as picture:
+                sheet = torch.from_numpy(np.asarray(picture.convert("L")).copy())
+            rows = sheet.unfold(0, 128, 128).unfold(1, 128, 128)  # [rows, columns, 128, 128]
+            out.append((int(path.stem.split("_")[1]), to_model(rows.reshape(-1, 128, 128).contiguous())))
+        return out
+
+    def thumbnails(self) -> Tensor | None:
+        """The class the model was trained on, as `SignatureSet.thumbnails`; None for a run without them."""
+        path = self.run_dir / "class.safetensors"
+        return load_file(path)["thumbnails"] if path.exists() else None
+
+
+def build_model(kind: str, config: dict) -> nn.Module:
+    """The network that samples, from the ``model`` part of a run's config."""
+    return VAE(VAEConfig(**config)) if kind == "vae" else Generator(GANConfig(**config))
+
+
+def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
+    """Read a run back, ready to sample.
+
+    Raises
+    ------
+    RunError
+        If the folder is not a run, is incomplete, or its weights do not fit its configuration. Only safetensors
+        and JSON are read: nothing here can run code hidden in a download.
+    """
+    run_dir = Path(run_dir)
+    if not (run_dir / CONFIG).exists():
+        raise RunError(f"{run_dir}: no {CONFIG} in it; name a folder made by `python -m sigen_utils train`")
+    if not (run_dir / WEIGHTS).exists():
+        raise RunError(f"{run_dir}: no {WEIGHTS} yet; the training ended before its first checkpoint, resume it")
+    try:
+        config = json.loads((run_dir / CONFIG).read_text())
+        model = build_model(config["kind"], config["model"])
+        model.load_state_dict(load_file(run_dir / WEIGHTS))
+    except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise RunError(f"{run_dir}: config or weights are damaged or of another version ({error}); train again") from error
+    model.eval().to(device)
+    return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
+
+
+def load_reference(name: str, data: SignatureSet, device: str | torch.device = "cpu") -> Run | None:
+    """The committed model `name` of the full run, or None where there is none that was trained on this class."""
+    folder = paths.weights_dir() / name
+    if not (folder / CONFIG).exists():
+        return None
+    run = load_run(folder, device)
+    thumbnails = run.thumbnails()
+    return run if thumbnails is not None and data.matches(run.people, thumbnails) else None
+
+
+def config_dict(kind: str, model: Any, training: Any, data, extra: dict | None = None) -> dict:
+    """What ``config.json`` holds: enough to tell whether two runs are the same work."""
+    return dict(
+        kind=kind,
+        model=dataclasses.asdict(model),
+        training=dataclasses.asdict(training),
+        data=dict(people=data.people, fingerprint=data.fingerprint(), n_train=int((~data.is_test).sum())),
+        code=code_fingerprint(),
+        **(extra or {}),
+    )
+
+
+def parse_overrides(config: Any, pairs: Sequence[str]) -> Any:
+    """A frozen dataclass with ``key=value`` strings applied; values are read as JSON, else kept as text.
+
+    Raises
+    ------
+    ValueError
+        For an unknown key, naming the known ones.
+    """
+    known = [field.name for field in dataclasses.fields(config)]
+    changes = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if key not in known:
+            raise ValueError(f"--set {pair}: no such setting; choose one of {', '.join(known)}")
+        try:
+            changes[key] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[key] = value
+    return dataclasses.replace(config, **changes)

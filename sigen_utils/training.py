@@ -1,0 +1,425 @@
+"""Training of the VAE and the GAN: one loop, two trainers, resumable, on one device or many.
+
+Every random number of step k is drawn from a generator seeded by (seed, rank, k), so a run that was killed goes
+on exactly as if it had not been. Nothing in a loop waits for the device except the log line.
+
+References: Loshchilov & Hutter 2019 (AdamW); Huang et al. 2024 (rates and schedules of the GAN).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from . import gan, paths, runs, vae
+from .blocks import gradient_norm
+from .data import AugmentConfig, SignatureSet, augment, batch_index, render
+from .loop import Average, Budget, Means, Moments, Progress, cosine, pick_device, precision, process_group, step_generator
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained, whatever the model."""
+
+    batch_size: int = 32  # signatures a step and process
+    seed: int = 0
+    learning_rate: float = 2e-3  # the VAE's; a GAN's two rates stand in `GANConfig`
+    rate_end: float = 0.05  # share of the learning rate left at the end (cosine)
+    ema_images: float = 5_000.0  # images over which the averaged VAE forgets half
+    noise: float = 0.1  # standard deviation of the noise on what a VAE's encoder sees
+    log_every: int = 20  # steps
+    checks: int = 20  # times a run is scored on the held-out signatures
+    snapshots: int = 6  # times the fixed samples are kept
+    n_fixed: int = 16  # fixed samples
+    checkpoint_seconds: float = 60.0
+    reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
+    fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do
+
+    def __post_init__(self):
+        for name in ("reals", "fakes"):  # dicts when read back from config.json
+            if isinstance(getattr(self, name), dict):
+                object.__setattr__(self, name, AugmentConfig(**getattr(self, name)))
+
+
+class Trainer:
+    """What both loops share; a subclass defines one step, the held-out check and the fixed samples."""
+
+    kind = ""
+
+    def __init__(self, data: SignatureSet, model_config, config: TrainConfig, device: torch.device, rank: int, world: int):
+        self.config, self.model_config = config, model_config
+        self.device, self.rank, self.world = device, rank, world
+        self.dtype = precision(device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.data = data.to(device)
+        self.train_set, self.test_set = self.data.train, self.data.test
+        self.batch = config.batch_size * world  # signatures a step, all processes together
+        self.steps_done = 0
+        torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
+        self.build()
+
+    # -- for subclasses
+    def build(self) -> None: ...
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]: ...
+    def check(self) -> dict[str, float]: ...
+    def fixed_samples(self) -> Tensor: ...
+    def finish(self) -> None: ...
+    def stateful(self) -> dict[str, object]: ...
+
+    @property
+    def average(self) -> Average: ...
+
+    # -- shared
+    def autocast(self):
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model on its device, in the memory layout that convolutions like."""
+        return model.to(self.device, memory_format=torch.channels_last)
+
+    def distribute(self, model: nn.Module) -> nn.Module:
+        """The same model with gradients averaged over the processes, if there are several."""
+        return DistributedDataParallel(model) if self.world > 1 else model
+
+    def save(self, folder: runs.RunFolder, seconds: float, done: bool) -> None:
+        parts = {name: part.state_dict() for name, part in self.stateful().items()}
+        folder.save(self.average.model.state_dict(), dict(step=self.steps_done, seconds=seconds, done=done, parts=parts))
+
+    def restore(self, state: dict) -> None:
+        self.steps_done = state["step"]
+        for name, part in self.stateful().items():
+            part.load_state_dict(state["parts"][name])
+
+    def fit(self, folder: runs.RunFolder, budget: Budget, show: bool) -> None:
+        """Step until the budget is used up, logging, checking and saving on the way."""
+        cfg, means = self.config, Means()
+        bar = Progress(f"{self.kind} {folder.path.name}", show and self.rank == 0)
+        share = budget.progress(self.steps_done, self.device)
+        checks, shots = Moments(cfg.checks, share, self.steps_done), Moments(cfg.snapshots, share, self.steps_done)
+        first, began, saved = self.steps_done, budget.seconds, time.monotonic()
+        while share < 1:
+            index = batch_index(len(self.train_set), cfg.batch_size, self.steps_done, cfg.seed, self.rank, self.world)
+            generator = step_generator(cfg.seed, self.rank, self.steps_done, self.device)
+            means.add(**self.step(index.to(self.device), share, generator))
+            self.steps_done += 1
+            share = budget.progress(self.steps_done, self.device)
+            if self.rank:
+                continue
+            checked = self.check() if checks.due(share) else {}
+            if shots.due(share):
+                folder.save_samples(self.steps_done, self.fixed_samples())
+            if checked or self.steps_done % cfg.log_every == 0 or share >= 1:
+                seconds = budget.seconds
+                record = dict(step=self.steps_done, images=self.steps_done * self.batch, seconds=round(seconds, 3))
+                record |= means.read() | checked
+                self.refuse_divergence(record, folder)
+                folder.log(record)
+                speed = (self.steps_done - first) * self.batch / max(seconds - began, 1e-9)
+                bar.update(share, f"step {self.steps_done}  loss {record['loss']:.3f}  {speed:.0f} images/s")
+            if time.monotonic() - saved > cfg.checkpoint_seconds and share < 1:
+                self.save(folder, budget.seconds, done=False)
+                saved = time.monotonic()
+        bar.close()
+        self.finish()
+        if self.rank == 0:
+            self.save(folder, budget.seconds, done=True)
+
+    @staticmethod
+    def refuse_divergence(record: dict, folder: runs.RunFolder) -> None:
+        """Stop with a clear word when a loss is no number any more; the last checkpoint stays good."""
+        if not math.isfinite(record["loss"]):
+            raise FloatingPointError(f"{folder.path}: the loss is {record['loss']} at step {record['step']}; lower the learning rate")
+
+
+# ------------------------------------------------------------------------------------------------ the VAE
+
+
+class VAETrainer(Trainer):
+    """AdamW on the negative bound, KL warm-up, averaged weights, a prior fitted at the end."""
+
+    kind = "vae"
+
+    def build(self) -> None:
+        self.model = self.place(vae.VAE(self.model_config))
+        self.ema = Average(self.model, self.config.ema_images)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), self.config.learning_rate, weight_decay=0.01)
+        self.bound = self.distribute(_Bound(self.model))
+
+    @property
+    def average(self) -> Average:
+        return self.ema
+
+    def stateful(self) -> dict[str, object]:
+        return dict(model=self.model, ema=self.ema.model, optimizer=self.optimizer, scaler=self.scaler)
+
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        cfg = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
+        x = augment(self.train_set.images[index][:, None].float() / 255, cfg.reals, generator)  # [N, 1, 128, 128]
+        noise = torch.randn(x.shape, device=x.device, generator=generator)
+        noisy = (x + cfg.noise * noise).clamp(0, 1)
+        beta = vae.beta_at(progress, self.model_config)
+        with self.autocast():
+            parts = self.bound(x, beta, noisy, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(parts["loss"]).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 500.0)  # sums over 16384 pixels: large by nature
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.ema.update(self.model, (self.steps_done + 1) * self.batch, self.batch)
+        keep = ("loss", "reconstruction", "kl")
+        return {name: parts[name] for name in keep} | dict(gradient_norm=norm, beta=torch.tensor(beta))
+
+    @torch.inference_mode()
+    def check(self) -> dict[str, float]:
+        """Bound and squared error an image on the held-out signatures, with the averaged weights."""
+        generator = torch.Generator(self.device).manual_seed(0)
+        sums = dict(test_loss=0.0, test_reconstruction=0.0, test_kl=0.0, test_squared_error=0.0)
+        with self.autocast():
+            for x in self.test_set.x.split(64):
+                parts = vae.elbo(self.ema.model, x, 1.0, generator)
+                error = (self.ema.model.to_ink(self.ema.model.decode(parts["mu"])) - x).square().sum()
+                for name in ("loss", "reconstruction", "kl"):
+                    sums[f"test_{name}"] += parts[name].item() * len(x)
+                sums["test_squared_error"] += error.item()
+        return {name: total / len(self.test_set) for name, total in sums.items()}
+
+    @torch.inference_mode()
+    def fixed_samples(self) -> Tensor:
+        """Reconstructions of the first held-out signatures."""
+        with self.autocast():
+            return self.ema.model.reconstruct(self.test_set.x[: self.config.n_fixed]).float()
+
+    def finish(self) -> None:
+        known = self.train_set.labels if self.model_config.n_people else None
+        vae.fit_prior(self.ema.model, self.train_set.x, known, self.config.seed)
+
+
+class _Bound(nn.Module):
+    """`elbo` as a module, so that gradients of many processes are averaged by DistributedDataParallel."""
+
+    def __init__(self, model: vae.VAE):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, beta: float, noisy: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return vae.elbo(self.model, x, beta, generator, noisy)
+
+
+# ------------------------------------------------------------------------------------------------ the GAN
+
+
+class GANTrainer(Trainer):
+    """One discriminator and one generator update a step, on the same generated signatures."""
+
+    kind = "gan"
+
+    def build(self) -> None:
+        cfg = self.model_config
+        self.generator = self.place(gan.Generator(cfg))
+        self.discriminator = self.place(gan.Discriminator(cfg))
+        self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
+        self.ema = Average(self.generator, cfg.ema_images)
+        self.optimizer_g = torch.optim.Adam(self.generator.parameters(), cfg.learning_rate_g, cfg.adam_betas)
+        self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, cfg.adam_betas)
+        if cfg.recipe == "report":
+            self.pictures = self.train_set.images  # binary ink, as the reports had it
+            self.augment_fakes = None
+        else:
+            # Anti-aliased reals: a staircase edge is something no generator draws and any discriminator sees
+            self.pictures = (render(self.train_set.x)[:, 0] * 255).round().to(torch.uint8)
+            self.augment_fakes = self.config.fakes
+        noise = torch.Generator().manual_seed(self.config.seed)
+        self.fixed_z = torch.randn(self.config.n_fixed, cfg.latent_dim, generator=noise).to(self.device)
+        self.fixed_y = None
+        if cfg.n_people:
+            self.fixed_y = (torch.arange(self.config.n_fixed) // 2 % cfg.n_people).to(self.device)  # two of each
+
+    @property
+    def average(self) -> Average:
+        return self.ema
+
+    def stateful(self) -> dict[str, object]:
+        return dict(
+            generator=self.generator,
+            discriminator=self.discriminator,
+            ema=self.ema.model,
+            optimizer_g=self.optimizer_g,
+            optimizer_d=self.optimizer_d,
+            scaler=self.scaler,
+        )
+
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        cfg, n = self.model_config, len(index)
+        factor = cosine(progress, self.config.rate_end) if cfg.recipe == "stable" else 1.0
+        for optimizer, rate in ((self.optimizer_g, cfg.learning_rate_g), (self.optimizer_d, cfg.learning_rate_d)):
+            optimizer.param_groups[0]["lr"] = rate * factor
+        strength = gan.label_strength_at(progress, cfg)
+        y = self.train_set.labels[index] if cfg.n_people else None
+        real = augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
+        z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
+        with self.autocast():
+            fake = self.wrapped_g(z, y, strength)  # [N, 1, 128, 128]
+        fake = fake.float() if self.augment_fakes is None else augment(fake.float(), self.augment_fakes, generator)
+        d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
+        g, norm = self.update_generator(fake, d["real"], y, strength)
+        self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
+        return dict(
+            loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm
+        ) | {name: d[name] for name in ("r1", "r2") if name in d}
+
+    def update_discriminator(self, real, fake, y, strength, progress, generator) -> dict[str, Tensor]:
+        cfg = self.model_config
+        penalty = 0.0
+        if cfg.penalty and self.steps_done % cfg.penalty_every == 0:
+            penalty = cfg.penalty_every * gan.penalty_at(progress, cfg)
+        with self.autocast():
+            parts = gan.d_step(self.wrapped_d, real, fake, y, cfg, strength, penalty, generator)
+        self.optimizer_d.zero_grad(set_to_none=True)
+        self.scaler.scale(parts["loss"]).backward()
+        self.scaler.step(self.optimizer_d)
+        return parts
+
+    def update_generator(self, fake, real_logits, y, strength) -> tuple[dict[str, Tensor], Tensor]:
+        self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
+        with self.autocast():
+            parts = gan.g_step(self.discriminator, fake, real_logits, y, self.model_config, strength)
+        self.optimizer_g.zero_grad(set_to_none=True)
+        self.scaler.scale(parts["loss"]).backward()
+        self.scaler.unscale_(self.optimizer_g)
+        norm = gradient_norm(self.generator)
+        self.scaler.step(self.optimizer_g)
+        self.scaler.update()
+        self.discriminator.requires_grad_(True)
+        return parts, norm
+
+    @torch.inference_mode()
+    def check(self) -> dict[str, float]:
+        """Mean logit of training, held-out and generated signatures: a gap between the first two is overfitting."""
+        cfg, out = self.model_config, {}
+        sets = dict(train_logit=self.train_set, test_logit=self.test_set)
+        with self.autocast():
+            for name, part in sets.items():
+                part = part.subset(torch.arange(min(len(part), 64)))
+                x = part.x if cfg.recipe == "report" else render(part.x)
+                out[name] = self.discriminator(x, part.labels if cfg.n_people else None).float().mean().item()
+            x = self.fixed_samples()
+            out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
+        return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())
+
+    @torch.inference_mode()
+    def fixed_samples(self) -> Tensor:
+        """Signatures of the fixed noise, by the averaged generator."""
+        with self.autocast():
+            return self.ema.model(self.fixed_z, self.fixed_y).float()
+
+    def finish(self) -> None:
+        """Nothing is fitted after a GAN's training."""
+
+
+# ------------------------------------------------------------------------------------------- entry points
+
+
+def fit(
+    trainer_class: type[Trainer],
+    data: SignatureSet,
+    model_config,
+    run_dir: str | Path,
+    steps: int | None = None,
+    minutes: float | None = None,
+    train: TrainConfig = TrainConfig(),
+    resume: bool = True,
+    restart: bool = False,
+    progress: bool = True,
+    device: str | torch.device | None = None,
+) -> runs.Run:
+    """Train a model, or go on where a killed training stopped, or just load it when it is complete.
+
+    Parameters
+    ----------
+    trainer_class
+        `VAETrainer` or `GANTrainer`.
+    data
+        The whole signature set; its held-out side is only looked at.
+    model_config
+        A `VAEConfig` or `GANConfig`.
+    run_dir
+        Folder of the run.
+    steps, minutes
+        The budget, one of the two. Minutes count over all sessions of a resumed run.
+    train
+        How to train.
+    resume
+        Go on in a folder that holds the same run; without it such a folder is an error.
+    restart
+        Move a run of another configuration aside instead of raising.
+    progress
+        Show a bar, or a line every half minute where there is no terminal.
+    device
+        Default: CUDA, else CPU.
+
+    Raises
+    ------
+    RunError, FloatingPointError
+        See `RunFolder.begin`; a loss that is no number.
+    """
+    device = torch.device(device) if device else pick_device()
+    folder = runs.RunFolder(run_dir)
+    with process_group(device) as (rank, world):
+        described = runs.config_dict(
+            trainer_class.kind, model_config, train, data, dict(steps=steps, minutes=minutes, world=world)
+        )
+        state = _begin_together(folder, described, resume, restart, rank, world)
+        if not (state and state["done"]):
+            trainer = trainer_class(data, model_config, train, device, rank, world)
+            if state:
+                trainer.restore(state)
+            elif rank == 0:
+                with paths.atomic_write(folder.path / "class.safetensors") as temporary:
+                    save_file(dict(thumbnails=data.thumbnails().cpu().contiguous()), temporary)
+            budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
+            trainer.fit(folder, budget, progress)
+        if world > 1:
+            dist.barrier()
+    return runs.load_run(run_dir, device)
+
+
+def _begin_together(folder, described, resume, restart, rank, world) -> dict | None:
+    """`RunFolder.begin` by the first process; the others then read what it left."""
+    state = folder.begin(described, resume, restart) if rank == 0 else None
+    if world > 1:
+        dist.barrier()
+        if rank:
+            state = folder.begin(described, True, False)
+        dist.barrier()
+    return state
+
+
+# How the student reports trained: fixed rates, batch 64, rotation and resized crop, Gaussian noise on the images
+REPORT_AUGMENT = AugmentConfig(shear=0.0, elastic=0.0, noise=0.1)
+VAE_REPORT = TrainConfig(
+    batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT, fakes=None
+)
+GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, reals=REPORT_AUGMENT, fakes=None)
+
+
+def fit_vae(data: SignatureSet, config: vae.VAEConfig, run_dir: str | Path, **options) -> runs.Run:
+    """Train a VAE; `options` and the result are those of `fit`."""
+    options.setdefault("train", VAE_REPORT if config.architecture == "report" else TrainConfig())
+    return fit(VAETrainer, data, config, run_dir, **options)
+
+
+def fit_gan(data: SignatureSet, config: gan.GANConfig, run_dir: str | Path, **options) -> runs.Run:
+    """Train a GAN; `options` and the result are those of `fit`."""
+    options.setdefault("train", GAN_REPORT if config.recipe == "report" else TrainConfig())
+    return fit(GANTrainer, data, config, run_dir, **options)

@@ -1,0 +1,231 @@
+"""A convolutional variational autoencoder for 128 x 128 ink.
+
+Bottom-up: configuration, the student reports' plain network, the residual network, the model, its bound,
+the prior fitted after training.
+
+References: Kingma & Welling 2014 (the bound, reparameterisation); Bowman et al. 2016 (KL warm-up); Kingma et
+al. 2016 (free bits); Ghosh et al. 2020 (a density fitted to the codes after training).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import DownTower, UpTower
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Everything that fixes a VAE and its loss."""
+
+    architecture: str = "residual"  # "residual" (ours) or "report" (the student reports' plain stack)
+    latent_dim: int = 64  # numbers a signature is squeezed into
+    likelihood: str = "bce"  # "bce": Bernoulli on binary ink; "mse": Gaussian with standard deviation `sigma`
+    sigma: float = 0.7071  # for "mse"; sqrt(1/2) makes it the plain sum of squared errors of the reports
+    beta: float = 1.0  # weight of the KL term (Higgins et al. 2017); 1 is the bound itself
+    warmup: float = 0.3  # share of the training over which beta rises from 0 (Bowman et al. 2016)
+    free_bits: float = 0.0  # nats a latent may carry before the KL term counts (Kingma et al. 2016)
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 32, 16, 8, 4 pixels
+    blocks: int = 1  # residual blocks at each size
+    components: int = 20  # of the mixture fitted to the posterior means after training
+    n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
+
+    def __post_init__(self):
+        if self.architecture not in ("residual", "report"):
+            raise ValueError(f"architecture={self.architecture!r}: choose residual or report")
+        if self.likelihood not in ("bce", "mse"):
+            raise ValueError(f"likelihood={self.likelihood!r}: choose bce or mse")
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+
+
+REPORT_VAE = VAEConfig(architecture="report", latent_dim=128, likelihood="mse", warmup=0.0)
+"""The student reports' VAE: plain strided convolutions, squared error, no warm-up, learning rate 1e-5."""
+
+
+def report_encoder(features: int) -> nn.Sequential:
+    """Four strided convolutions 4 x 4, ``[N, 1, 128, 128]`` to ``[N, features]``, as in the student reports."""
+    layers: list[nn.Module] = []
+    for inside, outside in ((1, 32), (32, 64), (64, 128), (128, 256)):
+        layers += [nn.Conv2d(inside, outside, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(256 * 8 * 8, features))
+
+
+def report_decoder(latent_dim: int) -> nn.Sequential:
+    """Its mirror of transposed convolutions, ``[N, latent_dim]`` to ``[N, 1, 128, 128]``."""
+    layers: list[nn.Module] = [nn.Linear(latent_dim, 256 * 8 * 8), nn.Unflatten(1, (256, 8, 8))]
+    for inside, outside in ((256, 128), (128, 64), (64, 32)):
+        layers += [nn.ConvTranspose2d(inside, outside, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1))
+
+
+class VAE(nn.Module):
+    """Encoder q(z|x), decoder p(x|z) and a prior p(z); shapes in the methods."""
+
+    def __init__(self, config: VAEConfig = VAEConfig()):
+        super().__init__()
+        self.config = config
+        d, k = config.latent_dim, config.components
+        if config.architecture == "report":
+            self.encoder = report_encoder(2 * d)
+            self.decoder = report_decoder(d)
+        else:
+            down = DownTower(config.widths, config.blocks, norm=True)
+            self.encoder = nn.Sequential(down, nn.Linear(down.out_features, 2 * d))
+            self.decoder = UpTower(d, config.widths, config.blocks, norm=True)
+        # The mixture of `fit_prior`; buffers, so that it travels with the weights. Until then N(0, I).
+        self.register_buffer("prior_weights", torch.full((k,), 1 / k))
+        self.register_buffer("prior_means", torch.zeros(k, d))
+        self.register_buffer("prior_scale", torch.eye(d))  # lower Cholesky factor of the shared covariance
+        self.register_buffer("person_means", torch.zeros(config.n_people, d))
+        self.register_buffer("person_scale", torch.eye(d))  # of the codes of one person around their mean
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior of ink ``[N, 1, 128, 128]``: mean and log-variance, each ``[N, latent_dim]``."""
+        mu, logvar = self.encoder(x).chunk(2, dim=1)
+        return mu, logvar.clamp(-12, 6)  # beyond that exp() helps nobody and one bad batch could overflow
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """z = mu + sigma * eps, eps ~ N(0, I): a sample through which gradients reach mu and logvar."""
+        eps = torch.randn(mu.shape, device=mu.device, dtype=mu.dtype, generator=generator)
+        return mu + torch.exp(0.5 * logvar) * eps  # [N, latent_dim]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of ink ``[N, 1, 128, 128]`` for codes ``[N, latent_dim]``."""
+        return self.decoder(z)
+
+    @staticmethod
+    def to_ink(logits: Tensor) -> Tensor:
+        """Expected ink in [0, 1]."""
+        return torch.sigmoid(logits)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Ink decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``."""
+        return self.to_ink(self.decode(self.encode(x)[0]))
+
+    def sample_prior(self, n: int, generator: torch.Generator | None = None, prior: str = "mixture") -> Tensor:
+        """Codes ``[n, latent_dim]`` from the fitted mixture or, with `prior` "normal", from N(0, I)."""
+        device = self.prior_means.device
+        eps = torch.randn(n, self.config.latent_dim, device=device, generator=generator)
+        if prior == "normal":
+            return eps
+        which = torch.multinomial(self.prior_weights, n, replacement=True, generator=generator)
+        return self.prior_means[which] + eps @ self.prior_scale.T
+
+    def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: their mean and the common spread."""
+        eps = torch.randn(len(y), self.config.latent_dim, device=y.device, generator=generator)
+        return self.person_means[y] + eps @ self.person_scale.T
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(q(z|x) || N(0, I)) in nats, one number a latent: ``[N, D]`` (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+def reconstruction_loss(logits: Tensor, x: Tensor, config: VAEConfig) -> Tensor:
+    """-log p(x|z) without constants, summed over pixels: ``[N]`` (nats)."""
+    if config.likelihood == "bce":
+        pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    else:
+        pixels = (torch.sigmoid(logits) - x).square() / (2 * config.sigma**2)
+    return pixels.flatten(1).sum(1)
+
+
+def elbo(
+    vae: VAE,
+    x: Tensor,
+    beta: float = 1.0,
+    generator: torch.Generator | None = None,
+    encoder_input: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """The negative evidence lower bound of ink `x`, and its parts.
+
+    Parameters
+    ----------
+    vae
+        The model.
+    x
+        Ink ``[N, 1, 128, 128]`` in [0, 1] that is to be explained.
+    beta
+        Weight of the KL term now (the warm-up's value).
+    generator
+        Randomness of the reparameterisation.
+    encoder_input
+        What the encoder sees where that is not `x` itself, for instance `x` with noise on it.
+
+    Returns
+    -------
+    dict
+        ``loss``, ``reconstruction``, ``kl`` (scalars: summed over pixels or latents, averaged over the batch)
+        and ``logits``, ``mu``, ``logvar``. ``loss = reconstruction + beta * max(kl, free bits)``.
+    """
+    mu, logvar = vae.encode(x if encoder_input is None else encoder_input)
+    logits = vae.decode(vae.reparameterize(mu, logvar, generator))
+    reconstruction = reconstruction_loss(logits, x, vae.config).mean()
+    kl_per_latent = kl_divergence(mu, logvar).mean(0)  # [D]
+    kl = kl_per_latent.sum()
+    paid = kl_per_latent.clamp(min=vae.config.free_bits).sum()  # free bits: small ones cost a constant
+    return dict(
+        loss=reconstruction + beta * paid, reconstruction=reconstruction, kl=kl, logits=logits, mu=mu, logvar=logvar
+    )
+
+
+def beta_at(progress: float, config: VAEConfig) -> float:
+    """KL weight when the share `progress` of the training is over: a linear rise, then `config.beta`."""
+    return config.beta * min(1.0, progress / config.warmup) if config.warmup else config.beta
+
+
+def bits_per_pixel(loss: float, pixels: int = 128 * 128) -> float:
+    """A bound in nats an image as bits a pixel."""
+    return loss / (math.log(2) * pixels)
+
+
+@torch.no_grad()
+def fit_prior(vae: VAE, x: Tensor, y: Tensor | None = None, seed: int = 0, batch_size: int = 256) -> VAE:
+    """Fit a Gaussian mixture to the posterior means of `x` and store it in the model's buffers.
+
+    The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al.
+    2020). With `y` each person's mean code and the spread around it are stored too. Deterministic by `seed`.
+
+    Parameters
+    ----------
+    vae
+        A trained model.
+    x
+        Training ink ``[N, 1, 128, 128]``; never held-out signatures.
+    y
+        Person index of each, int64 ``[N]``, below ``vae.config.n_people``.
+    """
+    from sklearn.mixture import GaussianMixture  # heavy to import, needed once a training
+
+    codes = torch.cat([vae.encode(part)[0] for part in x.split(batch_size)]).double().cpu()
+    k = min(vae.config.components, len(codes))
+    # One covariance for all components: twenty free ones would need thousands of codes in 64 dimensions
+    mixture = GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, random_state=seed, n_init=2)
+    mixture.fit(codes.numpy())
+    vae.prior_weights.zero_()
+    vae.prior_weights[:k] = torch.from_numpy(mixture.weights_).to(vae.prior_weights)
+    vae.prior_means[:k] = torch.from_numpy(mixture.means_).to(vae.prior_means)
+    vae.prior_scale.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
+    if y is not None:
+        _fit_people(vae, codes, y.cpu())
+    return vae
+
+
+def _fit_people(vae: VAE, codes: Tensor, y: Tensor) -> None:
+    """Mean code of every person, and the pooled covariance of the codes around them, shrunk to its diagonal."""
+    count = y.bincount(minlength=vae.config.n_people).clamp(min=1)[:, None]
+    means = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes) / count
+    residual = codes - means[y]
+    degrees = max(1, len(codes) - int((count > 0).sum()))  # a mean estimated for each person costs one
+    covariance = residual.T @ residual / degrees
+    shrinkage = min(1.0, codes.shape[1] / degrees)
+    covariance = (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().diag()
+    covariance += 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype)
+    vae.person_means.copy_(means)
+    vae.person_scale.copy_(torch.linalg.cholesky(covariance))

@@ -1,0 +1,144 @@
+"""The signature set: polarity, splitting, augmentation, rendering, and what it says to bad input."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from strokes import toy_signatures
+
+from sigen_utils import data
+from sigen_utils.data import AugmentConfig, DataError, augment, batch_index, load_signatures, render
+
+
+def write_folder(root, signatures):
+    for picture, name in zip(signatures.images.numpy(), signatures.files, strict=True):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - picture).save(root / name)
+
+
+def test_conversion_is_its_own_inverse_and_ink_is_one():
+    picture = np.full((3, 8, 8), 255, np.uint8)
+    picture[:, 2:4] = 0
+    ink = data.to_model(picture)
+    assert ink.shape == (3, 1, 8, 8) and ink[0, 0, 2, 0] == 1 and ink[0, 0, 0, 0] == 0
+    assert (data.to_image(ink) == picture).all()
+
+
+def test_conversion_refuses_floats():
+    with pytest.raises(TypeError, match="uint8"):
+        data.to_model(np.zeros((8, 8), np.float32))
+
+
+def test_round_trip_through_a_folder(tmp_path):
+    toy = toy_signatures()
+    write_folder(tmp_path, toy)
+    Image.new("L", (30, 10), 255).save(tmp_path / "1" / "id.png")
+    read = load_signatures(tmp_path)
+    assert read.people == toy.people and read.files == toy.files
+    assert (read.images == toy.images).all() and (read.is_test == toy.is_test).all()
+    assert read.fingerprint() == toy.fingerprint()
+
+
+def test_split_holds_out_the_last_of_every_person():
+    toy = toy_signatures(5, 4)
+    assert len(toy.train) == 15 and len(toy.test) == 5
+    assert not set(toy.train.files) & set(toy.test.files)
+    assert toy.test.labels.tolist() == list(range(5)) and all(name.endswith("/4.png") for name in toy.test.files)
+
+
+def test_foreign_pictures_are_cropped_scaled_and_centred(tmp_path):
+    toy = toy_signatures(2, 2)
+    for picture, name in zip(toy.images.numpy(), toy.files, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        large = np.full((300, 500), 230, np.uint8)  # grey paper, ink off the centre
+        large[20:148, 350:478] = np.where(picture, 40, 230)
+        Image.fromarray(large).save((tmp_path / name).with_suffix(".jpg"), quality=90)
+    ink = load_signatures(tmp_path).images[0].numpy()
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    assert 114 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 118
+    assert abs(rows.mean() - 63.5) < 8 and set(np.unique(ink)) == {0, 255}
+
+
+def test_cedar_names_are_understood(tmp_path):
+    toy = toy_signatures(2, 3)
+    for k, picture in enumerate(toy.images.numpy()):
+        Image.fromarray(255 - picture).save(tmp_path / f"original_{k // 3 + 1}_{k % 3 + 1}.png")
+    read = load_signatures(tmp_path)
+    assert read.people == ["1", "2"] and read.is_test.tolist() == [False, False, True] * 2
+
+
+@pytest.mark.parametrize("damage, message", [
+    ("missing", "no such folder"),
+    ("empty", "no <person>/<image>"),
+    ("single", "one signature only"),
+    ("truncated", "cannot be read"),
+])  # fmt: skip
+def test_bad_folders_are_named(tmp_path, damage, message):
+    root = tmp_path / "signatures"
+    if damage != "missing":
+        root.mkdir()
+    if damage == "single":
+        write_folder(root, toy_signatures(1, 1))
+    if damage == "truncated":
+        write_folder(root, toy_signatures(1, 2))
+        whole = (root / "1" / "2.png").read_bytes()
+        (root / "1" / "2.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=message) as error:
+        load_signatures(root)
+    assert "signatures" in str(error.value)
+
+
+def test_augmentation_changes_pictures_but_not_their_kind():
+    x, g = toy_signatures().x, torch.Generator().manual_seed(1)
+    y = augment(x, AugmentConfig(), g)
+    assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1
+    assert ((y - x).square().sum((1, 2, 3)) > 10).float().mean() > 0.7  # most are moved
+    assert 0.7 < y.sum() / x.sum() < 1.3  # ink neither made nor lost
+
+
+def test_augmentation_of_nothing_is_the_identity():
+    still = AugmentConfig(rotation=0, scale=0, shear=0, translation=0, elastic=0, noise=0)
+    x = toy_signatures().x
+    assert torch.allclose(augment(x, still), x, atol=1e-4)
+
+
+def test_augmentation_moves_by_the_stated_pixels():
+    x = torch.zeros(200, 1, 128, 128)
+    x[:, :, 60:68, 60:68] = 1
+    moved = augment(x, AugmentConfig(0, 0, 0, 4.0, 0, 0, 1.0), torch.Generator().manual_seed(0))
+    places = torch.arange(128.0)
+    shift = (moved.sum((1, 2)) @ places) / moved.sum((1, 2, 3)) - 63.5
+    assert 3.5 < shift.abs().max() <= 4.05
+
+
+def test_augmentation_lets_gradients_through():
+    x = toy_signatures().x.requires_grad_()
+    augment(x, AugmentConfig(elastic=0.0), torch.Generator().manual_seed(0)).sum().backward()
+    assert torch.isfinite(x.grad).all() and x.grad.abs().sum() > 0
+
+
+def test_batches_cover_every_signature_once_an_epoch_and_split_over_processes():
+    n, batch = 23, 5
+    one = torch.cat([batch_index(n, 2 * batch, step, seed=3) for step in range(23)])
+    assert all(sorted(one[i : i + n].tolist()) == list(range(n)) for i in range(0, len(one) - n + 1, n))
+    parts = [batch_index(n, batch, 4, seed=3, rank=r, world=2) for r in range(2)]
+    assert torch.stack(parts, 1).flatten().equal(batch_index(n, 2 * batch, 4, seed=3))
+
+
+def test_render_keeps_ink_drops_dust_and_haze():
+    toy = toy_signatures().x
+    drawn = render(toy)
+    assert drawn.min() >= 0 and drawn.max() <= 1 and 0.8 < drawn.sum() / toy.sum() < 1.25
+    assert ((drawn > 0.5) == (toy > 0.5)).float().mean() > 0.985
+    dirty = (toy + 0.3).clamp(0, 1)  # haze
+    dirty[:, :, 2, 2] = 1  # dust
+    clean = render(dirty)
+    assert clean[:, :, :6, :6].sum() == 0
+    assert render(torch.full((1, 1, 128, 128), 0.4)).sum() == 0
+
+
+def test_a_stored_class_is_recognised():
+    toy, other = toy_signatures(seed=0), toy_signatures(seed=1)
+    assert toy.matches(toy.people, toy.thumbnails())
+    assert not toy.matches(other.people, other.thumbnails())
+    assert not toy.matches(["x"], toy.thumbnails())

@@ -1,0 +1,118 @@
+"""The GAN: signs of the losses, the penalty, gradients, and labels that reach both networks."""
+
+import pytest
+import torch
+from strokes import toy_signatures
+
+from sigen_utils import gan
+from sigen_utils.gan import Discriminator, GANConfig, Generator
+
+SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8)
+REPORT = gan.REPORT_GAN
+
+
+def networks(config):
+    return Generator(config), Discriminator(config)
+
+
+@pytest.mark.parametrize("config", [SMALL, GANConfig(latent_dim=8, widths=(8, 8)), REPORT])
+def test_shapes(config):
+    g, d = networks(config)
+    y = torch.tensor([0, 5, 5]) if config.n_people else None
+    fake = g(torch.randn(3, config.latent_dim), y)
+    assert fake.shape == (3, 1, 128, 128)
+    assert d(fake, y).shape == (3,)
+
+
+def test_losses_reward_the_right_side():
+    good, bad = torch.full((4,), 6.0), torch.full((4,), -6.0)
+    assert gan.bce_d_loss(good, bad) < 0.02 < 10 < gan.bce_d_loss(bad, good)
+    assert gan.bce_g_loss(good) < 0.01 < 5 < gan.bce_g_loss(bad)
+    assert gan.relativistic_d_loss(good, bad) < 1e-4 < 10 < gan.relativistic_d_loss(bad, good)
+    assert gan.relativistic_g_loss(good, bad) > 10 > 1e-4 > gan.relativistic_g_loss(bad, good)
+
+
+def test_losses_are_the_textbook_forms():
+    real, fake = torch.randn(50), torch.randn(50)
+    textbook = -(torch.sigmoid(real).log() + (1 - torch.sigmoid(fake)).log()).mean()
+    assert torch.allclose(gan.bce_d_loss(real, fake), textbook, rtol=1e-4)
+    assert torch.allclose(gan.relativistic_d_loss(real, fake), -torch.sigmoid(real - fake).log().mean(), rtol=1e-4)
+
+
+def test_penalty_is_the_squared_gradient_norm():
+    w = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0)) / 128
+    x = torch.rand(2000, 1, 128, 128)
+    noise = torch.randn(x.shape)
+    still, moved = ((v * w).sum((1, 2, 3)) for v in (x, x + 0.05 * noise))
+    assert torch.allclose(gan.slope_penalty(moved, still, 0.05), w.square().sum(), rtol=0.1)
+
+
+def test_penalty_flattens_the_discriminator():
+    torch.manual_seed(0)
+    x, y = toy_signatures().x[:6], toy_signatures().labels[:6]
+    slopes = []
+    for penalty in (0.0, 50.0):
+        torch.manual_seed(0)
+        d, fake = Discriminator(SMALL), torch.rand(6, 1, 128, 128)
+        optimizer = torch.optim.Adam(d.parameters(), 1e-3)
+        for k in range(20):
+            optimizer.zero_grad()
+            gan.d_step(d, x, fake, y, SMALL, 1.0, penalty, torch.Generator().manual_seed(k))["loss"].backward()
+            optimizer.step()
+        probe = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(d(probe, y).sum(), probe)
+        slopes.append(grad.square().sum((1, 2, 3)).mean())
+    assert slopes[1] < 0.5 * slopes[0]
+
+
+def test_steps_reach_their_own_network_only():
+    g, d = networks(SMALL)
+    y = torch.tensor([0, 1, 2])
+    real, fake = toy_signatures().x[:3], g(torch.randn(3, 8), y)
+    out = gan.d_step(d, real, fake.detach(), y, SMALL, 1.0, 1.0)
+    out["loss"].backward()
+    assert all(p.grad is None for p in g.parameters())
+    assert all(p.grad is not None for p in d.parameters())
+    assert {"loss", "real", "fake", "gap", "r1", "r2"} <= set(out)
+    d.zero_grad(set_to_none=True)
+    d.requires_grad_(False)
+    gan.g_step(d, fake, out["real"], y, SMALL)["loss"].backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in g.parameters())
+    assert all(p.grad is None for p in d.parameters())
+
+
+def test_labels_reach_both_networks_and_can_be_hidden():
+    g, d = networks(SMALL)
+    z, x = torch.randn(4, 8), toy_signatures().x[:4]
+    a, b = torch.tensor([0, 1, 2, 3]), torch.tensor([3, 2, 1, 0])
+    assert not torch.allclose(g(z, a), g(z, b)) and not torch.allclose(d(x, a), d(x, b))
+    assert torch.allclose(g(z, a, 0.0), g(z, b, 0.0)) and torch.allclose(d(x, a, 0.0), d(x, b, 0.0))
+
+
+def test_a_step_against_a_fixed_discriminator_lowers_the_generators_loss():
+    torch.manual_seed(0)
+    g, d = networks(SMALL)
+    y, z = torch.tensor([0, 1, 2, 3]), torch.randn(4, 8)
+    optimizer = torch.optim.Adam(g.parameters(), 1e-3)
+    real_logits = torch.zeros(4)
+    losses = []
+    for _ in range(10):
+        loss = gan.g_step(d, g(z, y), real_logits, y, SMALL)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_schedules():
+    config = GANConfig(penalty=16.0, penalty_end=1.0, fade_in=0.5)
+    assert gan.penalty_at(0.5, config) == pytest.approx(4.0) and gan.penalty_at(0.0, REPORT) == 0.0
+    assert [gan.label_strength_at(p, config) for p in (0.0, 0.25, 0.75)] == [0.0, 0.5, 1.0]
+
+
+def test_the_reports_gan_is_unconditional():
+    with pytest.raises(ValueError, match="unconditional"):
+        GANConfig(recipe="report", n_people=3)
+    with pytest.raises(ValueError, match="choose"):
+        GANConfig(recipe="wgan")

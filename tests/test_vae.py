@@ -1,0 +1,98 @@
+"""The VAE: the bound and its parts, gradients, the fitted prior."""
+
+import math
+
+import pytest
+import torch
+from strokes import toy_signatures
+
+from sigen_utils.vae import REPORT_VAE, VAE, VAEConfig, beta_at, bits_per_pixel, elbo, fit_prior, kl_divergence
+
+SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
+
+
+def test_kl_of_a_standard_normal_is_zero_and_of_a_shifted_one_known():
+    zero = torch.zeros(2, 5)
+    assert kl_divergence(zero, zero).abs().max() == 0
+    assert torch.allclose(kl_divergence(zero + 2.0, zero), torch.full((2, 5), 2.0))
+    generator = torch.Generator().manual_seed(0)  # and by Monte Carlo for any other
+    mu, logvar = torch.tensor([[0.7]]), torch.tensor([[-1.2]])
+    z = mu + torch.exp(0.5 * logvar) * torch.randn(200_000, 1, generator=generator)
+    log_q = -0.5 * ((z - mu) ** 2 / logvar.exp() + logvar)
+    assert math.isclose((log_q + 0.5 * z**2).mean(), kl_divergence(mu, logvar).item(), abs_tol=0.02)
+
+
+@pytest.mark.parametrize("config", [SMALL, REPORT_VAE, VAEConfig(latent_dim=8, widths=(8, 8), likelihood="mse")])
+def test_shapes_and_range(config):
+    x = toy_signatures().x[:3]
+    model = VAE(config)
+    mu, logvar = model.encode(x)
+    assert mu.shape == logvar.shape == (3, config.latent_dim)
+    ink = model.to_ink(model.decode(mu))
+    assert ink.shape == x.shape and 0 <= ink.min() and ink.max() <= 1
+
+
+def test_parts_add_up_and_by_hand():
+    x, model = toy_signatures().x[:4], VAE(SMALL)
+    parts = elbo(model, x, beta=0.5, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(parts["loss"], parts["reconstruction"] + 0.5 * parts["kl"])
+    p = torch.sigmoid(parts["logits"])
+    by_hand = -(x * p.log() + (1 - x) * (1 - p).log()).sum((1, 2, 3)).mean()
+    assert torch.allclose(parts["reconstruction"], by_hand, rtol=1e-4)
+    assert torch.allclose(parts["kl"], kl_divergence(parts["mu"], parts["logvar"]).sum(1).mean())
+
+
+def test_mse_likelihood_is_the_sum_of_squared_errors():
+    x = toy_signatures().x[:2]
+    model = VAE(VAEConfig(latent_dim=4, widths=(8, 8), likelihood="mse"))
+    parts = elbo(model, x)
+    assert torch.allclose(parts["reconstruction"], (torch.sigmoid(parts["logits"]) - x).square().sum() / 2, rtol=1e-3)
+
+
+def test_free_bits_are_free():
+    x = toy_signatures().x[:4]
+    model = VAE(VAEConfig(latent_dim=4, widths=(8, 8), free_bits=1e6))
+    parts = elbo(model, x, beta=1.0)
+    assert torch.allclose(parts["loss"] - parts["reconstruction"], torch.tensor(4e6))
+
+
+def test_one_batch_can_be_learnt_and_every_weight_learns():
+    x, model = toy_signatures().x[:4], VAE(SMALL)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    first = elbo(model, x)["loss"].item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        parts = elbo(model, x, beta=0.1)
+        parts["loss"].backward()
+        optimizer.step()
+    assert parts["loss"].item() < 0.35 * first
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_warmup_rises_to_beta():
+    config = VAEConfig(beta=2.0, warmup=0.5)
+    assert [beta_at(p, config) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
+    assert beta_at(0.0, VAEConfig(warmup=0.0)) == 1.0
+    assert math.isclose(bits_per_pixel(128 * 128 * math.log(2)), 1.0)
+
+
+def test_fitted_prior_samples_where_the_codes_are():
+    toy = toy_signatures(6, 4)
+    model = VAE(SMALL).eval()
+    with torch.no_grad():  # codes far from N(0, I), so that a prior left at its start would show
+        model.encoder[1].bias[:8] += 5.0
+    fit_prior(model, toy.x, toy.labels, seed=0)
+    codes = model.encode(toy.x)[0]
+    z = model.sample_prior(4000, torch.Generator().manual_seed(0))
+    assert torch.allclose(z.mean(0), codes.mean(0), atol=0.15)
+    assert torch.allclose(z.var(0), codes.var(0), rtol=0.35, atol=5e-3)
+    own = model.sample_person(torch.full((2000,), 3), torch.Generator().manual_seed(0))
+    assert torch.allclose(own.mean(0), codes[toy.labels == 3].mean(0), atol=0.1)
+    normal = model.sample_prior(4000, torch.Generator().manual_seed(0), prior="normal")
+    assert normal.mean().abs() < 0.1 and abs(normal.std() - 1) < 0.05
+
+
+@pytest.mark.parametrize("bad", [dict(likelihood="l1"), dict(architecture="resnet")])
+def test_unknown_choices_are_refused(bad):
+    with pytest.raises(ValueError, match="choose"):
+        VAEConfig(**bad)
