@@ -1,0 +1,66 @@
+"""Scores of generated signatures, each beside its floor: what it is between two halves of the real ones.
+
+`Ruler` turns pictures into features, `evaluate_runs` scores models by one protocol, and `defect_panel`
+shows which score sees which fault.
+"""
+
+from .defects import DEFECTS, damage, defect_panel
+from .distances import (
+    compare,
+    frechet_distance,
+    half_splits,
+    interval,
+    kernel_distance,
+    nearest_train,
+    prdc,
+    real_floor,
+    top1,
+    top1_leave_one_out,
+)
+from .protocol import (
+    COPIES,
+    AugmentedCopies,
+    Reference,
+    evaluate_runs,
+    evaluate_samples,
+    make_reference,
+    rendered,
+    score_features,
+)
+from .reconstruction import ink_f1, reconstruction_baselines, score_reconstruction, squared_error
+from .ruler import EfficientNetLite0, Ruler, find_weights
+from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
+
+__all__ = [
+    "COPIES",
+    "DEFECTS",
+    "STROKE_NAMES",
+    "AugmentedCopies",
+    "EfficientNetLite0",
+    "Reference",
+    "Ruler",
+    "compare",
+    "compare_strokes",
+    "damage",
+    "defect_panel",
+    "evaluate_runs",
+    "evaluate_samples",
+    "find_weights",
+    "frechet_distance",
+    "half_splits",
+    "ink_f1",
+    "interval",
+    "kernel_distance",
+    "make_reference",
+    "nearest_train",
+    "prdc",
+    "real_floor",
+    "reconstruction_baselines",
+    "rendered",
+    "score_features",
+    "score_reconstruction",
+    "squared_error",
+    "stroke_statistics",
+    "top1",
+    "top1_leave_one_out",
+]

@@ -1,0 +1,311 @@
+"""One protocol for every model: the same real halves, n and rendering, and each score beside its floor.
+
+1. The real signatures are rendered and split at random into two halves of the same people, several times.
+2. The *floor* of a score is its value between the two halves.
+3. A model draws as many signatures as there are real ones. In each split a random, person-balanced part of
+   them, as large as a half, is scored against either half; a model's score is the mean.
+
+So the floor and the scores have the same n, and with it the same bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from . import distances
+from .reconstruction import reconstruction_baselines, score_reconstruction
+from .ruler import Ruler
+from .strokes import compare_strokes, stroke_statistics
+
+if TYPE_CHECKING:
+    from ..data import AugmentConfig, SignatureSet
+
+Render = Callable[[torch.Tensor], torch.Tensor]
+COPIES = "augmented_copies"  # the trap baseline's name in the results
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The real side of every comparison, computed once; made by `make_reference`.
+
+    Attributes
+    ----------
+    features, labels, is_test
+        Ruler features ``[N, d]`` of the rendered real signatures, their person indices and split ``[N]``.
+    strokes
+        Stroke statistics of the rendered real signatures.
+    splits
+        Random halves, pairs of index arrays.
+    floor
+        `real_floor`, its ``top1`` that of the held-out signatures against the training ones, and
+        ``top1_leave_one_out``, ``nearest_train`` (of the held-out ones: one half by definition) and
+        ``stroke`` (one half against the other) besides.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    is_test: np.ndarray
+    strokes: dict[str, np.ndarray]
+    splits: list[tuple[np.ndarray, np.ndarray]]
+    floor: dict[str, Any]
+
+
+def make_reference(
+    data: SignatureSet, ruler: Ruler, seed: int = 0, n_splits: int = 10, render: Render | None = None
+) -> Reference:
+    """Features, halves and floors of the real signatures.
+
+    Parameters
+    ----------
+    data
+        All signatures, both sides of the split.
+    ruler
+        Features to measure in.
+    seed, n_splits
+        Random halves.
+    render
+        Put between the signatures and the ruler; `data.render` by default, as for the models.
+    """
+    x = _renderer(render)(data.x)
+    features, strokes = ruler.features(x), stroke_statistics(x)
+    labels, is_test = data.labels.cpu().numpy(), data.is_test.cpu().numpy()
+    splits = distances.half_splits(labels, seed, n_splits)
+    floor = distances.real_floor(features, labels, seed, n_splits)
+    floor["top1_leave_one_out"] = floor["top1"]
+    if is_test.any() and not is_test.all():
+        test, train = features[is_test], features[~is_test]
+        floor["top1"] = distances.top1(test, labels[is_test], train, labels[~is_test])
+        floor["nearest_train"] = distances.nearest_train(test, train, test)
+    halves = [compare_strokes(_rows(strokes, a), _rows(strokes, b)) for a, b in splits]
+    floor["stroke"] = {
+        name: {key: float(np.mean([half[name][key] for half in halves])) for key in ("mean", "w1_sd")}
+        for name in strokes
+    }
+    return Reference(features, labels, is_test, strokes, splits, floor)
+
+
+def evaluate_samples(
+    data: SignatureSet,
+    x: torch.Tensor,
+    y: torch.Tensor | None,
+    ruler: Ruler,
+    seed: int = 0,
+    n_splits: int = 10,
+    label: str = "",
+    reference: Reference | None = None,
+    render: Render | None = None,
+) -> dict[str, Any]:
+    """Score generated signatures against the real ones.
+
+    Parameters
+    ----------
+    data
+        The real signatures, both sides of the split.
+    x
+        Generated ink ``[n, 1, 128, 128]``, *already rendered*; at least as many as half of the real ones.
+    y
+        Person index of each ``[n]``, or None for an unconditional model.
+    ruler
+        Features to measure in.
+    seed, n_splits
+        Random halves.
+    label
+        The model's name for readers.
+    reference
+        `make_reference` of the same data, where several models are scored; made here if None.
+    render
+        How the *real* signatures are rendered if `reference` is None; `data.render` by default.
+
+    Returns
+    -------
+    dict
+        ``label, n, frechet, frechet_floors, frechet_low, frechet_high, kernel, kernel_floors, precision,
+        recall, density, coverage, top1, nearest_train, stroke, reconstruction`` (None here), plain floats.
+        ``*_floors`` is the distance over its floor; the interval of ``frechet`` is explained at `interval`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer samples than in half of the real signatures, or `y` does not fit.
+    """
+    reference = reference or make_reference(data, ruler, seed, n_splits, render)
+    n_half, floor = len(reference.splits[0][0]), reference.floor
+    who = label or "a model"
+    if len(x) < n_half:
+        raise ValueError(f"{who}: {len(x)} samples, but half of the real signatures are {n_half}; sample more")
+    if y is not None and len(y) != len(x):
+        raise ValueError(f"{who}: {len(x)} samples but {len(y)} person labels")
+    fake = ruler.features(x)
+    people = None if y is None else torch.as_tensor(y).cpu().numpy()
+    scores = score_features(reference, fake, people, seed)
+    train = ~reference.is_test
+    real_train, real_test = reference.features[train], reference.features[~train]
+    top = None if people is None else distances.top1(fake, people, real_train, reference.labels[train])
+    near = distances.nearest_train(fake, real_train, real_test) if len(real_test) else None
+    mean = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
+    low, high = distances.interval([s["frechet"] for s in scores])
+    return {
+        "label": label,
+        "n": len(x),
+        "frechet": mean["frechet"],
+        "frechet_floors": mean["frechet"] / max(floor["frechet"], 1e-12),
+        "frechet_low": low,
+        "frechet_high": high,
+        "kernel": mean["kernel"],
+        "kernel_floors": mean["kernel"] / max(floor["kernel"], 1e-12),
+        **{name: mean[name] for name in ("precision", "recall", "density", "coverage")},
+        "top1": top,
+        "nearest_train": near,
+        "stroke": compare_strokes(reference.strokes, stroke_statistics(x)),
+        "reconstruction": None,
+    }
+
+
+def score_features(
+    reference: Reference, fake: np.ndarray, people: np.ndarray | None, seed: int = 0
+) -> list[dict[str, float]]:
+    """Scores of generated features ``[n, d]`` against either half of every split, equal n on both sides."""
+    rng, scores = np.random.default_rng(seed), []
+    for k, halves in enumerate(reference.splits):
+        part = fake[balanced_subset(people, len(fake), len(halves[0]), rng)]
+        scores += [distances.compare(reference.features[half], part, seed + k) for half in halves]
+    return scores
+
+
+def balanced_subset(people: np.ndarray | None, total: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` of `total` indices at random, as evenly over the people as their labels ``[total]`` allow."""
+    order = rng.permutation(total)
+    if people is None:
+        return order[:n]
+    seen: dict[int, int] = {}
+    turn = np.empty(total, int)  # the how-manieth of its person each sample is
+    for place, k in enumerate(order):
+        turn[place] = seen[people[k]] = seen.get(people[k], -1) + 1
+    return order[np.argsort(turn, kind="stable")][:n]
+
+
+class AugmentedCopies:
+    """The trap: training images, slightly moved and bent, offered as if they were generated.
+
+    A score that praises them rewards copying. Has the interface of a run, so that it is scored like one.
+
+    Parameters
+    ----------
+    data
+        The signature set; its training side is copied.
+    config
+        How far the copies are changed; about a third of the training's augmentation by default, so that they
+        stay copies to the eye.
+    """
+
+    label = "Augmented copies of training images"
+    conditional = True
+
+    def __init__(self, data: SignatureSet, config: AugmentConfig | None = None):
+        self.train, self.config, self.people = data.train, config, data.people
+
+    def sample(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """`n` changed copies ``[n, 1, 128, 128]`` of people drawn uniformly, and their indices ``[n]``."""
+        from ..data import AugmentConfig, augment  # scores do not need the data module otherwise
+
+        rng = np.random.default_rng(seed)
+        labels = self.train.labels.cpu().numpy()
+        own = [np.flatnonzero(labels == person) for person in np.unique(labels)]
+        index = torch.from_numpy(np.array([rng.choice(own[k]) for k in rng.integers(len(own), size=n)]))
+        picked = self.train.subset(index)
+        generator = torch.Generator(picked.device).manual_seed(seed)
+        slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, translation=1.5, elastic=0.7)
+        return augment(picked.x, self.config or slight, generator), picked.labels
+
+
+def evaluate_runs(
+    data: SignatureSet,
+    runs: Mapping[str, Any],
+    ruler: Ruler | None = None,
+    seed: int = 0,
+    n: int | None = None,
+    n_splits: int = 10,
+    labels: Mapping[str, str] | None = None,
+    trap: bool = True,
+    render: Render | None = None,
+) -> dict[str, Any]:
+    """Score several models by one protocol.
+
+    Parameters
+    ----------
+    data
+        The real signatures, both sides of the split.
+    runs
+        Name to run. A run has ``sample(n, seed=)`` to ``(x raw [n, 1, 128, 128], y [n])``; optionally
+        ``conditional`` (False: `y` means nothing), ``people`` (IDs in the order of its `y`), ``label`` and,
+        unless its ``kind`` is "gan", ``reconstruct(x)``.
+    ruler
+        Features to measure in; a CPU `Ruler` by default.
+    seed
+        Of the samples and the splits.
+    n
+        Samples a model; as many as real signatures by default, and never fewer.
+    n_splits
+        Random halves.
+    labels
+        Names for readers, by run name.
+    trap
+        Score `AugmentedCopies` as one more model, ``augmented_copies``.
+    render
+        What every picture passes before it is scored; `data.render` by default. Reconstructions are scored
+        unrendered, because a squared error should judge the model's own guess.
+
+    Returns
+    -------
+    dict
+        ``ruler, n`` (signatures a side in a comparison), ``floor, baselines, models``; JSON-serialisable.
+    """
+    ruler, render = ruler or Ruler(), _renderer(render)
+    reference = make_reference(data, ruler, seed, n_splits, render)
+    entries = {**runs, **({COPIES: AugmentedCopies(data)} if trap else {})}
+    models = {}
+    for name, run in entries.items():
+        x, y = run.sample(max(n or 0, len(data)), seed=seed)
+        known = y is not None and getattr(run, "conditional", True)
+        y = _match_people(name, run, y, data) if known else None
+        label = (labels or {}).get(name) or getattr(run, "label", None) or name
+        models[name] = evaluate_samples(data, render(x), y, ruler, seed, label=label, reference=reference)
+        if hasattr(run, "reconstruct") and getattr(run, "kind", "vae") != "gan" and len(data.test):
+            held_out = data.test.x
+            models[name]["reconstruction"] = score_reconstruction(held_out, run.reconstruct(held_out))
+    floor = dict(reference.floor)
+    n_half = floor.pop("n")
+    baselines = reconstruction_baselines(data)
+    return {"ruler": ruler.name, "n": n_half, "floor": floor, "baselines": baselines, "models": models}
+
+
+def rendered(data: SignatureSet, render: Render | None = None) -> SignatureSet:
+    """The signature set as the ruler sees it: every picture rendered, stored as uint8 again."""
+    x = _renderer(render)(data.x)
+    return replace(data, images=(x[:, 0] * 255).round().to(torch.uint8).to(data.device))
+
+
+def _renderer(render: Render | None) -> Render:
+    if render is None:
+        from ..data import render  # scores do not need the data module otherwise
+    return render
+
+
+def _match_people(name: str, run: Any, y: torch.Tensor, data: SignatureSet) -> torch.Tensor:
+    """A run's person indices as indices into ``data.people``."""
+    people = list(getattr(run, "people", None) or data.people)
+    if people == list(data.people):
+        return y
+    place = {person: k for k, person in enumerate(data.people)}
+    if unknown := [person for person in people if person not in place]:
+        raise ValueError(f"{name} knows people that the data lack ({unknown[0]} ...); score it on its own data")
+    return torch.tensor([place[people[k]] for k in y.tolist()])
+
+
+def _rows(strokes: dict[str, np.ndarray], index: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[index] for name, values in strokes.items()}
