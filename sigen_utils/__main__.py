@@ -114,6 +114,7 @@ def run_all(args: argparse.Namespace) -> int:
         source = paths.REPO / "notebooks" / f"{name}.ipynb"
         command = [sys.executable, "-m", "papermill", str(source), str(out), "--cwd", str(source.parent)]
         command += ["--log-output", "--no-progress-bar", "--kernel", "python3"]
+        command += ["--start-timeout", "300"]  # a busy machine can need minutes to start a kernel
         code = subprocess.run(command, env=environment, check=False).returncode
         if code:
             print(f"{name} stopped; the part that ran is kept in {out}", file=sys.stderr)
@@ -150,7 +151,9 @@ def parser() -> argparse.ArgumentParser:
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int)
     budget.add_argument("--minutes", type=float)
-    sub.add_argument("--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written")
+    sub.add_argument(
+        "--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written"
+    )
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
@@ -177,6 +180,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors a user can mend are one line, not a traceback."""
     args = parser().parse_args(argv)
+    for name in ("SIGEN_HOME", "SIGEN_SHEETS"):  # the notebooks run in another folder
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     try:
         return args.function(args)
     except (ValueError, FileNotFoundError) as error:  # DataError, SheetError, RunError are ValueErrors

@@ -63,7 +63,9 @@ class RunFolder:
         if path.exists():
             if json.loads(path.read_text()) != json.loads(json.dumps(config)):
                 if not restart:
-                    raise RunError(f"{self.path}: holds a run of another configuration, data or code; delete it or name another folder")
+                    raise RunError(
+                        f"{self.path}: holds a run of another configuration or data; delete it or name another folder"
+                    )
                 self._move_aside()
             elif not resume:
                 raise RunError(f"{self.path}: holds a run already; continue it with --resume or name another folder")
@@ -246,7 +248,9 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
         model = build_model(config["kind"], config["model"])
         model.load_state_dict(load_file(run_dir / WEIGHTS))
     except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise RunError(f"{run_dir}: config or weights are damaged or of another version ({error}); train again") from error
+        raise RunError(
+            f"{run_dir}: config or weights are damaged or of another version ({error}); train again"
+        ) from error
     model.eval().to(device)
     return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
 

@@ -22,7 +22,18 @@ from torch.nn.parallel import DistributedDataParallel
 from . import gan, paths, runs, vae
 from .blocks import gradient_norm
 from .data import AugmentConfig, SignatureSet, augment, batch_index, render
-from .loop import Average, Budget, Means, Moments, Progress, cosine, pick_device, precision, process_group, step_generator
+from .loop import (
+    Average,
+    Budget,
+    Means,
+    Moments,
+    Progress,
+    cosine,
+    pick_device,
+    precision,
+    process_group,
+    step_generator,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,9 @@ class Trainer:
 
     kind = ""
 
-    def __init__(self, data: SignatureSet, model_config, config: TrainConfig, device: torch.device, rank: int, world: int):
+    def __init__(
+        self, data: SignatureSet, model_config, config: TrainConfig, device: torch.device, rank: int, world: int
+    ):
         self.config, self.model_config = config, model_config
         self.device, self.rank, self.world = device, rank, world
         self.dtype = precision(device)
@@ -91,7 +104,9 @@ class Trainer:
 
     def save(self, folder: runs.RunFolder, seconds: float, done: bool) -> None:
         parts = {name: part.state_dict() for name, part in self.stateful().items()}
-        folder.save(self.average.model.state_dict(), dict(step=self.steps_done, seconds=seconds, done=done, parts=parts))
+        folder.save(
+            self.average.model.state_dict(), dict(step=self.steps_done, seconds=seconds, done=done, parts=parts)
+        )
 
     def restore(self, state: dict) -> None:
         self.steps_done = state["step"]
@@ -136,7 +151,9 @@ class Trainer:
     def refuse_divergence(record: dict, folder: runs.RunFolder) -> None:
         """Stop with a clear word when a loss is no number any more; the last checkpoint stays good."""
         if not math.isfinite(record["loss"]):
-            raise FloatingPointError(f"{folder.path}: the loss is {record['loss']} at step {record['step']}; lower the learning rate")
+            raise FloatingPointError(
+                f"{folder.path}: the loss is {record['loss']} at step {record['step']}; lower the learning rate"
+            )
 
 
 # ------------------------------------------------------------------------------------------------ the VAE

@@ -1,0 +1,673 @@
+"""From ``results.json`` to the report: macros, tables, the README's table and the PDF.
+
+No number is typed into the report. The notebooks store what they measured with `update_results`; this module
+rounds each value by one table (`FORMATS`) and writes it as a LaTeX macro ``\\val...`` or as a table cell. A value
+that was never measured prints as ``--``, a score that does not apply as ``n/a``, so a partial run still typesets.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from . import paths
+
+SECTIONS = ("provenance", "data", "training", "comparison")
+MISSING, NOT_APPLICABLE = "--", "n/a"
+TRAP = "augmented_copies"  # of training images: scored like a model, but none
+LABELS = {  # in the order of the tables; the label stored with the results goes first
+    TRAP: "moved training images",
+    "report_vae": "report VAE",
+    "vae": "residual VAE",
+    "vae_reference": "residual VAE, full run",
+    "report_gan": "report GAN",
+    "gan": "stabilised GAN",
+    "gan_reference": "stabilised GAN, full run",
+}
+APT = "apt-get install -y --no-install-recommends latexmk texlive-latex-recommended texlive-publishers \
+texlive-fonts-recommended"
+_ABSENT = object()
+
+
+class ReportError(ValueError):
+    """The results or the LaTeX source cannot be used; the message names the file and the remedy."""
+
+
+# ---------------------------------------------------------------------------------------------- results.json
+
+
+def _check(value: object, where: str) -> None:
+    """Refuse what JSON cannot hold, naming the place of it."""
+    if value is None or isinstance(value, bool | str) or type(value) is int:
+        return
+    if isinstance(value, float):  # numpy.float64 is one
+        if not math.isfinite(value):
+            raise ReportError(f"results.json: {where} is {value}; store None for a score that is not defined")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ReportError(f"results.json: key {key!r} in {where} is not a string")
+            _check(inner, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for k, inner in enumerate(value):
+            _check(inner, f"{where}[{k}]")
+    else:
+        kind = f"{type(value).__module__}.{type(value).__name__}"
+        raise ReportError(f"results.json: {where} is a {kind}; convert it with int(), float(), str() or tolist()")
+
+
+def load_results() -> dict:
+    """The measured values of all notebooks.
+
+    Raises
+    ------
+    ReportError
+        If there are none yet or the file is not whole JSON; the message names it and the remedy.
+    """
+    path = paths.generated_dir() / "results.json"
+    if not path.exists():
+        raise ReportError(f"{paths.display(path)}: no results yet; run the notebooks 01 to 04 first")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReportError(f"{paths.display(path)}: not JSON ({error}); delete it and run the notebooks") from error
+    if not isinstance(results, dict):
+        raise ReportError(f"{paths.display(path)}: holds no sections; delete it and run the notebooks")
+    return results
+
+
+def update_results(section: str, values: dict) -> Path:
+    """Merge measured values into one section of ``results.json``, whole or not at all.
+
+    Parameters
+    ----------
+    section
+        One of `SECTIONS`.
+    values
+        JSON values by name. A name replaces what stood there before, with everything below it; other names of
+        the section stay. So two notebooks can share ``training``, and a new ``comparison.models`` leaves no
+        model of an older run behind. One writer at a time.
+
+    Raises
+    ------
+    ReportError
+        For an unknown section, NaN or infinity, or a value that JSON cannot hold; nothing is written then.
+    """
+    if section not in SECTIONS:
+        raise ReportError(f"results.json has no section {section!r}; choose one of {', '.join(SECTIONS)}")
+    if not isinstance(values, dict):
+        raise ReportError(f"results.json: section {section} takes a dict, not a {type(values).__name__}")
+    _check(values, section)
+    path = paths.generated_dir() / "results.json"
+    results = load_results() if path.exists() else {}
+    results[section] = {**results.get(section, {}), **values}
+    text = json.dumps(results, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------ formatting
+
+
+def _significant(digits: int) -> Callable[[float], str]:
+    """Formatter to `digits` significant digits; digits before the point are never cut, thousands are set apart."""
+
+    def format_(value: float) -> str:
+        if value == 0:
+            return "0"
+        exponent = int(f"{abs(value):.{digits - 1}e}".split("e")[1])  # after rounding: 9.96 has exponent 1
+        return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+    return format_
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else _significant(1)(value)
+
+
+def _rate(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+FORMATS: dict[str, Callable] = {
+    "text": str,
+    "count": lambda value: f"{round(value):,}",
+    "number": lambda value: f"{value:,}" if isinstance(value, int) else _significant(3)(value),
+    "setting": lambda value: f"{value:,}" if isinstance(value, int) else f"{value:,g}",  # exact, as configured
+    "share": _share,  # of 1: precision, recall, coverage, top-1
+    "percent": _significant(3),
+    "distance": _significant(3),
+    "floors": _significant(2),
+    "kernel": _significant(2),
+    "error": _significant(3),  # squared error an image
+    "minutes": _significant(2),
+    "seconds": _significant(2),
+    "speed": lambda value: f"{round(value):,}" if value >= 10 else _significant(2)(value),
+    "parameters": lambda value: f"{value / 1e6:.1f} M" if value >= 1e5 else f"{value:,}",
+    "rate": _rate,
+}
+
+
+def _get(results: dict, path: str) -> object:
+    """The value at a dotted path; None below a None, `_ABSENT` where nothing was stored."""
+    value: object = results
+    for key in path.split("."):
+        if value is None:
+            return None
+        if not isinstance(value, dict) or key not in value:
+            return _ABSENT
+        value = value[key]
+    return value
+
+
+def plain(results: dict, path: str, kind: str) -> str:
+    """The value at a dotted path, rounded by `FORMATS`, as plain text."""
+    value = _get(results, path)
+    if value is _ABSENT:
+        return MISSING
+    if value is None:
+        return NOT_APPLICABLE
+    try:
+        return FORMATS[kind](value)
+    except (TypeError, ValueError) as error:
+        raise ReportError(f"results.json: {path} is {value!r}, which is no {kind}") from error
+
+
+def latex(text: str, kind: str = "text") -> str:
+    """Plain text as LaTeX: special characters, thousands, minus signs and powers of ten."""
+    if kind == "rate" and (match := re.fullmatch(r"([\d.]+)e(-?\d+)", text)):
+        factor = "" if match[1] == "1" else rf"{match[1]}\times"
+        return rf"${factor}10^{{{match[2]}}}$"
+    text = re.sub(r"[&%$#_{}]", lambda m: "\\" + m[0], text.replace("\\", "/")).replace("~", " ").replace("^", " ")
+    text = re.sub(r"(?<=\d),(?=\d{3})", "{,}", text)
+    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", text)
+
+
+def models_of(results: dict, *sections: str) -> list[str]:
+    """Models of the named parts of the results: those of `LABELS` first and in their order, then any other."""
+    found = {name for path in sections if isinstance(part := _get(results, path), dict) for name in part}
+    return [name for name in LABELS if name in found] + sorted(found - set(LABELS))
+
+
+def _contestants(results: dict) -> list[str]:
+    """The scored models, without the trap."""
+    return [model for model in models_of(results, "comparison.models") if model != TRAP]
+
+
+def label(results: dict, model: str) -> str:
+    """How figures and tables call a model."""
+    for section in ("comparison.models", "training"):
+        name = _get(results, f"{section}.{model}.label")
+        if isinstance(name, str) and name != model and model != TRAP:
+            return name
+    return LABELS.get(model, model.replace("_", " "))
+
+
+# ---------------------------------------------------------------------------------------------------- macros
+
+NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results.json, kind)
+    "NSheets": ("data.n_sheets", "count"),
+    "NPeople": ("data.n_people", "count"),
+    "NSignatures": ("data.n_signatures", "count"),
+    "NTrain": ("data.n_train", "count"),
+    "NTest": ("data.n_test", "count"),
+    "NFlagged": ("data.n_flagged", "count"),
+    "TruthCells": ("data.truth.cells", "number"),
+    "TruthFound": ("data.truth.found", "number"),
+    "TruthIou": ("data.truth.min_iou", "share"),
+    "TruthIds": ("data.truth.ids_right", "number"),
+    "TruthMisfiled": ("data.truth.misfiled", "number"),
+    "TruthRecall": ("data.truth.ink_recall", "share"),
+    "TruthPrecision": ("data.truth.ink_precision", "share"),
+    "NCompared": ("comparison.n", "count"),
+    "FloorFrechet": ("comparison.floor.frechet", "distance"),
+    "FloorCoverage": ("comparison.floor.coverage", "share"),
+    "FloorRecall": ("comparison.floor.recall", "share"),
+    "FloorTopOne": ("comparison.floor.top1", "share"),
+    "ReportVaeFloors": ("comparison.models.report_vae.frechet_floors", "floors"),
+    "VaeFloors": ("comparison.models.vae.frechet_floors", "floors"),
+    "ReportGanFloors": ("comparison.models.report_gan.frechet_floors", "floors"),
+    "GanFloors": ("comparison.models.gan.frechet_floors", "floors"),
+    "VaeCoverage": ("comparison.models.vae.coverage", "share"),
+    "ReportGanCoverage": ("comparison.models.report_gan.coverage", "share"),
+    "GanCoverage": ("comparison.models.gan.coverage", "share"),
+    "GanRecall": ("comparison.models.gan.recall", "share"),
+    "GanTopOne": ("comparison.models.gan.top1", "share"),
+    "BlankError": ("comparison.baselines.blank", "error"),
+    "MeanError": ("comparison.baselines.mean_image", "error"),
+    "NearestError": ("comparison.baselines.nearest_same_person", "error"),
+    "ReportVaeError": ("comparison.models.report_vae.reconstruction.squared_error", "error"),
+    "VaeError": ("comparison.models.vae.reconstruction.squared_error", "error"),
+    "ReportVaePercent": ("comparison.models.report_vae.reconstruction.percent_of_blank", "percent"),
+    "VaePercent": ("comparison.models.vae.reconstruction.percent_of_blank", "percent"),
+    "GanMinutes": ("training.gan.minutes", "minutes"),
+    "VaeMinutes": ("training.vae.minutes", "minutes"),
+    "Seed": ("provenance.seed", "count"),
+    "Profile": ("provenance.profile", "text"),
+    "Device": ("provenance.device", "text"),
+    "Commit": ("provenance.commit", "text"),
+    "Fingerprint": ("provenance.data_fingerprint", "text"),
+    "Ruler": ("comparison.ruler", "text"),
+}
+
+SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its config, kind)
+    "VaeLatent": ("vae", "latent_dim", "setting"),
+    "VaeWarmup": ("vae", "warmup", "setting"),
+    "VaeComponents": ("vae", "components", "setting"),
+    "GanLatent": ("gan", "latent_dim", "setting"),
+    "GanPenalty": ("gan", "penalty", "setting"),
+    "GanPenaltyEnd": ("gan", "penalty_end", "setting"),
+    "GanPenaltyEvery": ("gan", "penalty_every", "setting"),
+    "GanPenaltySigma": ("gan", "penalty_sigma", "setting"),
+    "GanFadeIn": ("gan", "fade_in", "setting"),
+    "GanRateG": ("gan", "learning_rate_g", "rate"),
+    "GanRateD": ("gan", "learning_rate_d", "rate"),
+    "ReportGanRateG": ("report_gan", "learning_rate_g", "rate"),
+    "ReportGanRateD": ("report_gan", "learning_rate_d", "rate"),
+}
+
+
+def _defaults(model: str):
+    """The configuration a model has where the run did not record another value."""
+    from . import gan, vae  # bring torch along, which readers of results do not need
+
+    return {"vae": vae.VAEConfig(), "gan": gan.GANConfig(), "report_gan": gan.REPORT_GAN}[model]
+
+
+def _ranking(results: dict, score: str, kind: str, lowest_first: bool) -> str:
+    """``label (value)`` of every model, best first."""
+    rows = []
+    for model in _contestants(results):
+        path = f"comparison.models.{model}.{score}"
+        if isinstance(value := _get(results, path), int | float):
+            rows.append((value if lowest_first else -value, f"{label(results, model)} ({plain(results, path, kind)})"))
+    return ", ".join(text for _, text in sorted(rows, key=lambda row: row[0])) or MISSING
+
+
+def _named(results: dict, wanted: Callable[[str], bool]) -> str:
+    """The labels of the models for which `wanted` holds, or "none"."""
+    models = _contestants(results)
+    if not models:
+        return MISSING
+    return ", ".join(label(results, model) for model in models if wanted(model)) or "none"
+
+
+def _worse_than_blank(results: dict) -> str:
+    blank = _get(results, "comparison.baselines.blank")
+
+    def wanted(model: str) -> bool:
+        error = _get(results, f"comparison.models.{model}.reconstruction.squared_error")
+        return isinstance(error, int | float) and isinstance(blank, int | float) and error >= blank
+
+    return _named(results, wanted)
+
+
+def _collapsed(results: dict) -> str:
+    floor = _get(results, "comparison.floor.coverage")
+
+    def wanted(model: str) -> bool:
+        coverage = _get(results, f"comparison.models.{model}.coverage")
+        return isinstance(coverage, int | float) and isinstance(floor, int | float) and coverage < floor / 10
+
+    return _named(results, wanted)
+
+
+def _pairs(results: dict, path: str, pattern: str) -> str:
+    """The entries of a dict as text, by name."""
+    part = _get(results, path)
+    if not isinstance(part, dict):
+        return MISSING
+    items = sorted((str(k).replace("_", " "), v) for k, v in part.items())
+    return ", ".join(pattern.format(k, v) for k, v in items) or "none"
+
+
+PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow the numbers, whichever way they come out
+    "RankFloors": lambda r: _ranking(r, "frechet_floors", "floors", lowest_first=True),
+    "RankCoverage": lambda r: _ranking(r, "coverage", "share", lowest_first=False),
+    "WorseThanBlank": _worse_than_blank,
+    "LowCoverage": _collapsed,
+    "Flags": lambda r: _pairs(r, "data.flags", "{0} ({1})"),
+    "Versions": lambda r: _pairs(r, "provenance.versions", "{0} {1}"),
+}
+
+SWITCHES: dict[str, Callable[[dict], bool]] = {  # \valIfX{text when it holds}{text when not}
+    "IfSynthetic": lambda r: _get(r, "data.source") != "photographs",
+    "IfTruth": lambda r: isinstance(_get(r, "data.truth"), dict),
+    "IfReference": lambda r: any(m.endswith("_reference") for m in models_of(r, "training", "comparison.models")),
+}
+
+
+def defined_macros() -> set[str]:
+    """Names of all macros of ``numbers.tex``, without the backslash."""
+    return {"val" + name for table in (NUMBERS, SETTINGS, PHRASES, SWITCHES) for name in table}
+
+
+def used_macros(tex: str | None = None) -> set[str]:
+    """Names of the ``\\val...`` macros that `tex` (the report's source where None) uses."""
+    return set(re.findall(r"\\(val[A-Z][A-Za-z]*)", _source(tex)))
+
+
+def undefined_macros(tex: str | None = None) -> list[str]:
+    """Macros that the report uses and `write_numbers` does not define."""
+    return sorted(used_macros(tex) - defined_macros())
+
+
+def unused_macros(tex: str | None = None) -> list[str]:
+    """Macros that `write_numbers` defines and the report does not use."""
+    return sorted(defined_macros() - used_macros(tex))
+
+
+def _source(tex: str | None = None) -> str:
+    """LaTeX source without its comments."""
+    tex = (paths.REPO / "report" / "main.tex").read_text(encoding="utf-8") if tex is None else tex
+    return re.sub(r"(?<!\\)%.*", "", tex)
+
+
+def write_numbers(results: dict | None = None) -> Path:
+    """Write ``generated/numbers.tex``, one macro a line, from `results` (``results.json`` where None)."""
+    results = load_results() if results is None else results
+    lines = ["% Written by sigen_utils/report.py from results.json; changes here are lost."]
+    macros = {name: latex(plain(results, *entry), entry[1]) for name, entry in NUMBERS.items()}
+    for name, (model, field, kind) in SETTINGS.items():
+        text = plain(results, f"training.{model}.{field}", kind)
+        macros[name] = latex(FORMATS[kind](getattr(_defaults(model), field)) if text == MISSING else text, kind)
+    macros.update({name: latex(make(results)) for name, make in PHRASES.items()})
+    lines += [rf"\newcommand{{\val{name}}}{{{text}}}" for name, text in macros.items()]
+    lines += [rf"\newcommand{{\val{name}}}[2]{{#{1 if holds(results) else 2}}}" for name, holds in SWITCHES.items()]
+    path = paths.generated_dir() / "numbers.tex"
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+def _tabular(columns: str, header: list[str], rows: Iterable[list[str] | None]) -> str:
+    """A booktabs table; None among the rows is a rule."""
+    lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
+    lines += [r"\midrule" if row is None else " & ".join(row) + r" \\" for row in rows]
+    return "\n".join(["% Written by sigen_utils/report.py from results.json", *lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _cells(results: dict, prefix: str, columns: Iterable[tuple[str, str]]) -> list[str]:
+    return [latex(plain(results, f"{prefix}.{name}", kind), kind) for name, kind in columns]
+
+
+def data_table(results: dict) -> str:
+    """The data set: what was read, what was found, and how that compares with the truth where it is known."""
+    source = {"synthetic": "synthetic sheets", "photographs": "photographed sheets"}
+    rows = [["Source", latex(source.get(str(_get(results, "data.source")), MISSING))]]
+    fields = [
+        ("Sheets", "n_sheets", "count"),
+        ("People", "n_people", "count"),
+        ("Signatures", "n_signatures", "count"),
+        ("Training / held out", "n_train n_test", "count"),
+        ("Cells flagged for review", "n_flagged", "count"),
+        ("Extraction, seconds", "extract_seconds", "seconds"),
+    ]
+    if isinstance(_get(results, "data.truth"), dict):
+        fields += [
+            ("Cells drawn / found", "truth.cells truth.found", "number"),
+            ("Smallest overlap of a cell with its truth", "truth.min_iou", "share"),
+            ("Printed IDs read right", "truth.ids_right", "number"),
+            ("Signatures filed under another person", "truth.misfiled", "number"),
+            ("Ink recall / precision", "truth.ink_recall truth.ink_precision", "share"),
+        ]
+    for name, keys, kind in fields:
+        rows.append([name, " / ".join(_cells(results, "data", [(key, kind) for key in keys.split()]))])
+    return _tabular("lr", ["Quantity", "Value"], rows)
+
+
+def _rates(results: dict, model: str) -> str:
+    """Learning rates of generator and discriminator, or the one there is; in the short form, for a narrow column."""
+    names = [n for n in ("learning_rate_g", "learning_rate_d") if _get(results, f"training.{model}.{n}") is not _ABSENT]
+    cells = [plain(results, f"training.{model}.{name}", "rate") for name in names or ["learning_rate"]]
+    return " / ".join(dict.fromkeys(cells))  # said once where both networks have the same
+
+
+def training_table(results: dict) -> str:
+    """Set-up and cost of every model."""
+    header = ["Model", "Param.", "Batch", "Rate, G / D", "Steps", "Min.", "Img/s"]
+    rows = []
+    for model in models_of(results, "training"):
+        before = _cells(results, f"training.{model}", [("parameters", "parameters"), ("batch_size", "count")])
+        after = [("steps", "count"), ("minutes", "minutes"), ("images_per_second", "speed")]
+        cost = _cells(results, f"training.{model}", after)
+        rows.append([latex(label(results, model)), *before, _rates(results, model), *cost])
+    return _tabular("lrrlrrr", header, rows)
+
+
+SCORES = [
+    ("precision", "share"),
+    ("recall", "share"),
+    ("density", "share"),
+    ("coverage", "share"),
+    ("top1", "share"),
+    ("nearest_train", "share"),
+]
+
+
+def comparison_table(results: dict) -> str:
+    """All scores of all models over the floor of one half of the genuine signatures against the other."""
+
+    def row(prefix: str, name: str, floors: list[str]) -> list[str]:
+        ends = [plain(results, f"{prefix}.frechet_{end}", "distance") for end in ("low", "high")]
+        interval = latex(f"[{ends[0]}, {ends[1]}]") if set(ends) != {MISSING} else MISSING
+        frechet, kernel = _cells(results, prefix, [("frechet", "distance"), ("kernel", "kernel")])
+        scores = _cells(results, prefix, SCORES)
+        return [latex(name), frechet, interval, floors[0], kernel, floors[1], *scores]
+
+    header = ["Samples", r"FD $\downarrow$", r"95\,\% interval", r"FD/floor $\downarrow$", r"KD $\downarrow$"]
+    header += [r"KD/floor $\downarrow$", "Prec.", "Recall", "Density", "Coverage", "Top-1", "Nearest"]
+    rows: list[list[str] | None] = [row("comparison.floor", "genuine halves", ["1", "1"])]
+    models = models_of(results, "comparison.models")
+    for model in models:
+        prefix = f"comparison.models.{model}"
+        floors = _cells(results, prefix, [("frechet_floors", "floors"), ("kernel_floors", "floors")])
+        rows.append(row(prefix, label(results, model), floors))
+    rows.insert(2 if TRAP in models else 1, None)
+    return _tabular("lrrrrrrrrrrr", header, rows)
+
+
+def reconstruction_table(results: dict) -> str:
+    """Held-out reconstruction beside answers that need no model."""
+    blank = _get(results, "comparison.baselines.blank")
+    rows: list[list[str] | None] = []
+    names = [
+        ("blank page", "blank"),
+        ("mean training image", "mean_image"),
+        ("mean of the person's others", "same_person_mean"),
+        ("nearest other of the person", "nearest_same_person"),
+    ]
+    for name, key in names:
+        error = _get(results, f"comparison.baselines.{key}")
+        share = MISSING
+        if isinstance(error, int | float) and isinstance(blank, int | float) and blank:
+            share = FORMATS["percent"](100 * error / blank)
+        rows.append([name, *_cells(results, "comparison.baselines", [(key, "error")]), share, NOT_APPLICABLE])
+    rows.append(None)
+    for model in models_of(results, "comparison.models"):
+        prefix = f"comparison.models.{model}.reconstruction"
+        if isinstance(_get(results, prefix), dict):
+            columns = [("squared_error", "error"), ("percent_of_blank", "percent"), ("f1", "share")]
+            rows.append([latex(label(results, model)), *_cells(results, prefix, columns)])
+    return _tabular("lrrr", ["Answer", "Squared error", r"\% of blank", "Ink $F_1$"], rows)
+
+
+def stroke_table(results: dict) -> str:
+    """Distance of each stroke statistic's distribution from that of the real ink."""
+    places = {"genuine halves": "comparison.floor.stroke"}
+    places |= {label(results, m): f"comparison.models.{m}.stroke" for m in models_of(results, "comparison.models")}
+    known = {name: part for name, path in places.items() if isinstance(part := _get(results, path), dict)}
+    names = list(dict.fromkeys(statistic for part in known.values() for statistic in part))
+    columns = [(f"{name}.w1_sd", "floors") for name in names]
+    rows = [[latex(name), *_cells(results, places[name], columns)] for name in known]
+    header = ["Samples", *(latex(name.replace("_", " ")) for name in names)]
+    return _tabular("l" + "r" * len(names), header, rows)
+
+
+TABLES: dict[str, Callable[[dict], str]] = {
+    "data": data_table,
+    "training": training_table,
+    "comparison": comparison_table,
+    "reconstruction": reconstruction_table,
+    "strokes": stroke_table,
+}
+
+
+def write_tables(results: dict | None = None) -> list[Path]:
+    """Write ``generated/tables/<name>.tex`` for all of `TABLES` from `results` (``results.json`` where None)."""
+    results = load_results() if results is None else results
+    written = []
+    for name, make in TABLES.items():
+        path = paths.generated_dir() / "tables" / f"{name}.tex"
+        with paths.atomic_write(path) as temporary:
+            temporary.write_text(make(results) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def readme_table(results: dict | None = None) -> str:
+    """The main results as a Markdown table, with a line that says where they come from."""
+    results = load_results() if results is None else results
+    header = ["Samples", "Fréchet distance, floors ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
+    header += ["Held-out squared error, % of a blank page ↓", "Training, minutes", "Parameters"]
+    scores = [("precision", "share"), ("recall", "share"), ("coverage", "share"), ("top1", "share")]
+    rows = [["genuine halves", "1", *(plain(results, f"comparison.floor.{n}", k) for n, k in scores)]]
+    rows[0] += [NOT_APPLICABLE] * 3
+    for model in models_of(results, "comparison.models", "training"):
+        columns = [("frechet_floors", "floors"), *scores, ("reconstruction.percent_of_blank", "percent")]
+        cells = [plain(results, f"comparison.models.{model}.{name}", kind) for name, kind in columns]
+        cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
+        rows.append([label(results, model), *cells, *cost])
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    source = {"synthetic": "the synthetic class", "photographs": "photographed sheets"}
+    where = [plain(results, f"data.{name}", "count") for name in ("n_people", "n_signatures")]
+    run = [plain(results, f"provenance.{name}", "text") for name in ("profile", "device", "commit")]
+    note = (
+        f"{source.get(str(_get(results, 'data.source')), MISSING)}, {where[0]} people, {where[1]} signatures; "
+        f"{plain(results, 'comparison.n', 'count')} samples a model; profile {run[0]} on {run[1]}, commit {run[2]}."
+    )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\nMeasured on {note}"
+
+
+def update_readme(path: str | Path, results: dict | None = None) -> bool:
+    """Replace what stands between ``<!-- results:begin -->`` and ``<!-- results:end -->`` by `readme_table`.
+
+    Returns
+    -------
+    bool
+        Whether the file changed.
+
+    Raises
+    ------
+    ReportError
+        If the file does not hold exactly one such pair.
+    """
+    path = Path(path)
+    begin, end = "<!-- results:begin -->", "<!-- results:end -->"
+    text = path.read_text(encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ReportError(f"{paths.display(path)}: needs one line {begin} and, below it, one line {end}")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    new = f"{head}{begin}\n{readme_table(results)}\n{end}{tail}"
+    if new == text:
+        return False
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text(new, encoding="utf-8")
+    return True
+
+
+# ------------------------------------------------------------------------------------------------------- PDF
+
+
+def figures_used(tex: str | None = None) -> list[str]:
+    """File names that the report includes, by ``\\sigenfigure`` or plain ``\\includegraphics``, in order."""
+    return re.findall(r"\\(?:sigenfigure|includegraphics)(?:\[[^\]]*\])?\{([^}#]+)\}", _source(tex))
+
+
+def overfull_boxes(log: str, points: float = 5.0) -> list[str]:
+    """Lines of a TeX log that tell of boxes more than `points` too wide or too high."""
+    lines = re.findall(r"^Overfull \\[hv]box \([\d.]+pt too (?:wide|high)\).*$", log, re.M)
+    return [line for line in lines if float(re.search(r"\(([\d.]+)pt", line)[1]) > points]
+
+
+def tex_errors(log: str, context: int = 4) -> str:
+    """The errors of a TeX log with the lines that follow each, else the log's last lines."""
+    lines = log.splitlines()
+    starts = [k for k, line in enumerate(lines) if line.startswith("!") or re.match(r"[^\s:]+\.\w+:\d+: ", line)]
+    picked = [line for k in starts[-3:] for line in lines[k : k + context]] or lines[-15:]
+    return "\n".join(picked)
+
+
+def _gather_sources() -> Path:
+    """The folder to compile in, with ``main.tex`` and ``refs.bib`` in it and every figure at hand."""
+    source, target = paths.REPO / "report", paths.report_dir()
+    if source.resolve() != target.resolve():
+        for name in ("main.tex", "refs.bib"):
+            with paths.atomic_write(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)
+    missing = [name for name in figures_used() if not (paths.figures_dir() / name).is_file()]
+    if missing:
+        where = paths.display(paths.figures_dir())
+        raise ReportError(f"{where}: no {', '.join(missing)}; the notebooks 01 to 04 make them, run those first")
+    return target
+
+
+def build_pdf(progress: Callable[[str], None] = print) -> Path | None:
+    """Typeset the report from ``results.json`` and the figures to ``report/report.pdf``.
+
+    Numbers and tables are written anew first, so the PDF cannot disagree with the results. The same inputs give
+    the same bytes: no date enters.
+
+    Parameters
+    ----------
+    progress
+        Told about boxes more than 5 pt too wide, unresolved references, or a missing TeX.
+
+    Returns
+    -------
+    Path or None
+        The PDF; None where latexmk or pdflatex is not installed.
+
+    Raises
+    ------
+    ReportError
+        If there are no results, a figure is missing or TeX stops at an error (with the log's lines about it).
+    """
+    write_numbers()
+    write_tables()
+    target = _gather_sources()
+    if not (shutil.which("latexmk") and shutil.which("pdflatex")):
+        progress(f"no PDF: latexmk or pdflatex is not installed; on Debian or Ubuntu: {APT}")
+        return None
+    build = target / "build"
+    shutil.rmtree(build, ignore_errors=True)  # a fresh build: nothing of an earlier, broken one can leak in
+    build.mkdir()
+    # Lines of the log unbroken, and a fixed clock
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
+    command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-outdir=build", "main.tex"]
+    run = subprocess.run(
+        command, cwd=target, env=environment, capture_output=True, text=True, errors="replace", timeout=600
+    )
+    log_file = build / "main.log"
+    log = log_file.read_text(encoding="utf-8", errors="replace") if log_file.exists() else run.stdout + run.stderr
+    if run.returncode or not (build / "main.pdf").exists():
+        hint = f"\nA file that is not found belongs to a TeX package: {APT}" if "not found" in log else ""
+        raise ReportError(f"{paths.display(target / 'main.tex')} does not typeset:\n{tex_errors(log)}{hint}")
+    for line in overfull_boxes(log) + re.findall(r"^LaTeX Warning: .*undefined.*$", log, re.M):
+        progress(f"report: {line}")
+    pdf = target / "report.pdf"
+    with paths.atomic_write(pdf) as temporary:
+        shutil.copyfile(build / "main.pdf", temporary)
+    shutil.rmtree(build)
+    return pdf
