@@ -91,10 +91,12 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def report(args: argparse.Namespace) -> int:
-    from . import report
+    from . import paths, report
 
     report.write_numbers()
     report.write_tables()
+    if paths.home() == paths.REPO:
+        report.update_readme(paths.REPO / "README.md")
     report.build_pdf()
     return 0
 
