@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -51,7 +52,12 @@ def _styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     @functools.wraps(function)
     def draw(*args, **kwargs):
         with plt.style.context(STYLE):
-            return function(*args, **kwargs)
+            figure = function(*args, **kwargs)
+            interactive = matplotlib.is_interactive()
+        # The first figure loads a notebook's backend, which turns interactive mode on. The context has just undone
+        # that with the style, and later figures would not appear at the end of their cell.
+        matplotlib.interactive(interactive)
+        return figure
 
     return draw
 

@@ -175,7 +175,8 @@ class LatentExplorer:
         self.random_button.on_click(lambda _: self.random())
         self.reset_button.on_click(lambda _: self.reset())
         pickers = [self.person, self.other, self.blend] if self.people else []
-        buttons = ipywidgets.HBox([self.random_button, self.reset_button])
+        indent = ipywidgets.Layout(margin="6px 0 0 134px")  # below the sliders' own left end
+        buttons = ipywidgets.HBox([self.random_button, self.reset_button], layout=indent)
         # a border on the image itself would be taken from its pixels
         frame = ipywidgets.Layout(border="1px solid #ccc", flex="0 0 auto", align_self="flex-start")
         left = ipywidgets.VBox([ipywidgets.Box([self.image], layout=frame), self.timing])
