@@ -106,6 +106,8 @@ class RunFolder:
     def save_samples(self, step: int, x: Tensor, ncols: int = 8) -> None:
         """Write ink ``[n, 1, 128, 128]`` as one picture ``samples/step_<step>.png``, `ncols` in a row."""
         pictures = to_image(x)
+        paper = np.full((-len(pictures) % ncols, *pictures.shape[1:]), 255, np.uint8)  # fills the last row
+        pictures = np.concatenate([pictures, paper])
         rows = [np.concatenate(list(pictures[i : i + ncols]), axis=1) for i in range(0, len(pictures), ncols)]
         with paths.atomic_write(self.path / "samples" / f"step_{step:07d}.png") as temporary:
             Image.fromarray(np.concatenate(rows)).save(temporary)

@@ -1,0 +1,198 @@
+"""Printed numbers, read by nearest neighbour among digits rendered from fonts that come with Python packages."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PATCH = (16, 24)  # px, width and height of a normalised digit
+FONTS = (
+    "DejaVuSans.ttf",
+    "DejaVuSans-Bold.ttf",
+    "DejaVuSansMono-Bold.ttf",
+    "DejaVuSerif-Bold.ttf",
+    "DejaVuSerif.ttf",
+    "STIXGeneralBol.ttf",
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a number may be.
+
+    Attributes
+    ----------
+    text
+        The digits read; empty if there are none.
+    distances
+        float ``[digits, 10]``, how far each printed digit is from each known one (0 same .. about 2).
+    """
+
+    text: str
+    distances: np.ndarray
+
+    @property
+    def worst(self) -> float:
+        """Distance of the least certain digit; infinite if nothing was read."""
+        return float(self.distances.min(axis=1).max()) if self.text else float("inf")
+
+    def cost_of(self, text: str) -> float:
+        """By how much the worst digit of `text` is further away than what was read; infinite for another length."""
+        if len(text) != len(self.text) or not text:
+            return float("inf")
+        chosen = self.distances[np.arange(len(text)), [int(d) for d in text]]
+        return float((chosen - self.distances.min(axis=1)).max())
+
+
+@functools.lru_cache(maxsize=1)
+def templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Known digits: unit vectors float32 ``[n, 384]``, log aspect ratios ``[n]``, digits ``[n]``."""
+    vectors, aspects, digits = [], [], []
+    for digit in range(10):
+        for drawing in _drawings(digit):
+            for shape in _variants(drawing):
+                box = _tight(shape > 0.5)
+                if box is None:
+                    continue
+                vectors.append(_patch(shape, box))
+                aspects.append(np.log((box[2] - box[0]) / (box[3] - box[1])))
+                digits.append(digit)
+    return np.array(vectors, np.float32), np.array(aspects), np.array(digits)
+
+
+def _drawings(digit: int):
+    """One digit in every font at hand, float32 with ink = 1, drawn large."""
+    import matplotlib  # only its font files are wanted
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    fonts = [ImageFont.truetype(str(folder / name), 72) for name in FONTS if (folder / name).exists()]
+    default = ImageFont.load_default(size=72)
+    for font in [*fonts, default]:
+        image = Image.new("L", (120, 120), 0)
+        ImageDraw.Draw(image).text((36, 16), str(digit), fill=255, font=font)
+        yield np.asarray(image, np.float32) / 255
+    for font, thick in ((cv2.FONT_HERSHEY_SIMPLEX, 5), (cv2.FONT_HERSHEY_SIMPLEX, 9), (cv2.FONT_HERSHEY_DUPLEX, 6)):
+        canvas = np.zeros((120, 120), np.uint8)
+        cv2.putText(canvas, str(digit), (36, 88), font, 2.4, 255, thick, cv2.LINE_AA)
+        yield canvas.astype(np.float32) / 255
+
+
+def _variants(image: np.ndarray):
+    """The drawing, thinner, bolder, and leaning a little to either side."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    for shape in (image, cv2.dilate(image, kernel)):
+        for lean in (-0.07, 0.0, 0.07):
+            shear = np.float32([[1, lean, -lean * 60], [0, 1, 0]])
+            yield cv2.warpAffine(shape, shear, (120, 120), flags=cv2.INTER_LINEAR)
+
+
+def _tight(ink: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Bounding box (x0, y0, x1, y1) of True pixels."""
+    ys, xs = np.nonzero(ink.any(axis=1))[0], np.nonzero(ink.any(axis=0))[0]
+    return (int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1) if len(xs) else None
+
+
+def _patch(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """The box as a zero-mean unit vector of a slightly blurred patch."""
+    x0, y0, x1, y1 = box
+    patch = cv2.resize(image[y0:y1, x0:x1], PATCH, interpolation=cv2.INTER_AREA)
+    patch = cv2.GaussianBlur(patch, (0, 0), 1.0)
+    patch = patch - patch.mean()
+    return (patch / max(float(np.linalg.norm(patch)), 1e-6)).ravel()
+
+
+def classify(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Distance of one printed digit to each of the ten; float ``[10]``.
+
+    1 - correlation with the nearest rendering, plus a share of how much wider or narrower it is.
+    """
+    vectors, aspects, digits = templates()
+    aspect = np.log((box[2] - box[0]) / (box[3] - box[1]))
+    distance = 1 - vectors @ _patch(image, box) + 0.25 * np.maximum(np.abs(aspects - aspect) - 0.12, 0)
+    return np.array([distance[digits == d].min() for d in range(10)])
+
+
+def read_number(dark: np.ndarray) -> Reading:
+    """Read the number printed in a cell.
+
+    Parameters
+    ----------
+    dark
+        float32 ``[h, w]``, upright, 0 paper .. 1 ink; without the cell's printed lines, at least about 100 px high.
+    """
+    nothing = Reading("", np.zeros((0, 10)))
+    dark = np.clip(dark, 0, 1)  # cubic enlargement rings
+    level = _threshold(dark)
+    if level is None:
+        return nothing
+    boxes = _text_line((dark > level).astype(np.uint8))
+    soft = np.clip(0.5 + (dark - level) / max(level, 0.05), 0, 1).astype(np.float32)
+    rows = []
+    for box in boxes:
+        rows += _digits_in(soft, box)
+    if not 1 <= len(rows) <= 6:
+        return nothing
+    distances = np.array(rows)
+    return Reading("".join(str(d) for d in distances.argmin(axis=1)), distances)
+
+
+def _threshold(dark: np.ndarray) -> float | None:
+    """Otsu's threshold, or None where nothing in the cell stands out."""
+    level, _ = cv2.threshold((dark * 255).astype(np.uint8), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    ink = dark > level / 255
+    if not 0.002 < ink.mean() < 0.5:
+        return None
+    # Faded print may be faint, as long as it stands well above the grain of the paper.
+    rise = float(dark[ink].mean() - dark[~ink].mean())
+    return level / 255 if rise > max(0.05, 3 * float(dark[~ink].std())) else None
+
+
+def _text_line(ink: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Boxes of the components that stand on one line, left to right."""
+    h, w = ink.shape
+    count, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    boxes = []
+    for x, y, bw, bh, area in stats[1:count]:
+        touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1
+        if touches or bh < 0.06 * h or bh > 0.6 * h or area < 0.12 * bw * bh or bw > 6 * bh:
+            continue
+        boxes.append((int(x), int(y), int(x + bw), int(y + bh), int(area)))
+    if not boxes:
+        return []
+    anchor = max(boxes, key=lambda b: b[4])
+    tall = anchor[3] - anchor[1]
+    line = []
+    for x0, y0, x1, y1, _ in boxes:
+        overlap = min(y1, anchor[3]) - max(y0, anchor[1])
+        if overlap > 0.6 * tall and 0.6 * tall < y1 - y0 < 1.5 * tall:
+            line.append((x0, y0, x1, y1))
+    return sorted(line)
+
+
+def _digits_in(soft: np.ndarray, box: tuple[int, int, int, int]) -> list[np.ndarray]:
+    """Distances of the digits in one component: one digit, or two or three that touch."""
+    x0, y0, x1, y1 = box
+    width, height = x1 - x0, y1 - y0
+    best = [classify(soft, box)]
+    if width < 0.8 * height:
+        return best
+    score = best[0].min()
+    for pieces in (2, 3):
+        if not 0.25 * height < width / pieces < 0.95 * height:
+            continue
+        for shift in (0, -0.06, 0.06, -0.12, 0.12):
+            cuts = [x0] + [round(x0 + width * (k / pieces + shift / pieces)) for k in range(1, pieces)] + [x1]
+            parts = []
+            for a, b in zip(cuts, cuts[1:], strict=False):
+                tight = _tight(soft[y0:y1, a:b] > 0.5)
+                if tight is None:
+                    break
+                parts.append(classify(soft, (a + tight[0], y0 + tight[1], a + tight[2], y0 + tight[3])))
+            if len(parts) == pieces and max(p.min() for p in parts) < score:
+                best, score = parts, max(p.min() for p in parts)
+    return best

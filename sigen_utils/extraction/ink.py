@@ -1,0 +1,388 @@
+"""Whose ink is where: binarise, take the printed lines out without cutting strokes, give every stroke its owner.
+
+Everything happens on one upright working picture (`Frame`): the darkest channel, turned by quarter turns, reduced
+where the photograph is larger than needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .config import ExtractionConfig
+from .grid import Grid
+from .photo import darkest_channel, reduced
+
+TYPICAL = 205.0  # px: the cell width at which the pixel lengths below were chosen
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The upright working picture and how it lies in the photograph."""
+
+    grey: np.ndarray  # uint8 [h, w], darkest channel
+    scale: float  # size over that of the photograph
+    turn: int  # quarter turns, clockwise, from the photograph to here
+    unit: float  # width of a signature column over `TYPICAL`
+    tint: np.ndarray | None = None  # float32 [h, w], blue minus red beside the paper around; None: a grey photograph
+
+    def from_photo(self, points: np.ndarray) -> np.ndarray:
+        """Photograph pixels -> pixels of this picture; float ``[..., 2]``."""
+        h, w = self.grey.shape
+        x, y = np.moveaxis((np.asarray(points, float) + 0.5) * self.scale - 0.5, -1, 0)
+        if self.turn == 1:
+            x, y = w - 1 - y, x
+        elif self.turn == 2:
+            x, y = w - 1 - x, h - 1 - y
+        elif self.turn == 3:
+            x, y = y, h - 1 - x
+        return np.stack([x, y], axis=-1)
+
+    def to_photo(self, points: np.ndarray) -> np.ndarray:
+        """The inverse of `from_photo`."""
+        h, w = self.grey.shape
+        x, y = np.moveaxis(np.asarray(points, float), -1, 0)
+        if self.turn == 1:
+            x, y = y, w - 1 - x
+        elif self.turn == 2:
+            x, y = w - 1 - x, h - 1 - y
+        elif self.turn == 3:
+            x, y = h - 1 - y, x
+        return (np.stack([x, y], axis=-1) + 0.5) / self.scale - 0.5
+
+
+@dataclass(frozen=True)
+class InkMap:
+    """Ink by owner.
+
+    Attributes
+    ----------
+    owner
+        int16 ``[h, w]``: 0 paper, else 1 + row * columns + column of the cell whose ink it is (column 0 the ID).
+    contrast
+        float32 ``[h, w]``: darkness relative to the paper around, 0 paper .. 1 black.
+    cut
+        Cells with a stroke that runs into another person's and was parted at the printed line.
+    crossing
+        Cells with ink beyond their own lines.
+    """
+
+    owner: np.ndarray
+    contrast: np.ndarray
+    cut: frozenset[int]
+    crossing: frozenset[int]
+
+
+def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame:
+    """The upright working picture of a photograph whose table is known."""
+    width = float(np.median(np.linalg.norm(np.diff(grid.points[:, 1:], axis=1), axis=-1)))
+    scale = min(1.0, config.cell_width / width)
+    unit = width * scale / TYPICAL
+    photo = np.rot90(reduced(photo, scale), -grid.turn)
+    return Frame(darkest_channel(photo), scale, grid.turn, unit, _tint(photo, unit))
+
+
+def _tint(photo: np.ndarray, unit: float) -> np.ndarray | None:
+    """How blue (positive) or red (negative) each pixel is beside the paper around it; None where there is no colour."""
+    red, _, blue = (channel.astype(np.float32) for channel in cv2.split(photo))
+    tint = cv2.GaussianBlur(2 * (blue - red) / (blue + red + 32), (0, 0), max(0.6, unit))
+    if float(tint[::8, ::8].std()) < 1e-4:
+        return None
+    side = int(61 * unit) | 1
+    return tint - cv2.blur(tint, (side, side))
+
+
+def paper_contrast(grey: np.ndarray, unit: float) -> np.ndarray:
+    """Darkness relative to the paper around; float32, 0 paper .. 1 black."""
+    side = int(25 * unit) | 1
+    paper = cv2.morphologyEx(cv2.GaussianBlur(grey, (3, 3), 0), cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    paper = cv2.blur(paper, (side, side)).astype(np.float32)
+    return np.clip(1 - grey / np.maximum(paper, 16), 0, 1)
+
+
+def sauvola(grey: np.ndarray, window: int, k: float) -> np.ndarray:
+    """Pixels darker than mean * (1 + k (deviation / 128 - 1)) of the window around them (Sauvola, 2000); bool."""
+    value = grey.astype(np.float32)
+    mean = cv2.boxFilter(value, -1, (window, window), borderType=cv2.BORDER_REFLECT)
+    square = cv2.sqrBoxFilter(value, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+    return value < mean * (1 + k * (deviation / 128 - 1))
+
+
+def cell_map(frame: Frame, grid: Grid) -> np.ndarray:
+    """Which cell a pixel lies in: int16, 0 outside, else 1 + row * columns + column; bounded by the curved lines."""
+    rows = frame.from_photo(grid.row_lines)
+    cols = frame.from_photo(grid.col_lines)
+    cells = np.zeros(frame.grey.shape, np.int16)
+    n_cols = grid.n_columns + 1
+    row_of = np.full(frame.grey.shape, -1, np.int16)
+    for r in range(grid.n_rows):
+        _fill(row_of, np.concatenate([rows[r], rows[r + 1][::-1]]), r)
+    for c in range(n_cols):
+        band = np.zeros(frame.grey.shape, np.uint8)
+        _fill(band, np.concatenate([cols[c], cols[c + 1][::-1]]), 1)
+        here = (band > 0) & (row_of >= 0)
+        cells[here] = 1 + row_of[here] * n_cols + c
+    return cells
+
+
+def _fill(image: np.ndarray, polygon: np.ndarray, value: int) -> None:
+    cv2.fillPoly(image, [np.rint(polygon * 16).astype(np.int32)], int(value), shift=4)
+
+
+def line_band(mask: np.ndarray, contrast: np.ndarray, line: np.ndarray, unit: float) -> np.ndarray:
+    """Pixels of one near-horizontal printed line.
+
+    Parameters
+    ----------
+    mask
+        bool ``[h, w]``, all ink.
+    contrast
+        float32 ``[h, w]``.
+    line
+        float ``[k, 2]``, the curve, x rising.
+    unit
+        Pixel lengths are multiplied by it.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool ``[h, w]``. The curve is moved onto the darkest ridge within 2 px; the thickness is where more than
+        half of the line's length is ink.
+    """
+    h, w = mask.shape
+    x = np.arange(max(0, int(np.ceil(line[0, 0]))), min(w, int(line[-1, 0]) + 1))
+    if not len(x):
+        return np.zeros_like(mask)
+    y = np.interp(x, line[:, 0], line[:, 1])
+    reach = int(np.ceil(5 * unit)) + 1
+    offsets = np.arange(-reach, reach + 1)
+    y = y + _ridge_shift(contrast, x, y, 2.5 * max(unit, 0.6))
+    at = np.rint(y).astype(int)[None] + offsets[:, None]
+    valid = (at >= 0) & (at < h)
+    ink = mask[np.clip(at, 0, h - 1), x] & valid
+    share = ink.sum(axis=1) / np.maximum(valid.sum(axis=1), 1)
+    low = high = reach  # grow from the middle outwards while more than half of the length is ink
+    while low > 0 and share[low - 1] > 0.4:
+        low -= 1
+    while high < 2 * reach and share[high + 1] > 0.4:
+        high += 1
+    if share[reach] < 0.25:  # not seen here: nothing to take out
+        return np.zeros_like(mask)
+    up, down = reach - low + 0.8, high - reach + 0.8
+    distance = at - y[None]
+    inside = valid & (distance >= -up) & (distance <= down)
+    band = np.zeros_like(mask)
+    band[at[inside], np.broadcast_to(x, at.shape)[inside]] = True
+    return band
+
+
+def _ridge_shift(contrast, x, y, reach):
+    """By how much the curve has to move to lie on the darkest ridge, smoothed along the line."""
+    steps = np.arange(-reach, reach + 0.01, 0.5)
+    map_x = np.broadcast_to(x.astype(np.float32), (len(steps), len(x)))
+    map_y = (y[None] + steps[:, None]).astype(np.float32)
+    strip = cv2.remap(contrast, np.ascontiguousarray(map_x), map_y, cv2.INTER_LINEAR)
+    strip = cv2.blur(np.minimum(strip, 0.4), (max(15, len(x) // 30) | 1, 3))
+    mass = np.maximum(strip - 0.6 * strip.max(axis=0), 0)
+    shift = (mass * steps[:, None]).sum(axis=0) / np.maximum(mass.sum(axis=0), 1e-6)
+    return cv2.blur(shift.astype(np.float32)[None], (max(15, len(x) // 30) | 1, 1))[0]
+
+
+def bridged(strokes: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """Pixels of a near-horizontal line's band over which a stroke goes on.
+
+    A pixel is filled when along some direction (15 to 165 degrees to the line) every segment through it, just longer
+    than the gap, meets ink on both sides: a closing by oriented segments, kept inside the band.
+    """
+    ys = np.flatnonzero(band.any(axis=1))
+    filled = np.zeros_like(band)
+    if not len(ys):
+        return filled
+    thickness = int(np.ceil(band.sum() / max(1, band.any(axis=0).sum())))
+    reach = thickness + 3
+    top, bottom = max(0, ys[0] - reach), min(band.shape[0], ys[-1] + reach + 1)
+    near = strokes[top:bottom].astype(np.uint8)
+    total = np.zeros(near.shape, np.uint8)
+    for angle in (90, 70, 110, 52, 128, 38, 142, 27, 153, 19, 161):
+        kernel = _segment(angle, thickness + 2)
+        wide = cv2.dilate(near, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        total |= cv2.erode(wide, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    filled[top:bottom] = (total > 0) & band[top:bottom]
+    return filled
+
+
+def _segment(angle: float, height: int) -> np.ndarray:
+    """A straight segment, as a kernel, that spans `height` rows at an angle to the horizontal."""
+    radians = np.deg2rad(angle)
+    half = height / 2 / np.sin(radians)
+    dx, dy = half * np.cos(radians), half * np.sin(radians)
+    rx, ry = int(np.ceil(abs(dx))), int(np.ceil(abs(dy)))
+    kernel = np.zeros((2 * ry + 1, 2 * rx + 1), np.uint8)
+    cv2.line(kernel, (round(rx - dx), round(ry + dy)), (round(rx + dx), round(ry - dy)), 1)
+    return kernel
+
+
+def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
+    """All ink of a sheet, by owner."""
+    window = max(9, int(round(config.window * TYPICAL * frame.unit)) | 1)
+    contrast = paper_contrast(frame.grey, frame.unit)
+    mask = sauvola(frame.grey, window, config.sauvola_k)
+    bands = [line_band(mask, contrast, line, frame.unit) for line in frame.from_photo(grid.row_lines)]
+    mask_t, contrast_t = np.ascontiguousarray(mask.T), np.ascontiguousarray(contrast.T)
+    columns = frame.from_photo(grid.col_lines)[..., ::-1]
+    upright = [line_band(mask_t, contrast_t, line, frame.unit) for line in columns]
+    printed = np.logical_or.reduce(bands)
+    printed_t = np.logical_or.reduce(upright)
+    lines = printed | printed_t.T
+    strokes = mask & ~lines
+    strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
+    bridges = np.zeros_like(mask)
+    for band in bands:
+        bridges |= bridged(strokes, band)
+    strokes_t = np.ascontiguousarray(strokes.T)
+    for band in upright:
+        bridges |= bridged(strokes_t, band).T
+    return _owned(strokes, bridges & mask, contrast, cell_map(frame, grid), frame, grid, config)
+
+
+def _residue(strokes, lines, contrast, unit, config):
+    """Ink that is none: the rims of printed lines, dust, dents and show-through."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
+    area = stats[:, cv2.CC_STAT_AREA]
+    rim = int(round(1.5 * unit)) * 2 + 1
+    near = cv2.dilate(lines.astype(np.uint8), np.ones((rim, rim), np.uint8)) > 0
+    flat = labels.ravel()
+    apart = np.bincount(flat, weights=(~near).ravel(), minlength=count)
+    darkest = _upper(contrast.ravel(), flat, count)
+    bad = (area < 4 * unit**2) | (apart == 0) | (darkest < config.min_contrast)
+    bad[0] = False
+    return bad[labels]
+
+
+def _upper(values: np.ndarray, labels: np.ndarray, count: int, share: float = 0.85) -> np.ndarray:
+    """A high quantile of `values` (in [0, 1]) for every label: one dark speck must not vouch for a faint component."""
+    steps = 100
+    ink = np.flatnonzero(labels)
+    level = (values[ink] * (steps - 1)).astype(np.int64)
+    below = np.bincount(labels[ink].astype(np.int64) * steps + level, minlength=count * steps).reshape(count, steps)
+    below = below.cumsum(axis=1)
+    return (below < share * below[:, -1:]).sum(axis=1) / (steps - 1)
+
+
+def _owned(strokes, bridges, contrast, cells, frame, grid, config) -> InkMap:
+    """Every connected stroke goes whole to the cell that holds most of it."""
+    ink = strokes | bridges
+    count, labels = cv2.connectedComponents(ink.astype(np.uint8), connectivity=8)
+    n_cells = grid.n_rows * (grid.n_columns + 1) + 1
+    inside = np.flatnonzero(strokes)
+    pair = labels.ravel()[inside].astype(np.int64) * n_cells + cells.ravel()[inside]
+    share = np.bincount(pair, minlength=count * n_cells).reshape(count, n_cells)
+    by_cell = share.sum(axis=0)
+    owner_of = share.argmax(axis=1)
+    # Writing outside the table that reaches in by a little is not a signature; a tail that leaves is.
+    outside = (owner_of == 0) & (share[:, 1:].max(axis=1) > 0.4 * share[:, 0])
+    owner_of[outside] = 1 + share[outside, 1:].argmax(axis=1)
+    # A stroke that reaches into the ID column is a signature's: printed digits do not leave their cell.
+    n_cols = grid.n_columns + 1
+    signed = share.copy()
+    signed[:, 0] = 0
+    signed[:, 1::n_cols] = 0
+    printed = (owner_of % n_cols == 1) & (owner_of > 0) & (signed.max(axis=1) > 0.12 * share.sum(axis=1))
+    owner_of[printed] = signed[printed].argmax(axis=1)
+    owner_of[0] = 0
+    _reclaim_dots(owner_of, labels, share.sum(axis=1), cells, frame.unit)
+    owner = owner_of[labels]
+    # Two signatures that touch: the stroke is the main ink of both cells, so it is parted at the printed line.
+    main = (share > 0.4 * by_cell) & (share > 0.2 * share.sum(axis=1, keepdims=True))
+    main[:, 0] = False
+    main[:, 1::n_cols] = False
+    cut = set()
+    for component in np.flatnonzero(main.sum(axis=1) > 1):
+        here = labels == component
+        parts = np.flatnonzero(main[component])
+        owner[here & np.isin(cells, parts)] = cells[here & np.isin(cells, parts)]
+        cut.update(int(p) for p in parts)
+    owner = _without_faint(owner, labels, contrast, n_cells, config)
+    owner = _without_dents(owner, frame, contrast, n_cells)
+    beyond = (owner > 0) & (cells != owner)
+    stray = np.bincount(owner[beyond], minlength=n_cells)
+    crossing = frozenset(int(c) for c in np.flatnonzero(stray > 3 * frame.unit))
+    return InkMap(owner.astype(np.int16), contrast, frozenset(cut), crossing)
+
+
+def _reclaim_dots(owner_of, labels, area, cells, unit) -> None:
+    """Give a dot just beyond a printed line to the writer across it whose ink is far nearer; changes `owner_of`."""
+    small = 40 * unit**2
+    ink = np.flatnonzero(labels)
+    where = labels.ravel()[ink]
+    y, x = np.divmod(ink, labels.shape[1])
+    size = np.maximum(np.bincount(where, minlength=len(owner_of)), 1)
+    cy = np.bincount(where, weights=y, minlength=len(owner_of)) / size
+    cx = np.bincount(where, weights=x, minlength=len(owner_of)) / size
+    reach, close = int(32 * unit), int(9 * unit)
+    for dot in np.flatnonzero((area > 0) & (area < small) & (owner_of > 0)):
+        row, col = int(cy[dot]), int(cx[dot])
+        near = cells[max(0, row - close) : row + close + 1, max(0, col - close) : col + close + 1]
+        if (near == owner_of[dot]).all():
+            continue
+        top, left = max(0, row - reach), max(0, col - reach)
+        around = labels[top : row + reach + 1, left : col + reach + 1]
+        ys, xs = np.nonzero(area[around] >= small)
+        if not len(ys):
+            continue
+        distance = np.hypot(ys + top - cy[dot], xs + left - cx[dot])
+        writer = owner_of[around[ys, xs]]
+        own = distance[writer == owner_of[dot]].min(initial=reach)
+        other = np.where(np.isin(writer, near) & (writer != owner_of[dot]) & (writer > 0), distance, np.inf)
+        if other.min() < min(18 * unit, 0.45 * own):
+            owner_of[dot] = writer[int(other.argmin())]
+
+
+def _without_faint(owner, labels, contrast, n_cells, config):
+    """Drop components much fainter than the pen of their cell: show-through beside dark ink."""
+    count = int(labels.max()) + 1
+    darkest = _upper(contrast.ravel(), labels.ravel(), count)
+    pen = _upper(contrast.ravel(), owner.ravel(), n_cells, 0.6)
+    first = np.zeros(count, int)
+    first[labels.ravel()] = owner.ravel()
+    faint = darkest < np.minimum(0.42 * pen[first], 0.34)
+    faint[0] = False
+    owner[faint[labels]] = 0
+    return owner
+
+
+def _without_dents(owner, frame, contrast, n_cells):
+    """Drop what a coloured pen cannot have left: faint parts without its tint, such as dents that touch a stroke."""
+    if frame.tint is None:
+        return owner
+    ink = np.flatnonzero(owner)
+    who = owner.ravel()[ink]
+    dark, tint = contrast.ravel()[ink], frame.tint.ravel()[ink]
+    size = np.maximum(np.bincount(who, minlength=n_cells), 1)
+    pen_dark = np.bincount(who, weights=dark, minlength=n_cells) / size
+    pen_tint = np.bincount(who, weights=tint, minlength=n_cells) / size
+    sign = np.sign(pen_tint)[who]
+    alien = (np.abs(pen_tint) > 0.09)[who] & (dark < 0.7 * pen_dark[who]) & (tint * sign < 0.3 * np.abs(pen_tint)[who])
+    parts = np.zeros(owner.shape, np.uint8)
+    parts.ravel()[ink[alien]] = 1
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
+    # The rims of strokes lose their colour to the camera too; they are thin and short, and keep some of it.
+    part = labels.ravel()[ink]
+    colour = np.bincount(part, weights=tint * sign / np.maximum(np.abs(pen_tint)[who], 1e-6), minlength=count)
+    colour /= np.maximum(np.bincount(part, minlength=count), 1)
+    span = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    gone = (stats[:, cv2.CC_STAT_AREA] >= 12 * frame.unit**2) & (span >= 8 * frame.unit) & (colour < 0.07)
+    gone[0] = False
+    # A faint stretch between two inked ones is the pen running light, whatever its colour.
+    rest = ((owner > 0) & ~gone[labels]).astype(np.uint8)
+    _, kept = cv2.connectedComponents(rest, connectivity=8)
+    for part in np.flatnonzero(gone):
+        x, y, w, h = stats[part, :4]
+        near = (slice(max(0, y - 1), y + h + 1), slice(max(0, x - 1), x + w + 1))
+        rim = cv2.dilate((labels[near] == part).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        gone[part] = len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
+    owner[gone[labels]] = 0
+    return owner
