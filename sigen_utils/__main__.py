@@ -31,11 +31,12 @@ def extract(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    from . import gan, runs, training, vae
-    from .data import load_signatures
+    from . import gan, paths, runs, training, vae
+    from .data import ensure_signatures, load_signatures
     from .profiles import get_profile
 
-    data = load_signatures(args.data)
+    data = load_signatures(args.data or ensure_signatures(get_profile()))
+    folder = Path(args.run or paths.runs_dir() / args.model)
     report = "report" if args.recipe == "report" else "stable"
     if args.model == "vae":
         config = vae.REPORT_VAE if report == "report" else vae.VAEConfig(n_people=data.n_people)
@@ -50,9 +51,9 @@ def train(args: argparse.Namespace) -> int:
     if steps is None and minutes is None:
         profile = get_profile()
         steps, minutes = (getattr(profile, f"{args.model}_{unit}") for unit in ("steps", "minutes"))
-    run = fit(data, config, args.run, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
+    run = fit(data, config, folder, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"{args.run}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
+        print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
     return 0
 
 
@@ -148,8 +149,9 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("train", train, "train a model; see the project's page on profiles for the default budget")
     sub.add_argument("model", choices=("vae", "gan"))
-    sub.add_argument("--data", required=True, help="folder of signatures")
-    sub.add_argument("--run", required=True, help="folder of the run")
+    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
+    sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: runs/vae or runs/gan)")
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int)
     budget.add_argument("--minutes", type=float)

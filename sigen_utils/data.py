@@ -9,7 +9,6 @@ References: Karras et al. 2020 (augmentation of both sides); Simard et al. 2003 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -272,7 +271,6 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
     out = paths.signatures_dir()
     if (out / "manifest.csv").exists():
         return out
-    workers = workers or os.cpu_count() or 1
     sheets = paths.sheets_dir()
     if not sheets.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in sheets.iterdir()):
         progress(f"no photographs in {paths.display(sheets)}: drawing a synthetic class of {profile.people} people")

@@ -209,7 +209,8 @@ def d_step(
     Parameters
     ----------
     discriminator
-        Maps (pictures, people, label_strength) to logits; called once, on all pictures of the step.
+        Maps (pictures, people, label_strength) to logits; called once, on all pictures of the step (the reports'
+        once for each side).
     real, fake
         Ink ``[N, 1, 128, 128]``, augmented alike; `fake` detached from the generator.
     y
@@ -225,8 +226,11 @@ def d_step(
         for x in (real, fake):
             noise = torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
             parts.append(x + config.penalty_sigma * noise)
-    labels = None if y is None else y.repeat(len(parts))
-    logits = discriminator(torch.cat(parts), labels, label_strength).float().split(n)
+    if config.recipe == "report":  # BatchNorm: real and generated pictures had their own statistics
+        logits = [discriminator(x).float() for x in parts]
+    else:
+        labels = None if y is None else y.repeat(len(parts))
+        logits = discriminator(torch.cat(parts), labels, label_strength).float().split(n)
     d_loss = bce_d_loss if config.recipe == "report" else relativistic_d_loss
     loss = d_loss(logits[0], logits[1])
     out = dict(loss=loss, real=logits[0], fake=logits[1], gap=(logits[0] - logits[1]).mean())

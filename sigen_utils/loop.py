@@ -123,6 +123,13 @@ class Means:
         self.sums, self.counts = {}, {}
         return out
 
+    def state_dict(self) -> dict[str, dict]:
+        """Sums begun before a checkpoint belong to the next line of the history, also after a resume."""
+        return dict(sums=dict(self.sums), counts=dict(self.counts))
+
+    def load_state_dict(self, state: dict[str, dict]) -> None:
+        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
+
 
 class Moments:
     """`n` moments spread evenly over a training, the first after its first step, the last at its end."""

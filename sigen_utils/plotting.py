@@ -209,7 +209,7 @@ def image_grid(
         raise ValueError(f"ncols must be at least 1, got {ncols}")
     rows = _check_labels(row_labels, -(-len(x) // ncols), "row")
     columns = _check_labels(column_labels, ncols, "column")
-    margin = max(_text_width(label, FONT) for label in rows) + 0.07 if rows else 0.0
+    margin = max(_text_width(label, FONT) for label in rows) + 0.1 if rows else 0.0
     if margin > width / 2:
         raise ValueError(f"row labels need {margin:.1f} of {width:.1f} in; break them with \\n")
     span = min(width - margin, ncols * MAX_CELL)  # inches for the pictures

@@ -105,7 +105,7 @@ class RunFolder:
 
     def save_samples(self, step: int, x: Tensor, ncols: int = 8) -> None:
         """Write ink ``[n, 1, 128, 128]`` as one picture ``samples/step_<step>.png``, `ncols` in a row."""
-        pictures = to_image(x)
+        pictures, ncols = to_image(x), min(ncols, len(x))
         paper = np.full((-len(pictures) % ncols, *pictures.shape[1:]), 255, np.uint8)  # fills the last row
         pictures = np.concatenate([pictures, paper])
         rows = [np.concatenate(list(pictures[i : i + ncols]), axis=1) for i in range(0, len(pictures), ncols)]
@@ -176,7 +176,8 @@ class Run:
         seed
             Seed of the draw; the same seed gives the same signatures on the same device.
         prior
-            For a VAE "person" (default where it knows people), "mixture" or "normal"; None otherwise.
+            For a VAE "person" (default where it knows people), "mixture" or, as the student reports sampled
+            (their VAE's default), "normal".
 
         Returns
         -------
@@ -198,7 +199,8 @@ class Run:
             if y is not None:
                 z = self.model.sample_person(y.to(self.device), generator)
             else:
-                z = self.model.sample_prior(n, generator, prior or "mixture")
+                default = "normal" if self.model.config.architecture == "report" else "mixture"
+                z = self.model.sample_prior(n, generator, prior or default)
         else:
             z = torch.randn(n, self.model.config.latent_dim, generator=generator)
         return self.decode(z, y).float().clamp(0, 1), y

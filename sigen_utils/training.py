@@ -76,6 +76,7 @@ class Trainer:
         self.train_set, self.test_set = self.data.train, self.data.test
         self.batch = config.batch_size * world  # signatures a step, all processes together
         self.steps_done = 0
+        self.means = Means()
         torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
         self.build()
 
@@ -103,19 +104,19 @@ class Trainer:
         return DistributedDataParallel(model) if self.world > 1 else model
 
     def save(self, folder: runs.RunFolder, seconds: float, done: bool) -> None:
-        parts = {name: part.state_dict() for name, part in self.stateful().items()}
+        parts = {name: part.state_dict() for name, part in (self.stateful() | dict(means=self.means)).items()}
         folder.save(
             self.average.model.state_dict(), dict(step=self.steps_done, seconds=seconds, done=done, parts=parts)
         )
 
     def restore(self, state: dict) -> None:
         self.steps_done = state["step"]
-        for name, part in self.stateful().items():
+        for name, part in (self.stateful() | dict(means=self.means)).items():
             part.load_state_dict(state["parts"][name])
 
     def fit(self, folder: runs.RunFolder, budget: Budget, show: bool) -> None:
         """Step until the budget is used up, logging, checking and saving on the way."""
-        cfg, means = self.config, Means()
+        cfg, means = self.config, self.means
         bar = Progress(f"{self.kind} {folder.path.name}", show and self.rank == 0)
         share = budget.progress(self.steps_done, self.device)
         checks, shots = Moments(cfg.checks, share, self.steps_done), Moments(cfg.snapshots, share, self.steps_done)

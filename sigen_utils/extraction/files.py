@@ -70,7 +70,7 @@ def extract(
     sheets_dir: str | os.PathLike,
     out_dir: str | os.PathLike,
     config: ExtractionConfig | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     progress: Callable[[str], None] | None = print,
 ) -> ExtractionResult:
     """All sheets of a folder to ``out_dir/<person id>/{id,1,2,...}.png`` and ``out_dir/manifest.csv``.
@@ -85,7 +85,7 @@ def extract(
     config
         Settings; the defaults if None.
     workers
-        Processes that read sheets.
+        Processes that read sheets; None for one a core.
     progress
         Called with a line a sheet; None for silence.
 
@@ -100,7 +100,7 @@ def extract(
         When the folder holds no image, none of its images is a sheet, ``corrections.csv`` is malformed, or `out_dir`
         exists and holds something other than an extraction.
     """
-    config = config or ExtractionConfig()
+    config, workers = config or ExtractionConfig(), workers or os.cpu_count() or 1
     sheets_dir, out_dir = Path(sheets_dir), Path(out_dir)
     say = progress or (lambda line: None)
     paths, errors = list_sheets(sheets_dir, config)
