@@ -53,6 +53,16 @@ class DownTower(nn.Module):
         return F.leaky_relu(self.layers(x), 0.2).flatten(1)  # [N, out_features]
 
 
+def smooth(x: Tensor) -> Tensor:
+    """Fixed binomial low-pass, 5 x 5, of pictures ``[N, 1, H, W]``.
+
+    A pixel-shuffle draws each pixel of a 4 x 4 tile with weights of its own, so an untrained network paints a
+    lattice. The filter passes a quarter of what repeats every 4 pixels and nothing of what repeats every 2.
+    """
+    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=x.device, dtype=x.dtype) / 16
+    return F.conv2d(F.conv2d(x, taps.view(1, 1, 5, 1), padding=(2, 0)), taps.view(1, 1, 1, 5), padding=(0, 2))
+
+
 class UpTower(nn.Module):
     """Code ``[N, in_features]`` to a picture ``[N, 1, 128, 128]`` of unbounded values; mirror of `DownTower`."""
 
@@ -65,13 +75,15 @@ class UpTower(nn.Module):
         for k in reversed(range(len(widths))):
             layers += [ResidualBlock(widths[k], norm) for _ in range(blocks)]
             if k:
-                layers.append(nn.ConvTranspose2d(widths[k], widths[k - 1], 2, stride=2))  # doubles the side
+                # Kernels of 4 overlap at stride 2; kernels of 2 would leave their grid in the strokes
+                layers.append(nn.ConvTranspose2d(widths[k], widths[k - 1], 4, stride=2, padding=1))  # doubles the side
         self.layers = nn.Sequential(*layers)
         self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
+        nn.init.constant_(self.to_picture[0].bias, -2.0)  # as logits: begin with paper, most of a signature is
 
     def forward(self, code: Tensor) -> Tensor:
         h = self.linear(code).unflatten(1, (self.width, self.side, self.side))  # [N, widths[-1], side, side]
-        return self.to_picture(F.leaky_relu(self.layers(h), 0.2))  # [N, 1, 128, 128]
+        return smooth(self.to_picture(F.leaky_relu(self.layers(h), 0.2)))  # [N, 1, 128, 128]
 
 
 def n_parameters(module: nn.Module) -> int:

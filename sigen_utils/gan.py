@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import DownTower, UpTower
+from .vae import VAE, VAEConfig
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,18 @@ class GANConfig:
     recipe: str = "stable"  # "stable" (ours) or "report" (the student reports' DCGAN)
     latent_dim: int = 64  # numbers of noise a signature starts from
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
-    widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 32, 16, 8, 4 pixels, both networks
+    widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
-    embedding_dim: int = 64  # numbers a person is described by
-    penalty: float = 10.0  # gamma / 2 of R1 and R2 at the start ...
+    embedding_dim: int = 64  # numbers the discriminator describes a person by
+    penalty: float = 4.0  # gamma / 2 of R1 and R2 at the start ...
     penalty_end: float = 1.0  # ... and at the end, falling geometrically
     penalty_every: int = 4  # steps between penalties, each then weighted by this number (lazy regularisation)
     penalty_sigma: float = 0.05  # step of the finite difference, in units of ink
     fade_in: float = 0.3  # share of the training over which the label's strength rises from 0 to 1
+    g_warmup: float = 0.1  # share over which the generator's rate rises, while the discriminator learns to see
     ema_images: float = 2_000.0  # images over which the averaged generator forgets half
-    learning_rate_g: float = 3e-4
-    learning_rate_d: float = 3e-4
+    learning_rate_g: float = 2e-4
+    learning_rate_d: float = 4e-4
     adam_betas: tuple[float, float] = (0.0, 0.99)
 
     def __post_init__(self):
@@ -48,6 +50,12 @@ class GANConfig:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
         object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+
+    @classmethod
+    def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
+        """A configuration that `Generator.start_from` accepts: the VAE's sizes and people, no fade-in of labels."""
+        shared = {name: getattr(vae, name) for name in ("latent_dim", "widths", "blocks", "n_people")}
+        return cls(**{**shared, "fade_in": 0.0, **settings})
 
 
 REPORT_GAN = GANConfig(
@@ -100,20 +108,32 @@ class Generator(nn.Module):
             self.net = report_generator(config.latent_dim)
             self.net.apply(init_dcgan)
             return
-        inputs = config.latent_dim
+        d = config.latent_dim
         if config.n_people:
-            self.embedding = nn.Embedding(config.n_people, config.embedding_dim)
-            inputs += config.embedding_dim
-        self.mapping = nn.Sequential(nn.Linear(inputs, 256), nn.LeakyReLU(0.2), nn.Linear(256, 256), nn.LeakyReLU(0.2))
-        self.net = UpTower(256, config.widths, config.blocks, norm=False)
+            self.embedding = nn.Embedding(config.n_people, d)
+        self.scale = nn.Parameter(torch.eye(d))
+        self.mapping = nn.Sequential(
+            nn.Linear(2 * d if config.n_people else d, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
+        )
+        self.net = UpTower(d, config.widths, config.blocks, norm=True)
 
-    def embed(self, y: Tensor) -> Tensor:
-        """Unit-variance embedding of the people ``[N]``: ``[N, embedding_dim]``."""
-        e = self.embedding(y)
-        return e * torch.rsqrt(e.square().mean(1, keepdim=True) + 1e-8)
+    def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
+        """Where in code space noise `z` ``[N, latent_dim]`` of a person described by `e` (same shape) is drawn from.
+
+        The person's place, plus the noise stretched alike for all people, plus what is particular to both: a VAE's
+        sampler of a person is the case without the last part, which makes its decoder a possible start.
+        """
+        w = z @ self.scale.T  # [N, latent_dim]
+        if e is None:
+            return w + self.mapping(z)
+        return w + e + self.mapping(torch.cat([z, e], dim=1))
+
+    def draw(self, w: Tensor) -> Tensor:
+        """Ink ``[N, 1, 128, 128]`` in (0, 1) of codes ``[N, latent_dim]``."""
+        return torch.sigmoid(self.net(w))
 
     def forward(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
-        """Ink ``[N, 1, 128, 128]``, unbounded in the stable recipe (paper near 0, ink near 1).
+        """Ink ``[N, 1, 128, 128]`` in (0, 1).
 
         Parameters
         ----------
@@ -126,9 +146,29 @@ class Generator(nn.Module):
         """
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
-        if self.config.n_people:
-            z = torch.cat([z, label_strength * self.embed(y)], dim=1)  # [N, latent_dim + embedding_dim]
-        return self.net(self.mapping(z))
+        e = label_strength * self.embedding(y) if self.config.n_people else None
+        return self.draw(self.code(z, e))
+
+    @torch.no_grad()
+    def start_from(self, vae: VAE) -> None:
+        """Begin as the sampler of people of a trained `vae`: its decoder, its people's codes, their spread.
+
+        Raises
+        ------
+        ValueError
+            If the two networks differ in size or in the number of people.
+        """
+        mine, its = self.config, vae.config
+        names = ("latent_dim", "widths", "blocks", "n_people")
+        same = all(getattr(mine, name) == getattr(its, name) for name in names)
+        if not same or its.architecture != "residual":
+            raise ValueError("the VAE to start from needs the GAN's latent_dim, widths, blocks and n_people")
+        self.net.load_state_dict(vae.decoder.state_dict())
+        self.scale.copy_(vae.person_scale)
+        nn.init.zeros_(self.mapping[2].weight)
+        nn.init.zeros_(self.mapping[2].bias)
+        if mine.n_people:
+            self.embedding.weight.copy_(vae.person_means)
 
 
 class Discriminator(nn.Module):

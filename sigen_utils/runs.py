@@ -142,6 +142,10 @@ class Run:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with the run's weights."""
+        return hashlib.sha256((self.run_dir / WEIGHTS).read_bytes()).hexdigest()[:12]
+
     def person_index(self, person: str) -> int:
         """Index of a person ID; RunError names the remedy if it is not one of the training's."""
         if person not in self.people:

@@ -66,7 +66,14 @@ class Trainer:
     kind = ""
 
     def __init__(
-        self, data: SignatureSet, model_config, config: TrainConfig, device: torch.device, rank: int, world: int
+        self,
+        data: SignatureSet,
+        model_config,
+        config: TrainConfig,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+        start: nn.Module | None = None,
     ):
         self.config, self.model_config = config, model_config
         self.device, self.rank, self.world = device, rank, world
@@ -77,6 +84,7 @@ class Trainer:
         self.batch = config.batch_size * world  # signatures a step, all processes together
         self.steps_done = 0
         self.means = Means()
+        self.start = start
         torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
         self.build()
 
@@ -244,7 +252,10 @@ class GANTrainer(Trainer):
 
     def build(self) -> None:
         cfg = self.model_config
-        self.generator = self.place(gan.Generator(cfg))
+        self.generator = gan.Generator(cfg)
+        if self.start is not None:
+            self.generator.start_from(self.start)
+        self.generator = self.place(self.generator)
         self.discriminator = self.place(gan.Discriminator(cfg))
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
@@ -282,6 +293,8 @@ class GANTrainer(Trainer):
         factor = cosine(progress, self.config.rate_end) if cfg.recipe == "stable" else 1.0
         for optimizer, rate in ((self.optimizer_g, cfg.learning_rate_g), (self.optimizer_d, cfg.learning_rate_d)):
             optimizer.param_groups[0]["lr"] = rate * factor
+        if cfg.recipe == "stable" and cfg.g_warmup:
+            self.optimizer_g.param_groups[0]["lr"] *= min(1.0, (progress + 1e-3) / cfg.g_warmup)
         strength = gan.label_strength_at(progress, cfg)
         y = self.train_set.labels[index] if cfg.n_people else None
         real = augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
@@ -356,6 +369,7 @@ def fit(
     steps: int | None = None,
     minutes: float | None = None,
     train: TrainConfig = TrainConfig(),
+    start: runs.Run | None = None,
     resume: bool = True,
     restart: bool = False,
     progress: bool = True,
@@ -377,6 +391,8 @@ def fit(
         The budget, one of the two. Minutes count over all sessions of a resumed run.
     train
         How to train.
+    start
+        A VAE run whose sampler of people a GAN's generator begins as; None for random weights.
     resume
         Go on in a folder that holds the same run; without it such a folder is an error.
     restart
@@ -397,9 +413,11 @@ def fit(
         described = runs.config_dict(
             trainer_class.kind, model_config, train, data, dict(steps=steps, minutes=minutes, world=world)
         )
+        if start is not None:
+            described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
         if not (state and state["done"]):
-            trainer = trainer_class(data, model_config, train, device, rank, world)
+            trainer = trainer_class(data, model_config, train, device, rank, world, start.model if start else None)
             if state:
                 trainer.restore(state)
             elif rank == 0:
@@ -428,6 +446,7 @@ REPORT_AUGMENT = AugmentConfig(shear=0.0, elastic=0.0, noise=0.1)
 VAE_REPORT = TrainConfig(
     batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT, fakes=None
 )
+GAN_STABLE = TrainConfig(batch_size=16)  # more updates for the same images: a game is played in turns
 GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, reals=REPORT_AUGMENT, fakes=None)
 
 
@@ -439,5 +458,5 @@ def fit_vae(data: SignatureSet, config: vae.VAEConfig, run_dir: str | Path, **op
 
 def fit_gan(data: SignatureSet, config: gan.GANConfig, run_dir: str | Path, **options) -> runs.Run:
     """Train a GAN; `options` and the result are those of `fit`."""
-    options.setdefault("train", GAN_REPORT if config.recipe == "report" else TrainConfig())
+    options.setdefault("train", GAN_REPORT if config.recipe == "report" else GAN_STABLE)
     return fit(GANTrainer, data, config, run_dir, **options)

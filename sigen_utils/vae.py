@@ -30,7 +30,7 @@ class VAEConfig:
     beta: float = 1.0  # weight of the KL term (Higgins et al. 2017); 1 is the bound itself
     warmup: float = 0.3  # share of the training over which beta rises from 0 (Bowman et al. 2016)
     free_bits: float = 0.0  # nats a latent may carry before the KL term counts (Kingma et al. 2016)
-    widths: tuple[int, ...] = (32, 64, 128, 192)  # channels at 32, 16, 8, 4 pixels
+    widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels
     blocks: int = 1  # residual blocks at each size
     components: int = 20  # of the mixture fitted to the posterior means after training
     n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
