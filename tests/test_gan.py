@@ -6,6 +6,7 @@ from strokes import toy_signatures
 
 from sigen_utils import gan
 from sigen_utils.gan import Discriminator, GANConfig, Generator
+from sigen_utils.vae import VAE, VAEConfig, fit_prior
 
 SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8)
 REPORT = gan.REPORT_GAN
@@ -109,6 +110,22 @@ def test_schedules():
     config = GANConfig(penalty=16.0, penalty_end=1.0, fade_in=0.5)
     assert gan.penalty_at(0.5, config) == pytest.approx(4.0) and gan.penalty_at(0.0, REPORT) == 0.0
     assert [gan.label_strength_at(p, config) for p in (0.0, 0.25, 0.75)] == [0.0, 0.5, 1.0]
+
+
+def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
+    torch.manual_seed(0)
+    vae = VAE(VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), n_people=6, components=3)).eval()
+    fit_prior(vae, toy_signatures().x, toy_signatures().labels)
+    config = GANConfig.starting_from(vae.config, embedding_dim=8)
+    g = Generator(config)
+    y, z = torch.tensor([0, 3, 5]), torch.randn(3, 8)
+    before = g(z, y)
+    g.start_from(vae)
+    as_vae = vae.to_ink(vae.decode(vae.person_means[y] + z @ vae.person_scale.T))
+    assert torch.allclose(g(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
+    assert config.fade_in == 0.0
+    with pytest.raises(ValueError, match="latent_dim"):
+        Generator(GANConfig(latent_dim=16, n_people=6, widths=(8, 8, 16, 16))).start_from(vae)
 
 
 def test_the_reports_gan_is_unconditional():
