@@ -38,11 +38,16 @@ def train(args: argparse.Namespace) -> int:
     data = load_signatures(args.data or ensure_signatures(get_profile()))
     folder = Path(args.run or paths.runs_dir() / args.model)
     report = "report" if args.recipe == "report" else "stable"
+    start = runs.load_run(args.start) if args.start else None
+    if start is not None and (args.model != "gan" or report == "report" or start.kind != "vae"):
+        raise ValueError("--start begins our GAN as a trained VAE: train gan --start <run of `train vae`>")
     if args.model == "vae":
         config = vae.REPORT_VAE if report == "report" else vae.VAEConfig(n_people=data.n_people)
         fit, train_config = training.fit_vae, training.VAE_REPORT if report == "report" else training.TrainConfig()
     else:
         config = gan.REPORT_GAN if report == "report" else gan.GANConfig(n_people=data.n_people)
+        if start is not None:
+            config = gan.GANConfig.starting_from(start.model.config)
         fit, train_config = training.fit_gan, training.GAN_REPORT if report == "report" else training.GAN_STABLE
     mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
     config = runs.parse_overrides(config, mine)
@@ -51,7 +56,6 @@ def train(args: argparse.Namespace) -> int:
     if steps is None and minutes is None:
         profile = get_profile()
         steps, minutes = (getattr(profile, f"{args.model}_{unit}") for unit in ("steps", "minutes"))
-    start = runs.load_run(args.start) if args.start else None
     run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
@@ -159,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written"
     )
-    sub.add_argument("--start", help="run of a VAE that the GAN's generator begins as (with --set fade_in=0)")
+    sub.add_argument("--start", help="run of a VAE that the GAN's generator begins as")
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
