@@ -15,6 +15,7 @@ from strokes import toy_signatures
 from test_data import write_folder
 
 from sigen_utils import runs, training
+from sigen_utils.__main__ import main
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Budget, Moments, cosine, precision
 from sigen_utils.paths import REPO
@@ -180,6 +181,20 @@ def test_two_processes_train_one_model(tmp_path):
     subprocess.run(command, cwd=REPO, check=True, timeout=120, env=dict(os.environ, OMP_NUM_THREADS="1"))
     run = runs.load_run(tmp_path / "run")
     assert run.history[-1]["step"] == 4 and run.history[-1]["images"] == 32 and run.config["world"] == 2
+
+
+def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
+    write_folder(tmp_path / "signatures", toy_signatures())
+    data, vae_run, gan_run = (str(tmp_path / name) for name in ("signatures", "vae", "gan"))
+    small = ["--data", data, "--steps", "1", "--set", "batch_size=4"]
+    assert main(["train", "vae", "--run", vae_run, *small, "widths=[8,8,16,16]", "latent_dim=8"]) == 0
+    assert main(["train", "gan", "--run", gan_run, "--start", vae_run, *small]) == 0
+    config = runs.load_run(gan_run).config
+    assert config["model"]["latent_dim"] == 8 and config["model"]["fade_in"] == 0 and config["start"]
+    for wrong in (["train", "gan", "--start", gan_run], ["train", "vae", "--start", vae_run]):
+        assert main([*wrong, "--run", str(tmp_path / "other"), *small]) == 2
+        assert "--start" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_average_follows_and_moments_come_once():
