@@ -178,6 +178,7 @@ def image_grid(
     *,
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
+    divider: int | None = None,
     title: str | None = None,
     width: float = TEXT_WIDTH,
 ) -> Figure:
@@ -193,6 +194,8 @@ def image_grid(
     row_labels, column_labels
         One for each row and column; ``"\\n"`` breaks a line. A column label wraps to its column, and shrinks if
         a word is too long for it.
+    divider
+        Columns left of a black line, for instance the genuine ones.
     title
         Set above the grid, wrapped to its width.
     width
@@ -227,6 +230,8 @@ def image_grid(
         ax.annotate(label, at, (-3.5, 0), size=FONT, ha="right", va="center", **place)
     for i, label in enumerate(columns):
         ax.annotate(label, ((i + 0.5) / ncols, 1), (0, 2), size=small, ha="center", va="bottom", **place)
+    if divider is not None:
+        ax.plot([divider / ncols] * 2, [0, 1], color="black", linewidth=1.5, transform=ax.transAxes, clip_on=False)
     if title:
         ax.figure.text(0, 1, title, size=FONT, ha="left", va="top")
     return ax.figure
@@ -450,7 +455,7 @@ def loss_curves(
     width = width or (COLUMN_WIDTH if len(groups) == 1 else TEXT_WIDTH)
     several = max(map(len, groups)) > 1  # then line styles tell keys apart, otherwise they repeat the colours
     fig = _figure(width, height + 0.15 * several + 0.15 * (len(histories) > 1))
-    entries = {}
+    entries, by_style = {}, {}  # the legend: a colour a run; a style a word, with what was drawn under it
     for ax, group in zip(fig.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
         for j, key in enumerate(group):
             drawn = []
@@ -461,12 +466,13 @@ def loss_curves(
                     drawn.append(_draw_curve(ax, *points, log, smooth, look))
                     shown = look | {"linestyle": "-"} if several else look
                     entries.setdefault(label, Line2D([], [], **shown))
-            text = words[key] + _note(drawn)
             if len(group) == 1:
-                ax.set_ylabel(_wrap(text, height - 0.5, FONT))
-            else:
-                entries[text] = Line2D([], [], color="0.3", linestyle=LINES[j % 7])
+                ax.set_ylabel(_wrap(words[key] + _note(drawn), height - 0.5, FONT))
+            else:  # panels share words such as "training": one entry for all of them
+                by_style.setdefault((words[key], LINES[j % 7]), []).extend(drawn)
         ax.set(xlabel=x, yscale="log" if log else "linear")
+    for (word, style), drawn in by_style.items():
+        entries[word + _note(drawn)] = Line2D([], [], color="0.3", linestyle=style)
     _legend(fig, width, entries)
     return fig
 
