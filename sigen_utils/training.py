@@ -176,7 +176,8 @@ class VAETrainer(Trainer):
     def build(self) -> None:
         self.model = self.place(vae.VAE(self.model_config))
         self.ema = Average(self.model, self.config.ema_images)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), self.config.learning_rate, weight_decay=0.01)
+        rate = self.config.learning_rate
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), rate, weight_decay=0.01, fused=True)
         self.bound = self.distribute(_Bound(self.model))
 
     @property
@@ -259,8 +260,9 @@ class GANTrainer(Trainer):
         self.discriminator = self.place(gan.Discriminator(cfg))
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
-        self.optimizer_g = torch.optim.Adam(self.generator.parameters(), cfg.learning_rate_g, cfg.adam_betas)
-        self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, cfg.adam_betas)
+        settings = dict(betas=cfg.adam_betas, fused=True)
+        self.optimizer_g = torch.optim.Adam(self.generator.parameters(), cfg.learning_rate_g, **settings)
+        self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, **settings)
         if cfg.recipe == "report":
             self.pictures = self.train_set.images  # binary ink, as the reports had it
             self.augment_fakes = None
