@@ -96,6 +96,30 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def publish(args: argparse.Namespace) -> int:
+    import platform
+
+    import torch
+
+    from . import metrics
+    from .data import load_signatures
+    from .runs import load_run, publish
+
+    run, data = load_run(args.run), load_signatures(args.data)
+    if run.config["data"]["fingerprint"] != data.fingerprint():
+        raise ValueError(f"{args.run} was not trained on {args.data}; name the signatures that it was trained on")
+    scores = metrics.evaluate_runs(data, {"model": run}, seed=args.seed, trap=False)
+    last = run.history[-1]
+    card = dict(
+        steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, seed=run.config["training"]["seed"],
+        device=args.device, torch=torch.__version__, platform=f"{platform.system()} {platform.machine()}",
+        ruler=scores["ruler"], n=scores["n"], scores=scores["models"]["model"],
+    )  # fmt: skip
+    publish(run, args.out, card)
+    print(f"{args.run} -> {args.out}: {card['scores']['frechet_floors']:.2f} floors")
+    return 0
+
+
 def report(args: argparse.Namespace) -> int:
     from . import paths, report
 
@@ -179,6 +203,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--runs", nargs="+", required=True)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .json")
+
+    sub = command("publish", publish, "a run as a reference model: weights in half precision, history, scores")
+    sub.add_argument("--run", required=True)
+    sub.add_argument("--data", required=True, help="the signatures it was trained on")
+    sub.add_argument("--device", required=True, help="what it was trained on, in words")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="folder, for instance weights/gan")
 
     command("report", report, "numbers, tables and, where there is TeX, the PDF")
 

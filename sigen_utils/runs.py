@@ -263,6 +263,43 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
     return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
 
 
+def publish(run: Run, folder: str | Path, card: dict) -> None:
+    """Write what others need to sample from a run, small enough to commit.
+
+    Weights in half precision (11 bits of mantissa move no pixel of ink by more than a thousandth), the thumbnails
+    of the class, the history, the configuration, and `card`, what else a reader wants to know. The configuration
+    comes last, so that a folder without it is not taken for a run.
+
+    Parameters
+    ----------
+    run
+        A complete run.
+    folder
+        Where to; files of an earlier publication are replaced.
+    card
+        JSON-serialisable, for instance device, minutes and scores.
+
+    Raises
+    ------
+    RunError
+        If the run does not hold the thumbnails of its class, without which nobody can tell whether it fits.
+    """
+    thumbnails = run.thumbnails()
+    if thumbnails is None:
+        raise RunError(f"{run.run_dir}: no class.safetensors in it; train again with this version")
+    folder = Path(folder)
+    (folder / CONFIG).unlink(missing_ok=True)
+    half = {name: value.detach().cpu().half().contiguous() for name, value in run.model.state_dict().items()}
+    for name, tensors in ((WEIGHTS, half), ("class.safetensors", dict(thumbnails=thumbnails))):
+        with paths.atomic_write(folder / name) as temporary:
+            save_file(tensors, temporary)
+    history = "".join(json.dumps(record) + "\n" for record in run.history)
+    texts = {HISTORY: history, "card.json": json.dumps(card, indent=1), CONFIG: json.dumps(run.config, indent=1)}
+    for name, text in texts.items():
+        with paths.atomic_write(folder / name) as temporary:
+            temporary.write_text(text)
+
+
 def load_reference(name: str, data: SignatureSet, device: str | torch.device = "cpu") -> Run | None:
     """The committed model `name` of the full run, or None where there is none that was trained on this class."""
     folder = paths.weights_dir() / name

@@ -197,6 +197,20 @@ def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_published_run_draws_the_same_signatures(tmp_path):
+    run = small_fit("gan", tmp_path / "run", 3)
+    runs.publish(run, tmp_path / "weights", dict(device="none"))
+    other = runs.load_run(tmp_path / "weights")
+    assert other.people == run.people and other.history == run.history and other.config == run.config
+    assert torch.equal(other.thumbnails(), run.thumbnails())
+    assert {v.dtype for v in load_file(tmp_path / "weights" / runs.WEIGHTS).values()} == {torch.float16}
+    assert (other.sample(6)[0] - run.sample(6)[0]).abs().max() < 1e-3
+    assert not list((tmp_path / "weights").glob("*.pt"))
+    (run.run_dir / "class.safetensors").unlink()
+    with pytest.raises(runs.RunError, match="class.safetensors"):
+        runs.publish(run, tmp_path / "again", {})
+
+
 def test_average_follows_and_moments_come_once():
     model = torch.nn.Linear(2, 1)
     average = Average(model, half_life=10)
