@@ -21,7 +21,7 @@ STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || 
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*)
 
-.PHONY: all setup test report bench test-colab lock clean help FORCE
+.PHONY: all setup test report bench stress test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -50,6 +50,9 @@ report: .venv/ready ## the numbers, tables and PDF anew from report/generated/re
 
 bench: .venv/ready ## speed beside the plain way of doing it, in one run
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
+	$(PY) -m sigen_utils stress --out build/stress
 
 test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
 	@tools/setup.sh colab

@@ -30,6 +30,18 @@ def extract(args: argparse.Namespace) -> int:
     return 1 if result.errors else 0
 
 
+def stress(args: argparse.Namespace) -> int:
+    from . import stress
+    from .paths import display
+
+    results = stress.stress(args.out, seeds=args.seeds, workers=args.workers)
+    faults = [fault for result in results for fault in result.faults]
+    print(f"{sum(r.found for r in results)} of {sum(r.cells for r in results)} cells found -> {display(args.out)}")
+    for fault in faults:
+        print(f"fails: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
 def train(args: argparse.Namespace) -> int:
     from . import gan, paths, runs, training, vae
     from .data import ensure_signatures, load_signatures
@@ -174,6 +186,11 @@ def parser() -> argparse.ArgumentParser:
     sub = command("extract", extract, "photographed sheets to one folder of signatures a person")
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+    sub = command("stress", stress, "try the extraction on harder and harder synthetic sheets; status 1 below the bar")
+    sub.add_argument("--out", required=True, help="folder for stress.json, the heat map and the sheets that failed")
+    sub.add_argument("--seeds", type=int, default=3, help="sheets a grade (default: 3)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("train", train, "train a model; see the project's page on profiles for the default budget")

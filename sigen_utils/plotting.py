@@ -663,8 +663,8 @@ def _png_bytes(fig: Figure, dpi: float) -> bytes:
     return out.getvalue()
 
 
-def save_figure(fig: Figure, name: str, kind: str | None = None) -> Path:
-    """Write `fig` to ``figures_dir()``, whole or not at all; the same figure gives the same bytes.
+def save_figure(fig: Figure, name: str, kind: str | None = None, folder: Path | None = None) -> Path:
+    """Write `fig` to `folder`, whole or not at all; the same figure gives the same bytes.
 
     Parameters
     ----------
@@ -675,6 +675,8 @@ def save_figure(fig: Figure, name: str, kind: str | None = None) -> Path:
     kind
         "pdf" (vector) or "png" (the multiple of the figure's own resolution that is nearest to 300 dpi).
         By default PNG if the figure holds a picture, else PDF.
+    folder
+        Where; ``figures_dir()`` by default.
 
     Returns
     -------
@@ -686,7 +688,7 @@ def save_figure(fig: Figure, name: str, kind: str | None = None) -> Path:
     kind = kind or ("png" if fig.findobj(lambda part: isinstance(part, AxesImage | BboxImage)) else "pdf")
     if kind not in ("pdf", "png"):
         raise ValueError(f"kind must be 'pdf' or 'png', got {kind!r}")
-    target = paths.figures_dir() / f"{name}.{kind}"
+    target = (paths.figures_dir() if folder is None else Path(folder)) / f"{name}.{kind}"
     with paths.atomic_write(target) as temporary:
         if kind == "png":
             temporary.write_bytes(_png_bytes(fig, fig.dpi * max(1, round(PRINT_DPI / fig.dpi))))

@@ -207,6 +207,33 @@ def test_hardships_can_be_switched_off(hardship):
         assert np.abs(line @ normal).max() < 0.05
 
 
+def test_the_page_turns_at_least_as_far_as_asked():
+    for seed in range(3):
+        config = replace(SMALL, seed=seed, rotation=8.0, rotation_least=8.0, perspective=0.0, curl=0.0, tight_share=0.0)
+        line = np.diff(np.array(render_sheet(config, 0)[2]["points"])[0, [0, -1]], axis=0)[0]
+        assert abs(abs(np.rad2deg(np.arctan2(line[1], line[0]))) - 8) < 0.1
+
+
+def test_outer_lines_can_be_cropped_away():
+    config = replace(SMALL, crop=3.0, rotation=0.0, perspective=0.0, curl=0.0)
+    photo, _, truth = render_sheet(config, 0)
+    points, (width, height) = np.array(truth["points"]), truth["size"]
+    assert photo.shape[:2] == (height, width)
+    assert (points[0, :, 1] == 0).all() and (points[-1, :, 1] == height - 1).all()
+    assert (points[:, 0, 0] == 0).all() and (points[:, -1, 0] == width - 1).all()
+    inner = np.diff(points[:, 1:, 0], axis=1).mean(axis=0)
+    assert 1.5 < inner[0] - inner[-1] < 4.5  # the last column lacks what was cropped
+
+
+def test_half_of_the_picture_lies_in_the_shadow():
+    calm = replace(SMALL, shadow=0.0)
+    light, _, _ = render_sheet(calm, 0)
+    dark, _, _ = render_sheet(replace(calm, half_shadow=0.5), 0)
+    ratio = cv2.GaussianBlur(dark, (0, 0), 3).astype(float) / np.maximum(cv2.GaussianBlur(light, (0, 0), 3), 1)
+    assert abs((ratio < 0.75).mean() - 0.5) < 0.1
+    assert abs(np.median(ratio[ratio < 0.75]) - 0.5) < 0.05 and abs(np.median(ratio[ratio >= 0.75]) - 1) < 0.05
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -218,7 +245,8 @@ def test_hardships_can_be_switched_off(hardship):
         ("shadow", 1.0),
         ("turn", 4),
     ]
-    + [("table_width", (900, 500)), ("perspective", -0.1), ("variation", -1.0)],
+    + [("table_width", (900, 500)), ("perspective", -0.1), ("variation", -1.0)]
+    + [("crop", -1.0), ("half_shadow", 1.0), ("rotation_least", 1.0)],
 )
 def test_config_says_what_is_wrong(field, value):
     with pytest.raises(ValueError, match=rf"SynthesisConfig: {field}="):

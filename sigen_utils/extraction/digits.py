@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +66,20 @@ def templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(vectors, np.float32), np.array(aspects), np.array(digits)
 
 
+def _font_folder() -> Path:
+    """Where matplotlib keeps its fonts; only the files are wanted, and importing it takes longer than a sheet."""
+    found = importlib.util.find_spec("matplotlib")
+    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" if found and found.origin else Path()
+    if found and folder.is_dir():
+        return folder
+    import matplotlib  # some distributions keep its data elsewhere, and it knows where
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
 def _drawings(digit: int):
     """One digit in every font at hand, float32 with ink = 1, drawn large."""
-    import matplotlib  # only its font files are wanted
-
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    folder = _font_folder()
     fonts = [ImageFont.truetype(str(folder / name), 72) for name in FONTS if (folder / name).exists()]
     default = ImageFont.load_default(size=72)
     for font in [*fonts, default]:

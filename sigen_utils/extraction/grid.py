@@ -110,11 +110,11 @@ def _plausible(fit: Lattice) -> bool:
 
 def _refined(straight: Straightened, fit: Lattice, config: ExtractionConfig, margin: float) -> Grid:
     """Trace every line of a fitted lattice and cross them."""
-    dark = np.ascontiguousarray(straight.dark.T) if fit.swapped else straight.dark
+    dark = cv2.transpose(straight.dark) if fit.swapped else straight.dark
     flip = fit.cols[0] > fit.cols[-1]
     order = np.argsort(fit.cols)
     rows, xs, row_share = trace(dark, fit.rows, fit.row_seen, fit.cols[order])
-    flipped = np.ascontiguousarray(dark.T)
+    flipped = cv2.transpose(dark)
     cols, ys, col_share = trace(flipped, fit.cols[order], fit.col_seen[order], fit.rows)
     points = _crossings(rows, xs, cols, ys)
     row_lines = np.stack([np.broadcast_to(xs, rows.shape), rows], axis=-1)

@@ -132,8 +132,8 @@ def _fill(image: np.ndarray, polygon: np.ndarray, value: int) -> None:
     cv2.fillPoly(image, [np.rint(polygon * 16).astype(np.int32)], int(value), shift=4)
 
 
-def line_band(mask: np.ndarray, contrast: np.ndarray, line: np.ndarray, unit: float) -> np.ndarray:
-    """Pixels of one near-horizontal printed line.
+def line_band(mask: np.ndarray, contrast: np.ndarray, line: np.ndarray, unit: float) -> tuple[int, np.ndarray]:
+    """Pixels of one near-horizontal printed line: the rows they lie in.
 
     Parameters
     ----------
@@ -148,14 +148,15 @@ def line_band(mask: np.ndarray, contrast: np.ndarray, line: np.ndarray, unit: fl
 
     Returns
     -------
-    numpy.ndarray
-        bool ``[h, w]``. The curve is moved onto the darkest ridge within 2 px; the thickness is where more than
-        half of the line's length is ink.
+    top, band
+        The first row, and bool ``[k, w]`` for the k rows from there on (none where the line is not seen). The curve
+        is moved onto the darkest ridge within 2 px; the thickness is where more than half of its length is ink.
     """
     h, w = mask.shape
+    unseen = 0, np.zeros((0, w), bool)
     x = np.arange(max(0, int(np.ceil(line[0, 0]))), min(w, int(line[-1, 0]) + 1))
     if not len(x):
-        return np.zeros_like(mask)
+        return unseen
     y = np.interp(x, line[:, 0], line[:, 1])
     reach = int(np.ceil(5 * unit)) + 1
     offsets = np.arange(-reach, reach + 1)
@@ -170,13 +171,17 @@ def line_band(mask: np.ndarray, contrast: np.ndarray, line: np.ndarray, unit: fl
     while high < 2 * reach and share[high + 1] > 0.4:
         high += 1
     if share[reach] < 0.25:  # not seen here: nothing to take out
-        return np.zeros_like(mask)
+        return unseen
     up, down = reach - low + 0.8, high - reach + 0.8
     distance = at - y[None]
     inside = valid & (distance >= -up) & (distance <= down)
-    band = np.zeros_like(mask)
-    band[at[inside], np.broadcast_to(x, at.shape)[inside]] = True
-    return band
+    rows = at[inside]
+    if not len(rows):
+        return unseen
+    top = int(rows.min())
+    band = np.zeros((int(rows.max()) - top + 1, w), bool)
+    band[rows - top, np.broadcast_to(x, at.shape)[inside]] = True
+    return top, band
 
 
 def _ridge_shift(contrast, x, y, reach):
@@ -191,27 +196,24 @@ def _ridge_shift(contrast, x, y, reach):
     return cv2.blur(shift.astype(np.float32)[None], (max(15, len(x) // 30) | 1, 1))[0]
 
 
-def bridged(strokes: np.ndarray, band: np.ndarray) -> np.ndarray:
-    """Pixels of a near-horizontal line's band over which a stroke goes on.
+def bridged(strokes: np.ndarray, top: int, band: np.ndarray) -> np.ndarray:
+    """Pixels of a near-horizontal line's band over which a stroke goes on; bool ``[k, w]`` as `band` is.
 
     A pixel is filled when along some direction (15 to 165 degrees to the line) every segment through it, just longer
     than the gap, meets ink on both sides: a closing by oriented segments, kept inside the band.
     """
-    ys = np.flatnonzero(band.any(axis=1))
-    filled = np.zeros_like(band)
-    if not len(ys):
-        return filled
+    if not len(band):
+        return band
     thickness = int(np.ceil(band.sum() / max(1, band.any(axis=0).sum())))
     reach = thickness + 3
-    top, bottom = max(0, ys[0] - reach), min(band.shape[0], ys[-1] + reach + 1)
-    near = strokes[top:bottom].astype(np.uint8)
+    first = max(0, top - reach)
+    near = strokes[first : top + len(band) + reach].astype(np.uint8)
     total = np.zeros(near.shape, np.uint8)
     for angle in (90, 70, 110, 52, 128, 38, 142, 27, 153, 19, 161):
         kernel = _segment(angle, thickness + 2)
         wide = cv2.dilate(near, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         total |= cv2.erode(wide, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    filled[top:bottom] = (total > 0) & band[top:bottom]
-    return filled
+    return (total[top - first :][: len(band)] > 0) & band
 
 
 def _segment(angle: float, height: int) -> np.ndarray:
@@ -231,43 +233,52 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     contrast = paper_contrast(frame.grey, frame.unit)
     mask = sauvola(frame.grey, window, config.sauvola_k)
     bands = [line_band(mask, contrast, line, frame.unit) for line in frame.from_photo(grid.row_lines)]
-    mask_t, contrast_t = np.ascontiguousarray(mask.T), np.ascontiguousarray(contrast.T)
+    mask_t, contrast_t = _transposed(mask), cv2.transpose(contrast)
     columns = frame.from_photo(grid.col_lines)[..., ::-1]
     upright = [line_band(mask_t, contrast_t, line, frame.unit) for line in columns]
-    printed = np.logical_or.reduce(bands)
-    printed_t = np.logical_or.reduce(upright)
-    lines = printed | printed_t.T
+    lines = _united(bands, mask.shape) | _transposed(_united(upright, mask_t.shape))
     strokes = mask & ~lines
     strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
-    bridges = np.zeros_like(mask)
-    for band in bands:
-        bridges |= bridged(strokes, band)
-    strokes_t = np.ascontiguousarray(strokes.T)
-    for band in upright:
-        bridges |= bridged(strokes_t, band).T
+    bridges = _united([(top, bridged(strokes, top, band)) for top, band in bands], mask.shape)
+    strokes_t = _transposed(strokes)
+    bridges |= _transposed(_united([(top, bridged(strokes_t, top, band)) for top, band in upright], mask_t.shape))
     return _owned(strokes, bridges & mask, contrast, cell_map(frame, grid), frame, grid, config)
+
+
+def _transposed(mask: np.ndarray) -> np.ndarray:
+    """A bool picture with its axes exchanged, in memory too."""
+    return cv2.transpose(mask.view(np.uint8)).view(bool)
+
+
+def _united(bands: list[tuple[int, np.ndarray]], shape: tuple[int, int]) -> np.ndarray:
+    """Bands of lines in one picture, bool of `shape`."""
+    picture = np.zeros(shape, bool)
+    for top, band in bands:
+        picture[top : top + len(band)] |= band
+    return picture
 
 
 def _residue(strokes, lines, contrast, unit, config):
     """Ink that is none: the rims of printed lines, dust, dents and show-through."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
-    area = stats[:, cv2.CC_STAT_AREA]
+    count, labels = cv2.connectedComponents(strokes.view(np.uint8), connectivity=8)
     rim = int(round(1.5 * unit)) * 2 + 1
-    near = cv2.dilate(lines.astype(np.uint8), np.ones((rim, rim), np.uint8)) > 0
-    flat = labels.ravel()
-    apart = np.bincount(flat, weights=(~near).ravel(), minlength=count)
-    darkest = _upper(contrast.ravel(), flat, count)
+    near = cv2.dilate(lines.view(np.uint8), np.ones((rim, rim), np.uint8)) > 0
+    at = np.flatnonzero(strokes)  # a twentieth of the picture: everything below is asked of ink only
+    part = labels.ravel()[at]
+    area = np.bincount(part, minlength=count)
+    apart = np.bincount(part[~near.ravel()[at]], minlength=count)
+    darkest = _upper(contrast.ravel()[at], part, count)
     bad = (area < 4 * unit**2) | (apart == 0) | (darkest < config.min_contrast)
-    bad[0] = False
-    return bad[labels]
+    residue = np.zeros_like(strokes)
+    residue.ravel()[at[bad[part]]] = True
+    return residue
 
 
 def _upper(values: np.ndarray, labels: np.ndarray, count: int, share: float = 0.85) -> np.ndarray:
     """A high quantile of `values` (in [0, 1]) for every label: one dark speck must not vouch for a faint component."""
     steps = 100
-    ink = np.flatnonzero(labels)
-    level = (values[ink] * (steps - 1)).astype(np.int64)
-    below = np.bincount(labels[ink].astype(np.int64) * steps + level, minlength=count * steps).reshape(count, steps)
+    level = (values * (steps - 1)).astype(np.int64)
+    below = np.bincount(labels.astype(np.int64) * steps + level, minlength=count * steps).reshape(count, steps)
     below = below.cumsum(axis=1)
     return (below < share * below[:, -1:]).sum(axis=1) / (steps - 1)
 
@@ -275,7 +286,7 @@ def _upper(values: np.ndarray, labels: np.ndarray, count: int, share: float = 0.
 def _owned(strokes, bridges, contrast, cells, frame, grid, config) -> InkMap:
     """Every connected stroke goes whole to the cell that holds most of it."""
     ink = strokes | bridges
-    count, labels = cv2.connectedComponents(ink.astype(np.uint8), connectivity=8)
+    count, labels = cv2.connectedComponents(ink.view(np.uint8), connectivity=8)
     n_cells = grid.n_rows * (grid.n_columns + 1) + 1
     inside = np.flatnonzero(strokes)
     pair = labels.ravel()[inside].astype(np.int64) * n_cells + cells.ravel()[inside]
@@ -293,35 +304,41 @@ def _owned(strokes, bridges, contrast, cells, frame, grid, config) -> InkMap:
     printed = (owner_of % n_cols == 1) & (owner_of > 0) & (signed.max(axis=1) > 0.12 * share.sum(axis=1))
     owner_of[printed] = signed[printed].argmax(axis=1)
     owner_of[0] = 0
-    _reclaim_dots(owner_of, labels, share.sum(axis=1), cells, frame.unit)
-    owner = owner_of[labels]
+    at = np.flatnonzero(ink)
+    part = labels.ravel()[at]  # component of every pixel of ink
+    _reclaim_dots(owner_of, labels, at, part, share.sum(axis=1), cells, frame.unit)
+    who = owner_of[part]  # owner of every pixel of ink
     # Two signatures that touch: the stroke is the main ink of both cells, so it is parted at the printed line.
     main = (share > 0.4 * by_cell) & (share > 0.2 * share.sum(axis=1, keepdims=True))
     main[:, 0] = False
     main[:, 1::n_cols] = False
     cut = set()
+    lies = cells.ravel()[at]  # cell in which every pixel of ink lies
     for component in np.flatnonzero(main.sum(axis=1) > 1):
-        here = labels == component
         parts = np.flatnonzero(main[component])
-        owner[here & np.isin(cells, parts)] = cells[here & np.isin(cells, parts)]
+        parted = (part == component) & np.isin(lies, parts)
+        who[parted] = lies[parted]
         cut.update(int(p) for p in parts)
-    owner = _without_faint(owner, labels, contrast, n_cells, config)
-    owner = _without_dents(owner, frame, contrast, n_cells)
-    beyond = (owner > 0) & (cells != owner)
-    stray = np.bincount(owner[beyond], minlength=n_cells)
+    _drop_faint(who, part, contrast.ravel()[at], count, n_cells, config)
+    owner = np.zeros(ink.shape, np.int16)
+    owner.ravel()[at] = who
+    _drop_dents(owner, frame, contrast, n_cells)
+    who = owner.ravel()[at]
+    stray = np.bincount(who[(who > 0) & (lies != who)], minlength=n_cells)
     crossing = frozenset(int(c) for c in np.flatnonzero(stray > 3 * frame.unit))
-    return InkMap(owner.astype(np.int16), contrast, frozenset(cut), crossing)
+    return InkMap(owner, contrast, frozenset(cut), crossing)
 
 
-def _reclaim_dots(owner_of, labels, area, cells, unit) -> None:
-    """Give a dot just beyond a printed line to the writer across it whose ink is far nearer; changes `owner_of`."""
+def _reclaim_dots(owner_of, labels, at, part, area, cells, unit) -> None:
+    """Give a dot just beyond a printed line to the writer across it whose ink is far nearer; changes `owner_of`.
+
+    `at` and `part` are the places of all ink in the raveled picture and the components there, `area` the components'.
+    """
     small = 40 * unit**2
-    ink = np.flatnonzero(labels)
-    where = labels.ravel()[ink]
-    y, x = np.divmod(ink, labels.shape[1])
-    size = np.maximum(np.bincount(where, minlength=len(owner_of)), 1)
-    cy = np.bincount(where, weights=y, minlength=len(owner_of)) / size
-    cx = np.bincount(where, weights=x, minlength=len(owner_of)) / size
+    y, x = np.divmod(at, labels.shape[1])
+    size = np.maximum(np.bincount(part, minlength=len(owner_of)), 1)
+    cy = np.bincount(part, weights=y, minlength=len(owner_of)) / size
+    cx = np.bincount(part, weights=x, minlength=len(owner_of)) / size
     reach, close = int(32 * unit), int(9 * unit)
     for dot in np.flatnonzero((area > 0) & (area < small) & (owner_of > 0)):
         row, col = int(cy[dot]), int(cx[dot])
@@ -341,23 +358,27 @@ def _reclaim_dots(owner_of, labels, area, cells, unit) -> None:
             owner_of[dot] = writer[int(other.argmin())]
 
 
-def _without_faint(owner, labels, contrast, n_cells, config):
-    """Drop components much fainter than the pen of their cell: show-through beside dark ink."""
-    count = int(labels.max()) + 1
-    darkest = _upper(contrast.ravel(), labels.ravel(), count)
-    pen = _upper(contrast.ravel(), owner.ravel(), n_cells, 0.6)
+def _drop_faint(who, part, contrast, count, n_cells, config) -> None:
+    """Drop components much fainter than the pen of their cell: show-through beside dark ink; changes `who`.
+
+    All for the pixels of ink: `who` owns them, their component `part` (below `count`), their `contrast`.
+    """
+    darkest = _upper(contrast, part, count)
+    owned = who > 0
+    pen = _upper(contrast[owned], who[owned], n_cells, 0.6)
     first = np.zeros(count, int)
-    first[labels.ravel()] = owner.ravel()
+    first[part] = who
     faint = darkest < np.minimum(0.42 * pen[first], 0.34)
-    faint[0] = False
-    owner[faint[labels]] = 0
-    return owner
+    who[faint[part]] = 0
 
 
-def _without_dents(owner, frame, contrast, n_cells):
-    """Drop what a coloured pen cannot have left: faint parts without its tint, such as dents that touch a stroke."""
+def _drop_dents(owner, frame, contrast, n_cells) -> None:
+    """Drop what a coloured pen cannot have left: faint parts without its tint, such as dents that touch a stroke.
+
+    Changes `owner`, int16 ``[h, w]``.
+    """
     if frame.tint is None:
-        return owner
+        return
     ink = np.flatnonzero(owner)
     who = owner.ravel()[ink]
     dark, tint = contrast.ravel()[ink], frame.tint.ravel()[ink]
@@ -366,23 +387,30 @@ def _without_dents(owner, frame, contrast, n_cells):
     pen_tint = np.bincount(who, weights=tint, minlength=n_cells) / size
     sign = np.sign(pen_tint)[who]
     alien = (np.abs(pen_tint) > 0.09)[who] & (dark < 0.7 * pen_dark[who]) & (tint * sign < 0.3 * np.abs(pen_tint)[who])
+    if not alien.any():
+        return
     parts = np.zeros(owner.shape, np.uint8)
     parts.ravel()[ink[alien]] = 1
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
+    count, labels = cv2.connectedComponents(parts, connectivity=8)
     # The rims of strokes lose their colour to the camera too; they are thin and short, and keep some of it.
     part = labels.ravel()[ink]
+    area = np.bincount(part, minlength=count)
     colour = np.bincount(part, weights=tint * sign / np.maximum(np.abs(pen_tint)[who], 1e-6), minlength=count)
-    colour /= np.maximum(np.bincount(part, minlength=count), 1)
-    span = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
-    gone = (stats[:, cv2.CC_STAT_AREA] >= 12 * frame.unit**2) & (span >= 8 * frame.unit) & (colour < 0.07)
+    gone = (area >= 12 * frame.unit**2) & (colour / np.maximum(area, 1) < 0.07)
     gone[0] = False
+    boxes = {}
+    for k in np.flatnonzero(gone):
+        ys, xs = np.divmod(ink[part == k], owner.shape[1])
+        boxes[k] = (slice(max(0, ys.min() - 1), ys.max() + 2), slice(max(0, xs.min() - 1), xs.max() + 2))
+        gone[k] = max(np.ptp(ys), np.ptp(xs)) + 1 >= 8 * frame.unit
+    if not gone.any():
+        return
     # A faint stretch between two inked ones is the pen running light, whatever its colour.
-    rest = ((owner > 0) & ~gone[labels]).astype(np.uint8)
+    rest = np.zeros(owner.shape, np.uint8)
+    rest.ravel()[ink[~gone[part]]] = 1
     _, kept = cv2.connectedComponents(rest, connectivity=8)
-    for part in np.flatnonzero(gone):
-        x, y, w, h = stats[part, :4]
-        near = (slice(max(0, y - 1), y + h + 1), slice(max(0, x - 1), x + w + 1))
-        rim = cv2.dilate((labels[near] == part).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        gone[part] = len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
-    owner[gone[labels]] = 0
-    return owner
+    for k in np.flatnonzero(gone):
+        near = boxes[k]
+        rim = cv2.dilate((labels[near] == k).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        gone[k] = len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
+    owner.ravel()[ink[gone[part]]] = 0

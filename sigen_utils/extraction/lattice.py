@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from .config import ExtractionConfig
@@ -37,7 +38,7 @@ class Lattice:
 def find_lattices(straight: Straightened, config: ExtractionConfig) -> list[Lattice]:
     """Every reading of the lines as a table, best first (at most one for each of the four turns)."""
     runs = long_runs(straight.dark)
-    runs_t = long_runs(np.ascontiguousarray(straight.dark.T))
+    runs_t = long_runs(cv2.transpose(straight.dark))
     seen, seen_t = _Lines(runs, straight.inside), _Lines(runs_t, straight.inside.T)
     found = [replace(fit, swapped=False) for fit in _fit(seen, seen_t, config)]
     found += [replace(fit, swapped=True) for fit in _fit(seen_t, seen, config)]
@@ -220,12 +221,12 @@ def _column_hypotheses(x, strength, n, width):
 
 def _nearest(x, strength, at, tolerance):
     """Strongest-nearest candidate to each position: (strength or 0, its place or the position itself)."""
-    right = np.clip(np.searchsorted(x, at), 1, len(x) - 1)
+    last = len(x) - 1
+    right = np.minimum(np.maximum(np.searchsorted(x, at), 1), last)
     near = np.where(np.abs(x[right] - at) < np.abs(x[right - 1] - at), right, right - 1)
     best = np.where(np.abs(x[near] - at) <= tolerance, strength[near], 0.0)
     place = np.where(best > 0, x[near], at)
-    for other in (near - 1, near + 1):
-        other = np.clip(other, 0, len(x) - 1)
+    for other in (np.maximum(near - 1, 0), np.minimum(near + 1, last)):
         better = (np.abs(x[other] - at) <= tolerance) & (strength[other] > best + 0.3)
         best, place = np.where(better, strength[other], best), np.where(better, x[other], place)
     return best, place

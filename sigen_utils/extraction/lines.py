@@ -65,7 +65,7 @@ def rotation(dark: np.ndarray) -> float:
         turned = _rotated(small, angle)
         rows = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, 21), np.uint8))
         cols = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((21, 1), np.uint8))
-        return float(rows.sum(dtype=np.float64) + cols.sum(dtype=np.float64))
+        return cv2.sumElems(rows)[0] + cv2.sumElems(cols)[0]
 
     coarse = np.arange(-45, 45, 2.0)
     scores = np.array([held(a) for a in coarse])
@@ -113,11 +113,16 @@ def slope_drift(dark: np.ndarray, steepest: float = 0.14) -> tuple[float, float]
     h //= 2
     y = (np.arange(h) - h / 2) / h
     drifts = np.linspace(-0.24, 0.24, 33)
+    # A drift's path through the vote is the same for every middle slope, only begun elsewhere; beyond the steepest
+    # slopes the outermost votes count.
+    path = np.rint(drifts[:, None] * y / (slopes[1] - slopes[0])).astype(np.intp)
+    beyond = int(np.abs(path).max(initial=0))
+    vote = np.pad(vote, ((beyond, beyond), (0, 0)), mode="edge")
+    path = (path + beyond) * h + np.arange(h)
+    straightness = 1 - 0.05 * np.abs(drifts) / 0.24
     best = (-1.0, 0.0, 0.0)
-    for middle in slopes:
-        at = (middle + drifts[:, None] * y + steepest) / (slopes[1] - slopes[0])
-        index = np.clip(np.rint(at).astype(np.intp), 0, len(slopes) - 1)
-        score = vote[index, np.arange(h)].sum(axis=1) * (1 - 0.05 * np.abs(drifts) / 0.24)
+    for i, middle in enumerate(slopes):
+        score = vote[i:].ravel().take(path).sum(axis=1) * straightness
         k = int(score.argmax())
         best = max(best, (float(score[k]), float(middle), float(drifts[k])))
     h = dark.shape[0]
@@ -138,7 +143,7 @@ def straighten(dark: np.ndarray, photo_scale: float) -> Straightened:
     turned = cv2.warpAffine(dark, turn[:2], size, flags=cv2.INTER_LINEAR)
     h, w = turned.shape
     row, row_drift = slope_drift(turned)
-    col, col_drift = slope_drift(np.ascontiguousarray(turned.T))
+    col, col_drift = slope_drift(cv2.transpose(turned))
     ys, xs = (0.15 * h, 0.85 * h), (0.15 * w, 0.85 * w)
     source, target = [], []
     for y in ys:
@@ -189,25 +194,17 @@ def candidates(runs: np.ndarray, limit: int = 48) -> tuple[np.ndarray, np.ndarra
     top = np.quantile(profile, 0.985)
     seen = np.clip((profile - noise - 0.012) / max(0.35 * top, 0.02), 0, 1)
     u = np.linspace(-1, 1, strips)
+    beyond = max(map(abs, BOWS)) + max(map(abs, TILTS))
+    seen = np.pad(seen, ((0, 0), (beyond, beyond)))  # nothing is seen past the ends
     best = np.zeros(h, np.float32)
     for bow in BOWS:
         for tilt in TILTS:
             shift = np.rint(bow * (u**2 - 0.5) + tilt * u).astype(int)
             total = np.zeros(h, np.float32)
-            for strip, s in zip(seen, shift, strict=True):
-                total += _shifted(strip, s)
+            for strip, s in zip(seen, (shift + beyond).tolist(), strict=True):
+                total += strip[s : s + h]
             best = np.maximum(best, total / strips * (1 - 0.004 * (abs(bow) + abs(tilt))))
     return _peaks(best, limit)
-
-
-def _shifted(line: np.ndarray, s: int) -> np.ndarray:
-    """`line` read at y + s; beyond the ends nothing is seen."""
-    out = np.zeros_like(line)
-    if s >= 0:
-        out[: len(line) - s] = line[s:]
-    else:
-        out[-s:] = line[:s]
-    return out
 
 
 def _peaks(profile: np.ndarray, limit: int, apart: int = 12) -> tuple[np.ndarray, np.ndarray]:

@@ -32,10 +32,13 @@ class SynthesisConfig:
     table_width: tuple[int, int] = (870, 1000)  # table's width in the photograph, px: drawn from this range
     tight_share: float = 0.35  # share of photographs cropped at the table's outer lines
     turn: int = 0  # whole quarter turns of the camera, counter-clockwise
+    crop: float = 0.0  # how far inside its outer lines the picture ends, photo px
     rotation: float = 0.8  # largest turn of the page, degrees
+    rotation_least: float = 0.0  # smallest turn of the page, degrees
     perspective: float = 0.012  # largest shift of a table corner, share of the table's width
     curl: float = 5.0  # largest bow of a line, photo px
     shadow: float = 0.16  # depth of the soft shadows, share of the light
+    half_shadow: float = 0.0  # depth of a shadow with an edge over half of the picture, share of the light
     cast: float = 1.0  # colour cast of light and paper; 0 is neutral grey
     texture: float = 1.0  # grain, creases and pressure dents of the paper
     bleed: float = 0.10  # contrast of the back page's ink showing through, share of ink's own
@@ -55,10 +58,13 @@ class SynthesisConfig:
             "table_width": (100 <= lowest <= highest <= 8000, "an increasing pair between 100 and 8000"),
             "tight_share": (0 <= self.tight_share <= 1, "between 0 and 1"),
             "turn": (self.turn in (0, 1, 2, 3), "0, 1, 2 or 3"),
+            "crop": (0 <= self.crop <= 60, "between 0 and 60 px"),
             "rotation": (0 <= self.rotation <= 45, "between 0 and 45 degrees"),
+            "rotation_least": (0 <= self.rotation_least <= self.rotation, "between 0 and rotation"),
             "perspective": (0 <= self.perspective <= 0.2, "between 0 and 0.2"),
             "curl": (0 <= self.curl <= 40, "between 0 and 40 px"),
             "shadow": (0 <= self.shadow < 1, "between 0 and 1"),
+            "half_shadow": (0 <= self.half_shadow < 1, "between 0 and 1"),
             "cast": (0 <= self.cast <= 4, "between 0 and 4"),
             "texture": (0 <= self.texture <= 10, "between 0 and 10"),
             "bleed": (0 <= self.bleed <= 1, "between 0 and 1"),

@@ -56,7 +56,8 @@ def make_view(config: SynthesisConfig, page: Page, rng: np.random.Generator) -> 
     extent = np.array([page.columns[-1], page.rows[-1]])
     scale = rng.uniform(*config.table_width) / extent[0]
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * extent
-    turn = np.deg2rad(config.rotation * rng.uniform(-1, 1))
+    turn = rng.uniform(-1, 1)
+    turn = np.deg2rad(turn * (config.rotation - config.rotation_least) + np.sign(turn) * config.rotation_least)
     spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     target = corners @ spin.T * scale
     target += rng.uniform(-1, 1, (4, 2)) * config.perspective * extent[0] * scale
@@ -71,6 +72,11 @@ def make_view(config: SynthesisConfig, page: Page, rng: np.random.Generator) -> 
         before, after = rng.uniform(-0.5, 4.0, 2), rng.uniform(-0.5, 4.0, 2)
     else:
         before, after = rng.uniform(20, 95, 2), rng.uniform(20, 95, 2)
+    if config.crop:  # no part of an outer line is left, however it runs
+        top, right, bottom, left = seen.reshape(4, -1, 2)
+        low = np.array([left[:, 0].max(), top[:, 1].max()]) + config.crop
+        high = np.array([right[:, 0].min(), bottom[:, 1].min()]) - config.crop
+        before, after = np.zeros(2), np.zeros(2)
     shift = np.eye(3)
     shift[:2, 2] = before - low
     size = np.ceil(high - low + before + after).astype(int)
@@ -107,7 +113,12 @@ def _light(config: SynthesisConfig, shape, rng) -> np.ndarray:
     angle, place, soft = rng.uniform(0, 2 * np.pi), rng.uniform(-0.1, 0.5), rng.uniform(0.05, 0.3)
     edge = (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5) - place) / soft
     depth = config.shadow * rng.uniform(0.2, 1.0)
-    return light * (1 - depth / (1 + np.exp(-4 * edge)))
+    light = light * (1 - depth / (1 + np.exp(-4 * edge)))
+    if config.half_shadow:  # the photographer's own: its edge runs through the middle and is hardly soft
+        angle, soft = rng.uniform(0, 2 * np.pi), rng.uniform(0.002, 0.015)
+        across = np.cos(angle) * (x - x[0, -1] / 2) + np.sin(angle) * (y - y[-1, 0] / 2)
+        light = light * (1 - config.half_shadow / (1 + np.exp(-np.clip(across / soft, -50, 50))))
+    return light
 
 
 def _relief(config: SynthesisConfig, shape, dents: np.ndarray, rng) -> np.ndarray:
