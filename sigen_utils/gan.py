@@ -33,14 +33,14 @@ class GANConfig:
     blocks: int = 1  # residual blocks at each size
     embedding_dim: int = 64  # numbers the discriminator describes a person by
     penalty: float = 0.2  # gamma / 2 of R1 and R2 at the start ...
-    penalty_end: float = 0.05  # ... and at the end, falling geometrically
-    penalty_every: int = 4  # steps between penalties, each then weighted by this number (lazy regularisation)
+    penalty_end: float = 0.1  # ... and at the end, falling geometrically
+    penalty_every: int = 1  # steps between penalties, each weighted by that number; at 4 slopes ran away
     penalty_sigma: float = 0.05  # step of the finite difference, in units of ink
     fade_in: float = 0.3  # share of the training over which the label's strength rises from 0 to 1
     g_warmup: float = 0.05  # share over which the generator's rate rises, while the discriminator learns to see
     ema_images: float = 2_000.0  # images over which the averaged generator forgets half
-    learning_rate_g: float = 4e-4
-    learning_rate_d: float = 8e-4
+    learning_rate_g: float = 3e-4
+    learning_rate_d: float = 4e-4
     adam_betas: tuple[float, float] = (0.0, 0.99)
 
     def __post_init__(self):
