@@ -208,7 +208,7 @@ FAULTS: dict[str, list[Callable[[dict], object]]] = {
         lambda nb: nb["cells"][3]["outputs"][0].update(text="see /home/ada/x.py:3: UserWarning"),
         lambda nb: nb["cells"][3].update(source='open("/tmp")'),
         lambda nb: nb["cells"][3]["outputs"][1]["data"].update({"text/plain": r"'C:\\Users\\ada'"}),
-        lambda nb: nb["metadata"].update(papermill={"input_path": "/root/01.ipynb"}),
+        lambda nb: nb["metadata"].update(papermill={"input_path": "/home/student/01.ipynb"}),
     ],
     "no_widget_state": [lambda nb: nb["metadata"].update(widgets={})],
     "literal_parameters": [
