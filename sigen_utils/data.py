@@ -344,9 +344,9 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
     grid = F.affine_grid(torch.stack(rows, 1).reshape(n, 2, 3), [n, 1, height, width], align_corners=False)
     if config.elastic:
         bend = torch.randn(n, 2, 5, 5, device=x.device, generator=generator) * on[:, None, None, None]
-        # Bicubic interpolation is linear and separable: two small matrix products, thirty times as fast as the call
-        rows, columns = _spread(height, x.device), _spread(width, x.device)
-        bend = rows @ (bend * (config.elastic * 2 / width)) @ columns.T
+        # Bicubic interpolation is linear and separable: two small matrix products, many times as fast as the call
+        down, across = _spread(height, x.device), _spread(width, x.device)
+        bend = down @ (bend * (config.elastic * 2 / width)) @ across.T
         grid = grid + bend.permute(0, 2, 3, 1)
     out = F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
     if config.noise:
