@@ -20,6 +20,14 @@ def synthesize(args: argparse.Namespace) -> int:
     return 0
 
 
+def crowd(args: argparse.Namespace) -> int:
+    from .synthesis import CrowdConfig, write_crowd
+
+    config = CrowdConfig(writers=args.writers, per_writer=args.per_writer, seed=args.seed)
+    write_crowd(args.out, config, workers=args.workers)
+    return 0
+
+
 def extract(args: argparse.Namespace) -> int:
     from .extraction import ExtractionConfig, extract
 
@@ -108,6 +116,34 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def realism(args: argparse.Namespace) -> int:
+    import json
+
+    import torch
+
+    from . import metrics, paths, plotting
+    from .data import load_signatures, render
+
+    real, other = load_signatures(args.real), load_signatures(args.data)
+    if min(len(real), len(other)) < 40:
+        raise ValueError("the picture shows 40 signatures a side; name larger folders")
+    result = metrics.compare_collections(real, other, seed=args.seed)
+    out = Path(args.out)
+    with paths.atomic_write(out / "realism.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    generator = torch.Generator().manual_seed(args.seed)
+    sides = [side.x[torch.randperm(len(side), generator=generator)[:40]] for side in (real, other)]
+    sides = [render(x).unflatten(0, (-1, 5))[:8] for x in sides]  # [8 rows, 5, 1, 128, 128]
+    fig = plotting.image_grid(torch.cat(sides, dim=1).flatten(0, 1), 10, divider=5)
+    plotting.save_figure(fig, "realism", folder=out)
+    print(f"{result['frechet_floors']:.2f} floors at n = {result['n']} ({result['ruler']})")
+    for name in ("within", "between", "top1"):
+        print(f"{name:8} real {result['real'][name]:7.3f}   compared {result['other'][name]:7.3f}")
+    for name, stroke in result["stroke"].items():
+        print(f"{name:11} {stroke['w1_sd']:.2f} sd")
+    return 0
+
+
 def publish(args: argparse.Namespace) -> int:
     import platform
 
@@ -183,6 +219,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
+    sub = command("crowd", crowd, "draw any number of synthetic writers as ink, to pretrain on; none is in a class")
+    sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y writers")
+    sub.add_argument("--writers", type=int, default=12_000)
+    sub.add_argument("--per-writer", type=int, default=6)
+    sub.add_argument("--seed", type=int, default=1_000_003)
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
     sub = command("extract", extract, "photographed sheets to one folder of signatures a person")
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
@@ -220,6 +263,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--runs", nargs="+", required=True)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .json")
+
+    sub = command("realism", realism, "how near one set of signatures lies to another, as a synthetic class to real ink")
+    sub.add_argument("--real", required=True, help="folder of signatures that give the floor")
+    sub.add_argument("--data", required=True, help="folder of signatures that are compared with them")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="folder for realism.json and a picture side by side")
 
     sub = command("publish", publish, "a run as a reference model: weights in half precision, history, scores")
     sub.add_argument("--run", required=True)

@@ -139,7 +139,8 @@ class SignatureSet:
         `matches` compares them before a stored model is shown beside a data set.
         """
         train = self.train
-        small = F.avg_pool2d(train.x, SIZE // 16)[:, 0]
+        pool = SIZE // 16
+        small = torch.cat([F.avg_pool2d(part.float() / 255, pool) for part in train.images.split(1024)])
         total = torch.zeros(self.n_people, 16, 16, device=self.device).index_add_(0, train.labels, small)
         return total / train.labels.bincount(minlength=self.n_people).clamp(min=1)[:, None, None]
 
@@ -213,7 +214,8 @@ def load_signatures(folder: str | Path, device: str | torch.device = "cpu") -> S
     folder
         ``<person>/<image>`` (as `extract` writes it; ``id.png`` is skipped), or files named as CEDAR's
         ``original_<writer>_<n>``. Any size and grey level: pictures are cropped to the ink, scaled and binarised.
-        With more than 8 signatures a person the last quarter is held out instead of the last one.
+        With more than 8 signatures a person the last quarter is held out instead of the last one. An archive
+        ``.npz`` of `sample` or `crowd` serves as well.
     device
         Where the set lives.
 
@@ -224,32 +226,53 @@ def load_signatures(folder: str | Path, device: str | torch.device = "cpu") -> S
         cannot be read; the message names it and the remedy.
     """
     folder = Path(folder)
+    if folder.suffix == ".npz" and folder.is_file():
+        images, names, files = _read_archive(folder)
+    else:
+        images, names, files = _read_folder(folder)
+    people = sorted(set(names), key=_natural)
+    place = {person: k for k, person in enumerate(people)}
+    labels = torch.tensor([place[name] for name in names])
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    order, count = labels.argsort(stable=True), labels.bincount()
+    for person, own in zip(people, order.split(count.tolist()), strict=True):
+        if len(own) < 2:
+            raise DataError(f"{folder / person}: one signature only; a person needs two or more, one is held out")
+        is_test[own[-(max(1, len(own) // 4)) :]] = True
+    return SignatureSet(torch.from_numpy(images), labels, people, files, is_test).to(device)
+
+
+def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
+    """Pictures uint8 ``[N, 128, 128]``, person and name of each, from a folder; see `load_signatures`."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; run `python -m sigen_utils extract` first or name another one")
     pairs = _find_files(folder)
     if not pairs:
         raise DataError(f"{folder}: no <person>/<image> in it; expected one sub-folder a person with its signatures")
-    people = sorted({person for person, _ in pairs}, key=_natural)
-    images, labels = [], []
-    for person, path in pairs:
+    images = []
+    for _, path in pairs:
         try:
             with Image.open(path) as picture:
                 grey = np.asarray(picture.convert("L"))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
         images.append(normalise_ink(grey))
-        labels.append(people.index(person))
-    labels = torch.tensor(labels)
-    is_test = torch.zeros(len(labels), dtype=torch.bool)
-    for k, person in enumerate(people):
-        own = (labels == k).nonzero()[:, 0]
-        if len(own) < 2:
-            raise DataError(f"{folder / person}: one signature only; a person needs two or more, one is held out")
-        is_test[own[-(max(1, len(own) // 4)) :]] = True
-    data = SignatureSet(
-        torch.from_numpy(np.stack(images)), labels, people, [f"{who}/{path.name}" for who, path in pairs], is_test
-    )
-    return data.to(device)
+    return np.stack(images), [who for who, _ in pairs], [f"{who}/{path.name}" for who, path in pairs]
+
+
+def _read_archive(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
+    """The same from an archive of `sample` or `crowd`; pickled contents are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images, names = archive["x"], archive["y"].astype(str).tolist()
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not an archive of `sample` or `crowd` ({error}); make it again") from error
+    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) != len(names):
+        raise DataError(f"{path}: x is {images.dtype} {images.shape}, not uint8 [N, {SIZE}, {SIZE}] with a name each")
+    # In place, a signature at a time: a crowd is a gigabyte
+    for picture in images:
+        picture[...] = (picture > 127) * np.uint8(255)
+    return images, names, [f"{name}/{k}" for k, name in enumerate(names)]
 
 
 def ensure_signatures(profile, workers: int | None = None, progress=print) -> Path:

@@ -154,7 +154,8 @@ def score_photo(path: Path, truth: dict, config: ExtractionConfig | None = None)
     right_width = len({cell["col"] for cell in truth["cells"]}) == sheet.grid.n_columns
     flags = tuple(flag for flag in sheet.flags if not (flag == "column_count" and right_width))
     quads = np.clip([cell.quad for cell in sheet.cells], 0, np.array(truth["size"]) - 1.0)  # as the truth is
-    people = [None if {"empty", "skipped"} & set(cell.flags) else cell.person_id for cell in sheet.cells]
+    nobodys = {"empty", "skipped", "id_unread"}  # kept, but under no person's name
+    people = [None if nobodys & set(cell.flags) else cell.person_id for cell in sheet.cells]
     scores = score_cells(quads, people, true_quads, true_people)
     told = np.array([bool(flags) or bool(set(cell.flags) - QUIET) for cell in sheet.cells])
     unsaid = [None if seen else person for person, seen in zip(people, told, strict=True)]

@@ -36,6 +36,9 @@ from .loop import (
 )
 
 
+CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How a model is trained, whatever the model."""
@@ -174,7 +177,10 @@ class VAETrainer(Trainer):
     kind = "vae"
 
     def build(self) -> None:
-        self.model = self.place(vae.VAE(self.model_config))
+        self.model = vae.VAE(self.model_config)
+        if self.start is not None:
+            self.model.start_from(self.start)
+        self.model = self.place(self.model)
         self.ema = Average(self.model, self.config.ema_images)
         rate = self.config.learning_rate
         self.optimizer = torch.optim.AdamW(self.model.parameters(), rate, weight_decay=0.01, fused=True)
@@ -213,13 +219,14 @@ class VAETrainer(Trainer):
         generator = torch.Generator(self.device).manual_seed(0)
         sums = dict(test_loss=0.0, test_reconstruction=0.0, test_kl=0.0, test_squared_error=0.0)
         with self.autocast():
-            for x in self.test_set.x.split(64):
+            for images in self.test_set.images[:CHECKED].split(64):
+                x = images[:, None].float() / 255
                 parts = vae.elbo(self.ema.model, x, 1.0, generator)
                 error = (self.ema.model.to_ink(self.ema.model.decode(parts["mu"])) - x).square().sum()
                 for name in ("loss", "reconstruction", "kl"):
                     sums[f"test_{name}"] += parts[name].item() * len(x)
                 sums["test_squared_error"] += error.item()
-        return {name: total / len(self.test_set) for name, total in sums.items()}
+        return {name: total / min(CHECKED, len(self.test_set)) for name, total in sums.items()}
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:
@@ -229,7 +236,8 @@ class VAETrainer(Trainer):
 
     def finish(self) -> None:
         known = self.train_set.labels if self.model_config.n_people else None
-        vae.fit_prior(self.ema.model, self.train_set.x, known, self.config.seed)
+        scale = self.start.person_scale if self.start is not None else None
+        vae.fit_prior(self.ema.model, self.train_set.images, known, self.config.seed, scale)
 
 
 class _Bound(nn.Module):

@@ -43,6 +43,8 @@ class VAEConfig:
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
 
 
+MIXTURE_CODES = 20_000  # of a larger set a random part is enough for the mixture
+
 REPORT_VAE = VAEConfig(architecture="report", latent_dim=128, likelihood="mse", warmup=0.0)
 """The student reports' VAE: plain strided convolutions, squared error, no warm-up, learning rate 1e-5."""
 
@@ -121,6 +123,21 @@ class VAE(nn.Module):
         eps = torch.randn(len(y), self.config.latent_dim, device=y.device, generator=generator)
         return self.person_means[y] + eps @ self.person_scale.T
 
+    @torch.no_grad()
+    def start_from(self, other: VAE) -> None:
+        """Begin with the encoder and decoder of a trained VAE of the same shape.
+
+        Raises
+        ------
+        ValueError
+            If the two networks differ in size.
+        """
+        names = ("architecture", "latent_dim", "widths", "blocks")
+        if any(getattr(self.config, name) != getattr(other.config, name) for name in names):
+            raise ValueError(f"the VAE to start from needs the same {', '.join(names)}")
+        self.encoder.load_state_dict(other.encoder.state_dict())
+        self.decoder.load_state_dict(other.decoder.state_dict())
+
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(q(z|x) || N(0, I)) in nats, one number a latent: ``[N, D]`` (Kingma & Welling 2014, appendix B)."""
@@ -186,7 +203,16 @@ def bits_per_pixel(loss: float, pixels: int = 128 * 128) -> float:
 
 
 @torch.no_grad()
-def fit_prior(vae: VAE, x: Tensor, y: Tensor | None = None, seed: int = 0, batch_size: int = 256) -> VAE:
+def posterior_means(vae: VAE, images: Tensor, batch_size: int = 256) -> Tensor:
+    """Codes float64 ``[N, latent_dim]``, on the CPU, of ink stored as uint8 ``[N, 128, 128]`` (255 = ink)."""
+    parts = (part[:, None].float() / 255 for part in images.split(batch_size))
+    return torch.cat([vae.encode(part)[0].double().cpu() for part in parts])
+
+
+@torch.no_grad()
+def fit_prior(
+    vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, person_scale: Tensor | None = None
+) -> VAE:
     """Fit a Gaussian mixture to the posterior means of `x` and store it in the model's buffers.
 
     The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al.
@@ -196,36 +222,44 @@ def fit_prior(vae: VAE, x: Tensor, y: Tensor | None = None, seed: int = 0, batch
     ----------
     vae
         A trained model.
-    x
-        Training ink ``[N, 1, 128, 128]``; never held-out signatures.
+    images
+        Training ink as uint8 ``[N, 128, 128]``; never held-out signatures.
     y
         Person index of each, int64 ``[N]``, below ``vae.config.n_people``.
+    person_scale
+        Cholesky factor of the spread of one person's codes in a larger set, where that is known; the spread found
+        here is shrunk towards it, else towards its own diagonal.
     """
     from sklearn.mixture import GaussianMixture  # heavy to import, needed once a training
 
-    codes = torch.cat([vae.encode(part)[0] for part in x.split(batch_size)]).double().cpu()
-    k = min(vae.config.components, len(codes))
+    codes = posterior_means(vae, images)
+    some = codes[torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:MIXTURE_CODES]]
+    k = min(vae.config.components, len(some))
     # One covariance for all components: twenty free ones would need thousands of codes in 64 dimensions
     mixture = GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, random_state=seed, n_init=2)
-    mixture.fit(codes.numpy())
+    mixture.fit(some.numpy())
     vae.prior_weights.zero_()
     vae.prior_weights[:k] = torch.from_numpy(mixture.weights_).to(vae.prior_weights)
     vae.prior_means[:k] = torch.from_numpy(mixture.means_).to(vae.prior_means)
     vae.prior_scale.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
     if y is not None:
-        _fit_people(vae, codes, y.cpu())
+        _fit_people(vae, codes, y.cpu(), person_scale)
     return vae
 
 
-def _fit_people(vae: VAE, codes: Tensor, y: Tensor) -> None:
-    """Mean code of every person, and the pooled covariance of the codes around them, shrunk to its diagonal."""
+def _fit_people(vae: VAE, codes: Tensor, y: Tensor, known_scale: Tensor | None) -> None:
+    """Mean code of every person, and the pooled covariance of the codes around them, shrunk.
+
+    The shrinkage is that of a covariance under an inverse Wishart prior worth as many codes as it has dimensions.
+    """
     count = y.bincount(minlength=vae.config.n_people).clamp(min=1)[:, None]
     means = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes) / count
     residual = codes - means[y]
     degrees = max(1, len(codes) - int((count > 0).sum()))  # a mean estimated for each person costs one
     covariance = residual.T @ residual / degrees
-    shrinkage = min(1.0, codes.shape[1] / degrees)
-    covariance = (1 - shrinkage) * covariance + shrinkage * covariance.diagonal().diag()
+    known = covariance.diagonal().diag() if known_scale is None else known_scale.double() @ known_scale.double().T
+    weight = len(covariance) / (len(covariance) + degrees)
+    covariance = (1 - weight) * covariance + weight * known.cpu()
     covariance += 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype)
     vae.person_means.copy_(means)
     vae.person_scale.copy_(torch.linalg.cholesky(covariance))

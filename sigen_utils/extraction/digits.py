@@ -32,10 +32,16 @@ class Reading:
         The digits read; empty if there are none.
     distances
         float ``[digits, 10]``, how far each printed digit is from each known one (0 same .. about 2).
+    left
+        Where the first digit begins, px of the picture it was read in.
+    at_edge
+        Whether the photograph ends so close before the first digit that another one may be missing.
     """
 
     text: str
     distances: np.ndarray
+    left: float = 0.0
+    at_edge: bool = False
 
     @property
     def worst(self) -> float:
@@ -148,7 +154,7 @@ def read_number(dark: np.ndarray) -> Reading:
     if not 1 <= len(rows) <= 6:
         return nothing
     distances = np.array(rows)
-    return Reading("".join(str(d) for d in distances.argmin(axis=1)), distances)
+    return Reading("".join(str(d) for d in distances.argmin(axis=1)), distances, float(boxes[0][0]))
 
 
 def _threshold(dark: np.ndarray) -> float | None:
@@ -163,25 +169,29 @@ def _threshold(dark: np.ndarray) -> float | None:
 
 
 def _text_line(ink: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Boxes of the components that stand on one line, left to right."""
+    """Boxes of the components that stand on one line, left to right; none where the line runs out of the picture."""
     h, w = ink.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    boxes = []
+    boxes, outside = [], []
     for x, y, bw, bh, area in stats[1:count]:
         touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1
-        if touches or bh < 0.06 * h or bh > 0.6 * h or area < 0.12 * bw * bh or bw > 6 * bh:
+        if touches:
+            outside.append((int(y), int(y + bh)))
+            continue
+        if bh < 0.06 * h or bh > 0.6 * h or area < 0.12 * bw * bh or bw > 6 * bh:
             continue
         boxes.append((int(x), int(y), int(x + bw), int(y + bh), int(area)))
     if not boxes:
         return []
     anchor = max(boxes, key=lambda b: b[4])
     tall = anchor[3] - anchor[1]
-    line = []
-    for x0, y0, x1, y1, _ in boxes:
-        overlap = min(y1, anchor[3]) - max(y0, anchor[1])
-        if overlap > 0.6 * tall and 0.6 * tall < y1 - y0 < 1.5 * tall:
-            line.append((x0, y0, x1, y1))
-    return sorted(line)
+
+    def beside(y0: int, y1: int) -> bool:
+        return min(y1, anchor[3]) - max(y0, anchor[1]) > 0.6 * tall and 0.6 * tall < y1 - y0 < 1.5 * tall
+
+    if any(beside(y0, y1) for y0, y1 in outside):
+        return []  # a digit is cut: what is left of the number would be another person's
+    return sorted((x0, y0, x1, y1) for x0, y0, x1, y1, _ in boxes if beside(y0, y1))
 
 
 def _digits_in(soft: np.ndarray, box: tuple[int, int, int, int]) -> list[np.ndarray]:

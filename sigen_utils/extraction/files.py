@@ -29,6 +29,7 @@ from .sheet import extract_sheet
 MANIFEST = ("sheet", "row", "col", "person_id", "file", "x0", "y0", "x1", "y1", "x2", "y2", "x3", "y3",
             "ink_fraction", "flags")  # fmt: skip
 CORRECTIONS = "corrections.csv"
+DOUBTFUL = {"id_unread", "id_unexpected", "id_corrected", "id_at_edge", "duplicate_id"}  # worth a line of it
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,7 @@ def _suggest(rows: list[dict], say: Callable[[str], None]) -> None:
     """Print the rows of corrections.csv that would settle what could not be read for certain."""
     doubtful = {}
     for row in rows:
-        found = set(row["flags"].split()) & {"id_unread", "id_unexpected", "id_corrected", "duplicate_id"}
+        found = DOUBTFUL & set(row["flags"].split())
         if found:
             doubtful.setdefault((row["sheet"], row["row"]), (row["person_id"], sorted(found)[0]))
     if doubtful:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from .ink import Frame, InkMap, make_frame, read_ink
 from .photo import read_photo
 
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
+ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Cell:
     ink_fraction
         Ink over the cell's area.
     flags
-        What to look at: ``id_unread``, ``id_corrected``, ``id_unexpected``, ``empty``, ``touches_border``,
+        What to look at: ``id_unread``, ``id_corrected``, ``id_unexpected``, ``id_at_edge``, ``empty``, ``touches_border``,
         ``crosses_line``, ``low_contrast``, ``missing_line``, ``skipped``.
     """
 
@@ -160,7 +161,8 @@ def _read_id(frame: Frame, ink: InkMap, grid: Grid, row: int) -> Reading:
     near = cv2.dilate(own, np.ones((3, 3), np.uint8))
     reading = read_number(_upright_cell(contrast * near, quad - low, ID_HEIGHT))
     if reading.text:
-        return reading
+        begins = quad[[0, 3], 0].mean() + reading.left * np.linalg.norm(quad[3] - quad[0]) / ID_HEIGHT
+        return replace(reading, at_edge=bool(grid.col_seen[0] < 0.3 and begins < ID_MARGIN * frame.unit))
     whole = _upright_cell(contrast, quad - low, ID_HEIGHT)
     inset = (int(0.06 * whole.shape[0]), max(2, int(0.05 * whole.shape[1])))
     return read_number(whole[inset[0] : -inset[0], inset[1] : -inset[1]])
@@ -171,7 +173,7 @@ def name_rows(readings: list[Reading], sheet: str, config: ExtractionConfig) -> 
 
     Printed IDs rise by one down a page. Where at least half of the rows (and three) agree on that count, a doubtful
     reading, or one that another row has too, is replaced by the count (``id_corrected``); a clear one that disagrees
-    is kept (``id_unexpected``).
+    is kept (``id_unexpected``). One at the photograph's edge may lack a digit (``id_at_edge``).
     """
     clear = [r.text if r.worst <= config.id_distance else "" for r in readings]
     start = _count_from(clear) if config.id_sequence else None
@@ -190,6 +192,8 @@ def name_rows(readings: list[Reading], sheet: str, config: ExtractionConfig) -> 
         else:
             ids.append(f"{sheet}_row{row}")
             flags.append(["id_unread"])
+        if text and reading.at_edge:
+            flags[-1].append("id_at_edge")
     return ids, flags
 
 

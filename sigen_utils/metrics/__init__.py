@@ -27,6 +27,7 @@ from .protocol import (
     rendered,
     score_features,
 )
+from .realism import compare_collections, spread_of_people
 from .reconstruction import ink_f1, reconstruction_baselines, score_reconstruction, squared_error
 from .ruler import EfficientNetLite0, Ruler, find_weights
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
@@ -40,6 +41,7 @@ __all__ = [
     "Reference",
     "Ruler",
     "compare",
+    "compare_collections",
     "compare_strokes",
     "damage",
     "defect_panel",
@@ -59,6 +61,7 @@ __all__ = [
     "rendered",
     "score_features",
     "score_reconstruction",
+    "spread_of_people",
     "squared_error",
     "stroke_statistics",
     "top1",

@@ -5,7 +5,7 @@
 
 The story runs through the modules in this order: `config` (how many, how hard), `letters` and `writers` (who
 signs, and what they mean to write), `kinematics` (how the pen moves), `ink` (what it leaves), `sheet` (the
-ruled page), `photo` (what the phone sees).
+ruled page), `photo` (what the phone sees); `crowd` draws any number of writers without sheets.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from ..paths import atomic_write, display
 from . import ink
 from .config import SynthesisConfig
+from .crowd import CrowdConfig, draw_crowd, write_crowd
 from .photo import make_view, take_photo
 from .sheet import draw_page, signature_strokes
 from .writers import Writer, make_writer
@@ -33,7 +34,18 @@ _MEANING = (
     "mask pixels == mask_value are the cell's ink"
 )
 
-__all__ = ["SynthesisConfig", "Writer", "clean_signatures", "make_writer", "render_sheet", "synthesize"]
+__all__ = [
+    "CrowdConfig",
+    "SynthesisConfig",
+    "Writer",
+    "centred",
+    "clean_signatures",
+    "draw_crowd",
+    "make_writer",
+    "render_sheet",
+    "synthesize",
+    "write_crowd",
+]
 
 
 def _encode(suffix: str, image: np.ndarray, *options: int) -> bytes:
@@ -192,12 +204,12 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
         writer = make_writer(config, person)
         for repetition in range(1, config.per_person + 1):
             coverage, _ = ink.deposit(signature_strokes(config, writer, repetition), 4.0)
-            images.append(_centred(np.clip(1.6 * coverage, 0, 1), size))
+            images.append(centred(np.clip(1.6 * coverage, 0, 1), size))
             labels.append(person)
     return np.array(images, np.uint8).reshape(-1, size, size), np.array(labels, np.int64)
 
 
-def _centred(coverage: np.ndarray, size: int) -> np.ndarray:
+def centred(coverage: np.ndarray, size: int) -> np.ndarray:
     """Crop to the ink, scale its longer side to 116/128 of `size`, centre."""
     inked = coverage > 0.4
     if not inked.any():

@@ -186,6 +186,7 @@ def _hasty(name: str, hand: Hand, rng) -> list[Mark]:
     legible = int(rng.integers(1, 4))
     marks = _write(name[:legible], hand, rng, "script" if rng.random() < 0.3 else "print", joined=0.9)
     rest = name[legible:] + ("" if rng.random() < 0.6 else str(rng.choice(["h", "l", "f", "ul", "nt"])))
+    rest = rest or name[-1]  # a name of three letters may be used up
     low, high = _extent(marks)
     points, corners = _wave(rest, hand, rng)
     points = points + [high[0] - 0.1, 0.0]

@@ -1,0 +1,96 @@
+"""How near one collection of signatures lies to another, for instance a synthetic class to real people.
+
+No model is involved: two sets of people who need not have anything to do with each other are compared as sets of
+ink, and each is described by itself: how far a person's own signatures lie apart, and people from each other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from . import distances
+from .protocol import Render, balanced_subset, rendered
+from .ruler import Ruler
+from .strokes import compare_strokes, stroke_statistics
+
+if TYPE_CHECKING:
+    from ..data import SignatureSet
+
+
+def spread_of_people(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean distances and recognisability in a set of people.
+
+    Parameters
+    ----------
+    features, labels
+        Features ``[n, d]`` and person indices ``[n]``.
+
+    Returns
+    -------
+    dict
+        ``within`` (mean distance of two signatures of one person), ``between`` (of two people), ``top1`` (share of
+        signatures whose nearest other one is by the same person).
+    """
+    distance, labels = cdist(features, features), np.asarray(labels)
+    same = labels[:, None] == labels[None]
+    own = same & ~np.eye(len(labels), dtype=bool)
+    if not own.any() or same.all():
+        raise ValueError("distances within and between people need two people, and two signatures of one of them")
+    top = distances.top1_leave_one_out(features, labels)
+    return {"within": float(distance[own].mean()), "between": float(distance[~same].mean()), "top1": top}
+
+
+def compare_collections(
+    real: SignatureSet,
+    other: SignatureSet,
+    ruler: Ruler | None = None,
+    seed: int = 0,
+    n_splits: int = 10,
+    render: Render | None = None,
+) -> dict[str, Any]:
+    """Distance of `other` from `real` in floors of `real`, beside how each differs within itself.
+
+    Halves of `real` are compared with random, person-balanced parts of `other` of the same size.
+
+    Returns
+    -------
+    dict
+        ``ruler, n`` (a side), ``floor, frechet, frechet_low, frechet_high, frechet_floors``, ``real`` and ``other``
+        (`spread_of_people`), ``stroke`` (`compare_strokes` of `other`); JSON-serialisable.
+
+    Raises
+    ------
+    ValueError
+        If `other` has fewer signatures than half of `real`.
+    """
+    ruler = ruler or Ruler()
+    sides = []
+    for data in (real, other):
+        clean = rendered(data, render).to("cpu")
+        sides.append((ruler.features(clean.x), clean.labels.numpy(), stroke_statistics(clean.x)))
+    (real_features, real_labels, real_strokes), (features, labels, strokes) = sides
+    splits = distances.half_splits(real_labels, seed, n_splits)
+    n = len(splits[0][0])
+    if len(features) < n:
+        raise ValueError(f"{len(features)} signatures beside {len(real_features)}: the other set needs at least {n}")
+    rng, values = np.random.default_rng(seed), []
+    for halves in splits:
+        part = features[balanced_subset(labels, len(features), n, rng)]
+        values += [distances.frechet_distance(real_features[half], part) for half in halves]
+    floor = distances.real_floor(real_features, real_labels, seed, n_splits)["frechet"]
+    low, high = distances.interval(values)
+    return {
+        "ruler": ruler.name,
+        "n": n,
+        "floor": floor,
+        "frechet": float(np.mean(values)),
+        "frechet_low": low,
+        "frechet_high": high,
+        "frechet_floors": float(np.mean(values)) / max(floor, 1e-12),
+        "real": spread_of_people(real_features, real_labels),
+        "other": spread_of_people(features, labels),
+        "stroke": compare_strokes(real_strokes, strokes),
+    }

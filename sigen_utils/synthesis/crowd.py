@@ -1,0 +1,109 @@
+"""A crowd: any number of synthetic writers as finished ink, without sheets and photographs.
+
+It is what networks are pretrained on that must know signatures before they meet a class of a few hundred. Its writers
+hang on a seed of their own, so none of them is in a class, and their pens vary more than one class's do, because
+photographs and scanners of other places leave other strokes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..paths import atomic_write, display
+from . import ink
+from .config import SynthesisConfig
+from .sheet import signature_strokes
+from .writers import make_writer
+
+BLOCK = 50  # writers a task
+
+
+@dataclass(frozen=True)
+class CrowdConfig:
+    """How many writers, and how far their ink may differ from a class's."""
+
+    writers: int = 12_000
+    per_writer: int = 6
+    seed: int = 1_000_003  # classes have small seeds: no writer of a crowd is in one
+    pen: float = 0.30  # standard deviation of the log of a pen's width around the usual one
+    threshold: tuple[float, float] = (0.10, 0.55)  # of ink's coverage; low leaves bold strokes, as a blurred photo does
+
+    def __post_init__(self):
+        if self.writers < 2 or self.per_writer < 2:
+            raise ValueError("CrowdConfig: a crowd has at least 2 writers and 2 signatures a writer")
+
+
+def draw_crowd(
+    config: CrowdConfig = CrowdConfig(),
+    workers: int | None = None,
+    progress: Callable[[str], None] | None = print,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The signatures of a crowd.
+
+    Parameters
+    ----------
+    config
+        Size, seed and variety.
+    workers
+        Processes; default one a core. The result does not depend on it.
+    progress
+        Called with a line now and then; None for silence.
+
+    Returns
+    -------
+    images, labels
+        uint8 ``[N, 128, 128]``, 255 = ink, 0 = paper, and int64 ``[N]``, the number of the writer from 0.
+    """
+    workers = max(1, workers or os.cpu_count() or 1)
+    blocks = [range(k, min(k + BLOCK, config.writers)) for k in range(0, config.writers, BLOCK)]
+    images = np.empty((config.writers * config.per_writer, 128, 128), np.uint8)
+    done = 0
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for packed in pool.map(_draw_block, [config] * len(blocks), blocks):
+            part = np.unpackbits(packed, axis=-1) * np.uint8(255)
+            images[done : done + len(part)] = part
+            done += len(part)
+            if progress and done % (20 * BLOCK * config.per_writer) == 0:
+                progress(f"  {done} of {len(images)} signatures")
+    return images, np.repeat(np.arange(config.writers), config.per_writer)
+
+
+def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:
+    """Signatures of some writers, a bit a pixel: uint8 [n, 128, 16]."""
+    from . import centred  # the package imports this module
+
+    cv2.setNumThreads(1)
+    cohort = SynthesisConfig(seed=config.seed)
+    pictures = []
+    for person in writers:
+        writer = make_writer(cohort, person)
+        rng = np.random.default_rng((config.seed, person))
+        wider = float(np.clip(np.exp(rng.normal(0, config.pen)), 0.4, 2.0))
+        writer = replace(writer, pen=replace(writer.pen, width=writer.pen.width * wider))
+        low, high = np.log(config.threshold)
+        threshold = 255 * float(np.exp(rng.uniform(low, high)))
+        for repetition in range(1, config.per_writer + 1):
+            coverage, _ = ink.deposit(signature_strokes(cohort, writer, repetition), 4.0)
+            pictures.append(centred(np.clip(1.6 * coverage, 0, 1), 128) >= threshold)
+    return np.packbits(np.array(pictures), axis=-1)
+
+
+def write_crowd(path: str | os.PathLike, config: CrowdConfig = CrowdConfig(), workers: int | None = None) -> Path:
+    """Draw a crowd into one file ``.npz``: ``x`` uint8 ``[N, 128, 128]`` (ink = 255) and ``y``, the writer of each.
+
+    The format is that of `sample`; `data.load_signatures` reads it.
+    """
+    images, labels = draw_crowd(config, workers)
+    path = Path(path).with_suffix(".npz")
+    with atomic_write(path) as temporary:
+        np.savez_compressed(temporary, x=images, y=labels.astype(str))
+    print(f"{len(images)} signatures of {config.writers} writers -> {display(path)}")
+    return path
