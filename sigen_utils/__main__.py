@@ -51,35 +51,53 @@ def stress(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    from . import gan, paths, runs, training, vae
+    from . import embedding, gan, paths, runs, training, vae
     from .data import ensure_signatures, load_signatures
     from .profiles import get_profile
 
+    start = _start(args)
     data = load_signatures(args.data or ensure_signatures(get_profile()))
     folder = Path(args.run or paths.runs_dir() / args.model)
-    report = "report" if args.recipe == "report" else "stable"
-    start = runs.load_run(args.start) if args.start else None
-    if start is not None and (args.model != "gan" or report == "report" or start.kind != "vae"):
-        raise ValueError("--start begins our GAN as a trained VAE: train gan --start <run of `train vae`>")
-    if args.model == "vae":
-        config = vae.REPORT_VAE if report == "report" else vae.VAEConfig(n_people=data.n_people)
-        fit, train_config = training.fit_vae, training.VAE_REPORT if report == "report" else training.TrainConfig()
+    if args.model == "ruler":
+        config, train_config = embedding.EmbeddingConfig(), training.RULER
+    elif args.recipe == "report":
+        config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
+        train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
     else:
-        config = gan.REPORT_GAN if report == "report" else gan.GANConfig(n_people=data.n_people)
-        if start is not None:
-            config = gan.GANConfig.starting_from(start.model.config)
-        fit, train_config = training.fit_gan, training.GAN_REPORT if report == "report" else training.GAN_STABLE
+        make = training.vae_from if args.model == "vae" else training.gan_from
+        config, train_config = make(start, data.n_people)
+    fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
     mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
     config = runs.parse_overrides(config, mine)
     train_config = runs.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
     steps, minutes = args.steps, args.minutes
     if steps is None and minutes is None:
+        if args.model == "ruler":
+            raise ValueError("train ruler needs --steps or --minutes: it is made once, on a crowd, not in a profile")
         profile = get_profile()
         steps, minutes = (getattr(profile, f"{args.model}_{unit}") for unit in ("steps", "minutes"))
     run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
     return 0
+
+
+def _start(args: argparse.Namespace):
+    """What `train` goes on from: the run or the pretrained networks named, else the committed ones, else nothing."""
+    from . import runs
+
+    if args.model == "ruler" or args.recipe == "report" or args.scratch:
+        if args.start or (args.model == "ruler" and args.recipe == "report"):
+            raise ValueError("--start begins our VAE and GAN with trained networks, not a ruler or another recipe")
+        return None
+    if not args.start:
+        return runs.load_pretrained()
+    if (Path(args.start) / "vae.safetensors").exists():
+        return runs.load_pretrained(args.start)
+    run = runs.load_run(args.start)
+    if run.kind != "vae":
+        raise ValueError("--start needs a run of `train vae`, or pretrained networks")
+    return run
 
 
 def sample(args: argparse.Namespace) -> int:
@@ -144,6 +162,37 @@ def realism(args: argparse.Namespace) -> int:
     return 0
 
 
+def verify(args: argparse.Namespace) -> int:
+    from . import metrics, paths
+    from .data import load_signatures, render
+
+    data = load_signatures(args.data)
+    rulers = [metrics.Ruler()]
+    if args.ruler or (paths.weights_dir() / "ruler" / "config.json").exists():
+        rulers.append(metrics.SignatureRuler(args.ruler))
+    x, labels = render(data.x), data.labels.numpy()
+    for ruler in rulers:
+        score = metrics.verification(ruler.features(x), labels, args.seed)
+        rates = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}], top-1 {top1:.2%}".format_map(score)
+        print(f"{ruler.name}: {rates}, {score['n']} signatures of {score['people']} people")
+    return 0
+
+
+def publish_ruler(args: argparse.Namespace) -> int:
+    import torch
+
+    from .runs import load_run, publish_ruler
+
+    run = load_run(args.run)
+    if run.kind != "ruler":
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
+    last = run.history[-1]
+    card = dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, crowd=args.crowd)
+    publish_ruler(run, args.out, card | dict(device=args.device, torch=torch.__version__))
+    print(f"{args.run} -> {args.out}")
+    return 0
+
+
 def publish(args: argparse.Namespace) -> int:
     import platform
 
@@ -165,6 +214,30 @@ def publish(args: argparse.Namespace) -> int:
     )  # fmt: skip
     publish(run, args.out, card)
     print(f"{args.run} -> {args.out}: {card['scores']['frechet_floors']:.2f} floors")
+    return 0
+
+
+def publish_pretrained(args: argparse.Namespace) -> int:
+    import torch
+
+    from .runs import load_run, publish_pretrained
+
+    trained = {kind: load_run(folder) for kind, folder in (("vae", args.vae), ("gan", args.gan)) if folder}
+    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__)
+    for kind, run in trained.items():
+        if run.kind != kind:
+            raise ValueError(f"--{kind} {run.run_dir}: holds a {run.kind}")
+        last = run.history[-1]
+        card[kind] = dict(
+            steps=last["step"],
+            images=last["images"],
+            minutes=last["seconds"] / 60,
+            data=run.config["data"]["fingerprint"],
+        )
+    if "gan" in trained and trained["gan"].config["start"] != trained["vae"].fingerprint():
+        raise ValueError(f"{args.gan} did not start from {args.vae}: its generator would not understand the codes")
+    publish_pretrained(trained["vae"], trained.get("gan"), args.out, card)
+    print(f"{', '.join(trained)} -> {args.out}")
     return 0
 
 
@@ -237,7 +310,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("train", train, "train a model; see the project's page on profiles for the default budget")
-    sub.add_argument("model", choices=("vae", "gan"))
+    sub.add_argument("model", choices=("vae", "gan", "ruler"))
     sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
     # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
     sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: runs/vae or runs/gan)")
@@ -247,7 +320,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written"
     )
-    sub.add_argument("--start", help="run of a VAE that the GAN's generator begins as")
+    sub.add_argument("--start", help="a VAE's run, or pretrained networks, to go on from (default: weights/pretrained)")
+    sub.add_argument("--scratch", action="store_true", help="start from random weights")
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
@@ -264,11 +338,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .json")
 
-    sub = command("realism", realism, "how near one set of signatures lies to another, as a synthetic class to real ink")
+    sub = command("realism", realism, "how near one set of signatures lies to another")
     sub.add_argument("--real", required=True, help="folder of signatures that give the floor")
     sub.add_argument("--data", required=True, help="folder of signatures that are compared with them")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="folder for realism.json and a picture side by side")
+
+    sub = command("verify", verify, "equal error rate of each ruler on a set of genuine signatures")
+    sub.add_argument("--data", required=True, help="folder of signatures")
+    sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
+    sub.add_argument("--seed", type=int, default=0)
+
+    sub = command(
+        "publish-ruler", publish_ruler, "a ruler for everybody: weights in half precision, without its writers"
+    )
+    sub.add_argument("--run", required=True)
+    sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
+    sub.add_argument("--device", required=True, help="where, in words")
+    sub.add_argument("--out", required=True, help="folder, for instance weights/ruler")
 
     sub = command("publish", publish, "a run as a reference model: weights in half precision, history, scores")
     sub.add_argument("--run", required=True)
@@ -276,6 +363,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--device", required=True, help="what it was trained on, in words")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="folder, for instance weights/gan")
+
+    sub = command("publish-pretrained", publish_pretrained, "networks trained on a crowd, to go on from on any class")
+    sub.add_argument("--vae", required=True, help="run of `train vae` on the crowd")
+    sub.add_argument("--gan", help="run of `train gan --start <that run>` on the crowd")
+    sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
+    sub.add_argument("--device", required=True, help="what they were trained on, in words")
+    sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")
 
     command("report", report, "numbers, tables and, where there is TeX, the PDF")
 

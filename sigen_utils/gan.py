@@ -29,6 +29,7 @@ class GANConfig:
     recipe: str = "stable"  # "stable" (ours) or "report" (the student reports' DCGAN)
     latent_dim: int = 64  # numbers of noise a signature starts from
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
+    people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
     embedding_dim: int = 64  # numbers the discriminator describes a person by
@@ -46,10 +47,17 @@ class GANConfig:
     def __post_init__(self):
         if self.recipe not in ("stable", "report"):
             raise ValueError(f"recipe={self.recipe!r}: choose stable or report")
-        if self.recipe == "report" and self.n_people:
+        if self.people_by not in ("table", "codes"):
+            raise ValueError(f"people_by={self.people_by!r}: choose table or codes")
+        if self.recipe == "report" and self.conditional:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
         object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks are told whose signature they see or draw."""
+        return self.n_people > 0 or self.people_by == "codes"
 
     @classmethod
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
@@ -109,11 +117,12 @@ class Generator(nn.Module):
             self.net.apply(init_dcgan)
             return
         d = config.latent_dim
-        if config.n_people:
+        if config.conditional:
             self.embedding = nn.Embedding(config.n_people, d)
+            self.embedding.requires_grad_(config.people_by == "table")
         self.scale = nn.Parameter(torch.eye(d))
         self.mapping = nn.Sequential(
-            nn.Linear(2 * d if config.n_people else d, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
+            nn.Linear(2 * d if config.conditional else d, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
         )
         self.net = UpTower(d, config.widths, config.blocks, norm=True)
 
@@ -140,14 +149,16 @@ class Generator(nn.Module):
         z
             Noise ``[N, latent_dim]`` from N(0, I).
         y
-            Person indices int64 ``[N]``; ignored by an unconditional model.
+            Who: indices int64 ``[N]``, or codes float ``[N, latent_dim]``; ignored by an unconditional model.
         label_strength
             0 hides the person, 1 shows it in full; a model that has fully faded in expects 1.
         """
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
-        e = label_strength * self.embedding(y) if self.config.n_people else None
-        return self.draw(self.code(z, e))
+        if not self.config.conditional:
+            return self.draw(self.code(z))
+        e = y if y.is_floating_point() else self.embedding(y)
+        return self.draw(self.code(z, label_strength * e))
 
     @torch.no_grad()
     def start_from(self, vae: VAE) -> None:
@@ -156,12 +167,11 @@ class Generator(nn.Module):
         Raises
         ------
         ValueError
-            If the two networks differ in size or in the number of people.
+            If the two networks differ in size or, where people are asked for, in their number.
         """
         mine, its = self.config, vae.config
-        names = ("latent_dim", "widths", "blocks", "n_people")
-        same = all(getattr(mine, name) == getattr(its, name) for name in names)
-        if not same or its.architecture != "residual":
+        same = all(getattr(mine, name) == getattr(its, name) for name in ("latent_dim", "widths", "blocks"))
+        if not same or its.architecture != "residual" or (mine.n_people and mine.n_people != its.n_people):
             raise ValueError("the VAE to start from needs the GAN's latent_dim, widths, blocks and n_people")
         self.net.load_state_dict(vae.decoder.state_dict())
         self.scale.copy_(vae.person_scale)
@@ -169,6 +179,14 @@ class Generator(nn.Module):
         nn.init.zeros_(self.mapping[2].bias)
         if mine.n_people:
             self.embedding.weight.copy_(vae.person_means)
+
+    @torch.no_grad()
+    def take_over(self, state: dict[str, Tensor]) -> None:
+        """Everything but the people from another generator of the same shape, given as its state dict."""
+        known = {name: value for name, value in state.items() if not name.startswith("embedding")}
+        missing, unexpected = self.load_state_dict(known, strict=False)
+        if set(missing) - {"embedding.weight"} or unexpected:
+            raise ValueError("the generator to take over has other layers")
 
 
 class Discriminator(nn.Module):
@@ -183,18 +201,24 @@ class Discriminator(nn.Module):
             return
         self.net = DownTower(config.widths, config.blocks, norm=False)
         self.head = nn.Linear(self.net.out_features, 1)
-        if config.n_people:
+        if config.conditional:
             self.project = nn.Linear(self.net.out_features, config.embedding_dim)
-            self.embedding = nn.Embedding(config.n_people, config.embedding_dim)
+            by_code = config.people_by == "codes"
+            self.describe = nn.Linear(config.latent_dim, config.embedding_dim) if by_code else nn.Identity()
+            self.embedding = None if by_code else nn.Embedding(config.n_people, config.embedding_dim)
 
     def forward(self, x: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
-        """Logits ``[N]`` of ink ``[N, 1, 128, 128]`` as the people `y` ``[N]`` (Miyato & Koyama 2018, eq. 3)."""
+        """Logits ``[N]`` of ink ``[N, 1, 128, 128]`` as the people `y` (Miyato & Koyama 2018, eq. 3).
+
+        `y` is int64 ``[N]``, or float ``[N, latent_dim]`` where people are described by codes.
+        """
         if self.config.recipe == "report":
             return self.net(x)[:, 0]
         h = self.net(x)  # [N, out_features]
         logit = self.head(h)[:, 0]
-        if self.config.n_people:
-            match = (self.project(h) * self.embedding(y)).sum(1) / self.config.embedding_dim**0.5
+        if self.config.conditional:
+            who = self.describe(y if self.embedding is None else self.embedding(y))  # [N, embedding_dim]
+            match = (self.project(h) * who).sum(1) / self.config.embedding_dim**0.5
             logit = logit + label_strength * match
         return logit
 
@@ -254,7 +278,7 @@ def d_step(
     real, fake
         Ink ``[N, 1, 128, 128]``, augmented alike; `fake` detached from the generator.
     y
-        People ``[N]`` of both.
+        People of both, ``[N]`` or ``[N, latent_dim]``.
     penalty
         Weight of R1 + R2 now; 0 skips their cost.
     generator
@@ -269,7 +293,7 @@ def d_step(
     if config.recipe == "report":  # BatchNorm: real and generated pictures had their own statistics
         logits = [discriminator(x).float() for x in parts]
     else:
-        labels = None if y is None else y.repeat(len(parts))
+        labels = None if y is None else torch.cat([y] * len(parts))
         logits = discriminator(torch.cat(parts), labels, label_strength).float().split(n)
     d_loss = bce_d_loss if config.recipe == "report" else relativistic_d_loss
     loss = d_loss(logits[0], logits[1])

@@ -25,6 +25,7 @@ LABELS = {  # in the order of the tables; the label stored with the results goes
     TRAP: "moved training images",
     "report_vae": "report VAE",
     "vae": "residual VAE",
+    "vae_pretrained": "residual VAE, pretrained",
     "vae_reference": "residual VAE, full run",
     "report_gan": "report GAN",
     "gan": "stabilised GAN",
@@ -250,6 +251,13 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "VaePercent": ("comparison.models.vae.reconstruction.percent_of_blank", "percent"),
     "GanMinutes": ("training.gan.minutes", "minutes"),
     "VaeMinutes": ("training.vae.minutes", "minutes"),
+    "PretrainedVaePercent": ("comparison.models.vae_pretrained.reconstruction.percent_of_blank", "percent"),
+    "PretrainedVaeFloors": ("comparison.models.vae_pretrained.frechet_floors", "floors"),
+    "CrowdVaeMinutes": ("provenance.pretrained.vae.minutes", "minutes"),
+    "CrowdVaeImages": ("provenance.pretrained.vae.images", "count"),
+    "CrowdGanMinutes": ("provenance.pretrained.gan.minutes", "minutes"),
+    "CrowdGanImages": ("provenance.pretrained.gan.images", "count"),
+    "Crowd": ("provenance.pretrained.crowd", "text"),
     "Seed": ("provenance.seed", "count"),
     "Profile": ("provenance.profile", "text"),
     "Device": ("provenance.device", "text"),
@@ -341,6 +349,7 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
 SWITCHES: dict[str, Callable[[dict], bool]] = {  # \valIfX{text when it holds}{text when not}
     "IfSynthetic": lambda r: _get(r, "data.source") != "photographs",
     "IfTruth": lambda r: isinstance(_get(r, "data.truth"), dict),
+    "IfPretrained": lambda r: isinstance(_get(r, "provenance.pretrained"), dict),
     "IfReference": lambda r: any(m.endswith("_reference") for m in models_of(r, "training", "comparison.models")),
 }
 

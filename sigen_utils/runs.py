@@ -27,10 +27,12 @@ from torch import Tensor, nn
 
 from . import paths
 from .data import SignatureSet, to_image, to_model
+from .embedding import Embedding, EmbeddingConfig
 from .gan import GANConfig, Generator
 from .vae import VAE, VAEConfig
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
+CARD = "card.json"
 CODE = ("blocks.py", "data.py", "gan.py", "training.py", "vae.py")  # what a trained model depends on
 
 
@@ -126,17 +128,18 @@ def read_history(run_dir: str | Path) -> list[dict]:
 class Run:
     """A trained model and where it came from."""
 
-    model: nn.Module  # a `VAE` or a `Generator`, in eval mode
-    kind: str  # "vae" or "gan"
+    model: nn.Module  # a `VAE`, a `Generator` or an `Embedding`, in eval mode
+    kind: str  # "vae", "gan" or "ruler"
     config: dict
     history: list[dict]
     people: list[str]
     run_dir: Path
+    warm = None  # a single run begins another by its model alone; `Pretrained` holds more
 
     @property
     def conditional(self) -> bool:
         """Whether a person can be asked for."""
-        return self.model.config.n_people > 0
+        return getattr(self.model.config, "n_people", 0) > 0
 
     @property
     def device(self) -> torch.device:
@@ -233,8 +236,10 @@ class Run:
 
 
 def build_model(kind: str, config: dict) -> nn.Module:
-    """The network that samples, from the ``model`` part of a run's config."""
-    return VAE(VAEConfig(**config)) if kind == "vae" else Generator(GANConfig(**config))
+    """The network that samples (or measures), from the ``model`` part of a run's config."""
+    kinds = dict(vae=(VAE, VAEConfig), gan=(Generator, GANConfig), ruler=(Embedding, EmbeddingConfig))
+    network, settings = kinds[kind]
+    return network(settings(**config))
 
 
 def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
@@ -287,17 +292,113 @@ def publish(run: Run, folder: str | Path, card: dict) -> None:
     thumbnails = run.thumbnails()
     if thumbnails is None:
         raise RunError(f"{run.run_dir}: no class.safetensors in it; train again with this version")
-    folder = Path(folder)
-    (folder / CONFIG).unlink(missing_ok=True)
-    half = {name: value.detach().cpu().half().contiguous() for name, value in run.model.state_dict().items()}
-    for name, tensors in ((WEIGHTS, half), ("class.safetensors", dict(thumbnails=thumbnails))):
-        with paths.atomic_write(folder / name) as temporary:
-            save_file(tensors, temporary)
     history = "".join(json.dumps(record) + "\n" for record in run.history)
-    texts = {HISTORY: history, "card.json": json.dumps(card, indent=1), CONFIG: json.dumps(run.config, indent=1)}
-    for name, text in texts.items():
+    tensors = {WEIGHTS: halved(run.model.state_dict()), "class.safetensors": dict(thumbnails=thumbnails)}
+    _publish(Path(folder), tensors, {HISTORY: history, CARD: card, CONFIG: run.config})
+
+
+def publish_ruler(run: Run, folder: str | Path, card: dict) -> None:
+    """Write what others need to measure with a ruler: weights in half precision, without its writers."""
+    config = run.config | dict(data=run.config["data"] | dict(people=[]))
+    _publish(Path(folder), {WEIGHTS: halved(run.model.state_dict())}, {CARD: card, CONFIG: config})
+
+
+def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in half precision, on the CPU."""
+    return {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
+
+
+def _publish(folder: Path, tensors: dict[str, dict], texts: dict[str, Any]) -> None:
+    """Write files of tensors, then texts (JSON unless they are text already) in their order, CONFIG last."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    for name, state in tensors.items():
         with paths.atomic_write(folder / name) as temporary:
-            temporary.write_text(text)
+            save_file(state, temporary)
+    for name, content in texts.items():
+        with paths.atomic_write(folder / name) as temporary:
+            temporary.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Networks that know signatures before they meet a class: trained on a crowd of synthetic writers.
+
+    Attributes
+    ----------
+    model
+        The VAE, without people.
+    gan
+        The GAN's configuration, people described by codes of `model`; None where there is only a VAE.
+    warm
+        State dicts of ``generator`` and ``discriminator``, or None.
+    card
+        What they were trained on, how long, and where.
+    """
+
+    model: VAE
+    gan: GANConfig | None
+    warm: dict[str, dict[str, Tensor]] | None
+    card: dict
+    folder: Path
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with any of the weights."""
+        files = sorted(self.folder.glob("*.safetensors"))
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+    def vae_config(self, n_people: int) -> VAEConfig:
+        """Configuration of a VAE that goes on from here on a class: no warm-up, it is warm."""
+        return dataclasses.replace(self.model.config, n_people=n_people, warmup=0.0)
+
+    def gan_config(self, n_people: int) -> GANConfig:
+        """Configuration of a GAN that goes on from here on a class."""
+        if self.gan is None:
+            raise RunError(f"{self.folder}: holds no GAN to go on from; start from a VAE's run or from nothing")
+        return dataclasses.replace(self.gan, n_people=n_people)
+
+
+def publish_pretrained(vae_run: Run, gan_run: Run | None, folder: str | Path, card: dict) -> None:
+    """Write a VAE and a GAN trained on a crowd, without its writers, in half precision; see `Pretrained`.
+
+    The configuration comes last, so that a folder without it is not taken for complete.
+    """
+    parts = dict(vae=vae_run.model.state_dict())
+    configs = dict(vae=vae_run.config["model"] | dict(n_people=0), gan=None)
+    parts["vae"]["person_means"] = parts["vae"]["person_means"][:0]
+    if gan_run is not None:
+        state = torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]
+        parts |= dict(generator=gan_run.model.state_dict(), discriminator=state["discriminator"])
+        configs["gan"] = gan_run.config["model"] | dict(n_people=0)
+    tensors = {f"{name}.safetensors": halved(state) for name, state in parts.items()}
+    _publish(Path(folder), tensors, {CARD: card, CONFIG: configs})
+
+
+def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
+    """The committed pretrained networks (or those in `folder`); None where the repository has none.
+
+    Raises
+    ------
+    RunError
+        If `folder` is named and is none, or its files are damaged.
+    """
+    where = Path(folder or paths.weights_dir() / "pretrained")
+    if not (where / CONFIG).exists():
+        if folder is None:
+            return None
+        raise RunError(f"{where}: no {CONFIG} in it; name a folder made by `publish --pretrained`")
+    try:
+        configs = json.loads((where / CONFIG).read_text())
+        model = VAE(VAEConfig(**configs["vae"]))
+        model.load_state_dict(load_file(where / "vae.safetensors"))
+        gan, warm = None, None
+        if configs["gan"]:
+            gan = GANConfig(**configs["gan"])
+            warm = {name: load_file(where / f"{name}.safetensors") for name in ("generator", "discriminator")}
+            warm = {name: {key: value.float() for key, value in state.items()} for name, state in warm.items()}
+        card = json.loads((where / CARD).read_text())
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise RunError(f"{where}: config or weights are damaged or of another version ({error})") from error
+    return Pretrained(model.eval(), gan, warm, card, where)
 
 
 def load_reference(name: str, data: SignatureSet, device: str | torch.device = "cpu") -> Run | None:

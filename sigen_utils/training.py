@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import gan, paths, runs, vae
+from . import embedding, gan, paths, runs, vae
 from .blocks import gradient_norm
 from .data import AugmentConfig, SignatureSet, augment, batch_index, render
 from .loop import (
@@ -34,7 +34,6 @@ from .loop import (
     process_group,
     step_generator,
 )
-
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
 
@@ -76,7 +75,8 @@ class Trainer:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
-        start: nn.Module | None = None,
+        start: vae.VAE | None = None,
+        warm: dict[str, dict[str, Tensor]] | None = None,
     ):
         self.config, self.model_config = config, model_config
         self.device, self.rank, self.world = device, rank, world
@@ -87,7 +87,7 @@ class Trainer:
         self.batch = config.batch_size * world  # signatures a step, all processes together
         self.steps_done = 0
         self.means = Means()
-        self.start = start
+        self.start, self.warm = start, warm
         torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
         self.build()
 
@@ -261,11 +261,17 @@ class GANTrainer(Trainer):
 
     def build(self) -> None:
         cfg = self.model_config
-        self.generator = gan.Generator(cfg)
+        self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
         if self.start is not None:
+            if cfg.people_by == "codes" and cfg.n_people:
+                train = self.train_set
+                self.start = vae.meet(self.start.to(self.device), train.images, train.labels, cfg.n_people)
             self.generator.start_from(self.start)
-        self.generator = self.place(self.generator)
-        self.discriminator = self.place(gan.Discriminator(cfg))
+        if self.warm is not None:
+            self.generator.take_over(self.warm["generator"])
+            self.discriminator.load_state_dict(self.warm["discriminator"])
+        self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
+        self.others = self.codes_of_others() if cfg.people_by == "codes" else None
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
         settings = dict(betas=cfg.adam_betas, fused=True)
@@ -276,13 +282,38 @@ class GANTrainer(Trainer):
             self.augment_fakes = None
         else:
             # Anti-aliased reals: a staircase edge is something no generator draws and any discriminator sees
-            self.pictures = (render(self.train_set.x)[:, 0] * 255).round().to(torch.uint8)
+            parts = (render(part[:, None].float() / 255)[:, 0] for part in self.train_set.images.split(1024))
+            self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
             self.augment_fakes = self.config.fakes
         noise = torch.Generator().manual_seed(self.config.seed)
         self.fixed_z = torch.randn(self.config.n_fixed, cfg.latent_dim, generator=noise).to(self.device)
         self.fixed_y = None
-        if cfg.n_people:
-            self.fixed_y = (torch.arange(self.config.n_fixed) // 2 % cfg.n_people).to(self.device)  # two of each
+        if cfg.conditional:
+            self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
+
+    def codes_of_others(self) -> Tensor:
+        """For each training signature the mean code of its person's *other* ones, ``[N, latent_dim]``.
+
+        A discriminator that knew a person by a mean in which the signature itself has a share would take every new
+        signature for a forgery, and the generator would learn to vary too little.
+        """
+        if self.start is None:
+            raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
+        codes = vae.posterior_means(self.start, self.train_set.images.to(next(self.start.parameters()).device))
+        y = self.train_set.labels.cpu()
+        total = torch.zeros(self.data.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes)
+        others = y.bincount(minlength=self.data.n_people)[y, None] - 1
+        mean = torch.where(others > 0, (total[y] - codes) / others.clamp(min=1), codes)
+        return mean.float().to(self.device)
+
+    def who(self, people: Tensor) -> Tensor:
+        """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
+        if self.others is None:
+            return people
+        first = torch.zeros(self.data.n_people, dtype=torch.long, device=self.device)
+        last_to_first = torch.arange(len(self.train_set), device=self.device).flip(0)
+        first[self.train_set.labels[last_to_first]] = last_to_first
+        return self.others[first[people]]
 
     @property
     def average(self) -> Average:
@@ -306,7 +337,9 @@ class GANTrainer(Trainer):
         if cfg.recipe == "stable" and cfg.g_warmup:
             self.optimizer_g.param_groups[0]["lr"] *= min(1.0, (progress + 1e-3) / cfg.g_warmup)
         strength = gan.label_strength_at(progress, cfg)
-        y = self.train_set.labels[index] if cfg.n_people else None
+        y = None
+        if cfg.conditional:
+            y = self.train_set.labels[index] if self.others is None else self.others[index]
         real = augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
         z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
         with self.autocast():
@@ -353,7 +386,8 @@ class GANTrainer(Trainer):
             for name, part in sets.items():
                 part = part.subset(torch.arange(min(len(part), 64)))
                 x = part.x if cfg.recipe == "report" else render(part.x)
-                out[name] = self.discriminator(x, part.labels if cfg.n_people else None).float().mean().item()
+                y = self.who(part.labels) if cfg.conditional else None
+                out[name] = self.discriminator(x, y).float().mean().item()
             x = self.fixed_samples()
             out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
         return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())
@@ -368,6 +402,74 @@ class GANTrainer(Trainer):
         """Nothing is fitted after a GAN's training."""
 
 
+# ---------------------------------------------------------------------------------------------- the ruler
+
+
+class EmbeddingTrainer(Trainer):
+    """AdamW on the supervised contrastive loss: a batch is some signatures of each of some writers."""
+
+    kind = "ruler"
+
+    def build(self) -> None:
+        self.model = self.place(embedding.Embedding(self.model_config))
+        self.ema = Average(self.model, self.config.ema_images)
+        rate = self.config.learning_rate
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), rate, weight_decay=0.05, fused=True)
+        self.wrapped = self.distribute(self.model)
+        self.order = self.train_set.labels.argsort(stable=True)  # signatures, writer by writer
+        self.count = self.train_set.labels.bincount(minlength=self.data.n_people)
+        self.begin = self.count.cumsum(0) - self.count
+
+    @property
+    def average(self) -> Average:
+        return self.ema
+
+    def stateful(self) -> dict[str, object]:
+        return dict(model=self.model, ema=self.ema.model, optimizer=self.optimizer, scaler=self.scaler)
+
+    def look(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """The training signatures `index` ``[n]`` as the network sees them: moved, bent, bolder or thinner."""
+        x = augment(self.train_set.images[index][:, None].float() / 255, self.config.reals, generator)
+        return embedding.vary_width(x, *self.model_config.width_range, generator)
+
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        cfg, each = self.config, self.model_config.per_writer
+        for group in self.optimizer.param_groups:
+            group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
+        writers = self.train_set.labels[index[: len(index) // each]]
+        first = torch.randint(1 << 30, writers.shape, device=self.device, generator=generator)
+        turn = first[:, None] + torch.arange(each, device=self.device)  # neighbours in a circle: all different
+        chosen = self.order[self.begin[writers, None] + turn % self.count[writers, None]].flatten()
+        with self.autocast():
+            e = self.wrapped(self.look(chosen, generator))
+        loss = embedding.contrastive_loss(e, self.train_set.labels[chosen], self.model_config.temperature)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.ema.update(self.model, (self.steps_done + 1) * self.batch, self.batch)
+        return dict(loss=loss)
+
+    @torch.inference_mode()
+    def check(self) -> dict[str, float]:
+        """Share of held-out signatures of some writers that lie nearest to a training signature of their writer."""
+        query = self.test_set.subset(torch.arange(min(CHECKED, len(self.test_set))))
+        gallery = self.train_set.subset(self.train_set.labels <= query.labels.max())
+        with self.autocast():
+            q, g = (torch.cat([self.ema.model(x) for x in part.x.split(64)]) for part in (query, gallery))
+        right = gallery.labels[(q @ g.T).argmax(1)] == query.labels
+        return dict(test_top1=right.float().mean().item())
+
+    @torch.inference_mode()
+    def fixed_samples(self) -> Tensor:
+        """The first training signatures as the network sees them."""
+        index = torch.arange(self.config.n_fixed, device=self.device) % len(self.train_set)
+        return self.look(index, torch.Generator(self.device).manual_seed(0))
+
+    def finish(self) -> None:
+        """Nothing is fitted after the training."""
+
+
 # ------------------------------------------------------------------------------------------- entry points
 
 
@@ -379,7 +481,7 @@ def fit(
     steps: int | None = None,
     minutes: float | None = None,
     train: TrainConfig = TrainConfig(),
-    start: runs.Run | None = None,
+    start: runs.Run | runs.Pretrained | None = None,
     resume: bool = True,
     restart: bool = False,
     progress: bool = True,
@@ -402,7 +504,8 @@ def fit(
     train
         How to train.
     start
-        A VAE run whose sampler of people a GAN's generator begins as; None for random weights.
+        A VAE run that a VAE goes on from, or whose sampler of people a GAN's generator begins as; or the
+        `runs.Pretrained` networks. None for random weights.
     resume
         Go on in a folder that holds the same run; without it such a folder is an error.
     restart
@@ -427,7 +530,8 @@ def fit(
             described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
         if not (state and state["done"]):
-            trainer = trainer_class(data, model_config, train, device, rank, world, start.model if start else None)
+            begin = (start.model, start.warm) if start else (None, None)
+            trainer = trainer_class(data, model_config, train, device, rank, world, *begin)
             if state:
                 trainer.restore(state)
             elif rank == 0:
@@ -460,6 +564,28 @@ GAN_STABLE = TrainConfig(batch_size=16)  # more updates for the same images: a g
 GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, reals=REPORT_AUGMENT, fakes=None)
 
 
+VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class
+GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(elastic=0.7))  # and need no invented variation
+
+
+def vae_from(start: runs.Run | runs.Pretrained | None, n_people: int) -> tuple[vae.VAEConfig, TrainConfig]:
+    """Configurations of our VAE for a class of `n_people` that goes on from `start`."""
+    if start is None:
+        return vae.VAEConfig(n_people=n_people), TrainConfig()
+    if isinstance(start, runs.Pretrained):
+        return start.vae_config(n_people), VAE_ON
+    return replace(start.model.config, n_people=n_people, warmup=0.0), VAE_ON
+
+
+def gan_from(start: runs.Run | runs.Pretrained | None, n_people: int) -> tuple[gan.GANConfig, TrainConfig]:
+    """Configurations of our GAN for a class of `n_people` that goes on from `start`."""
+    if start is None:
+        return gan.GANConfig(n_people=n_people), GAN_STABLE
+    if isinstance(start, runs.Pretrained):
+        return start.gan_config(n_people), GAN_ON
+    return gan.GANConfig.starting_from(start.model.config), GAN_STABLE
+
+
 def fit_vae(data: SignatureSet, config: vae.VAEConfig, run_dir: str | Path, **options) -> runs.Run:
     """Train a VAE; `options` and the result are those of `fit`."""
     options.setdefault("train", VAE_REPORT if config.architecture == "report" else TrainConfig())
@@ -470,3 +596,18 @@ def fit_gan(data: SignatureSet, config: gan.GANConfig, run_dir: str | Path, **op
     """Train a GAN; `options` and the result are those of `fit`."""
     options.setdefault("train", GAN_REPORT if config.recipe == "report" else GAN_STABLE)
     return fit(GANTrainer, data, config, run_dir, **options)
+
+
+RULER = TrainConfig(
+    batch_size=128,
+    learning_rate=1e-3,
+    ema_images=10_000.0,
+    reals=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
+    fakes=None,
+)
+
+
+def fit_ruler(data: SignatureSet, config: embedding.EmbeddingConfig, run_dir: str | Path, **options) -> runs.Run:
+    """Train the project's own ruler, on a crowd; `options` and the result are those of `fit`."""
+    options.setdefault("train", RULER)
+    return fit(EmbeddingTrainer, data, config, run_dir, **options)

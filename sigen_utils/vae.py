@@ -4,19 +4,28 @@ Bottom-up: configuration, the student reports' plain network, the residual netwo
 the prior fitted after training.
 
 References: Kingma & Welling 2014 (the bound, reparameterisation); Bowman et al. 2016 (KL warm-up); Kingma et
-al. 2016 (free bits); Ghosh et al. 2020 (a density fitted to the codes after training).
+al. 2016 (free bits); Loaiza-Ganem & Cunningham 2019 (continuous Bernoulli); Lucas et al. 2019 (collapse of the linear
+VAE); Ghosh et al. 2020 (a density fitted to the codes after training); Rybkin et al. 2021 (optimal variance).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
 from .blocks import DownTower, UpTower
+
+LIKELIHOODS = (
+    "bce",  # Bernoulli: ink or none, the right one for binary ink
+    "mse",  # Gaussian of the standard deviation `VAEConfig.sigma`
+    "optimal_sigma",  # Gaussian of the variance that is best for the batch, so that beta 1 needs no tuning
+    "continuous_bernoulli",  # for grey: a Bernoulli form that integrates to one over [0, 1]
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class VAEConfig:
 
     architecture: str = "residual"  # "residual" (ours) or "report" (the student reports' plain stack)
     latent_dim: int = 64  # numbers a signature is squeezed into
-    likelihood: str = "bce"  # "bce": Bernoulli on binary ink; "mse": Gaussian with standard deviation `sigma`
+    likelihood: str = "bce"  # one of LIKELIHOODS
     sigma: float = 0.7071  # for "mse"; sqrt(1/2) makes it the plain sum of squared errors of the reports
     beta: float = 1.0  # weight of the KL term (Higgins et al. 2017); 1 is the bound itself
     warmup: float = 0.3  # share of the training over which beta rises from 0 (Bowman et al. 2016)
@@ -38,8 +47,8 @@ class VAEConfig:
     def __post_init__(self):
         if self.architecture not in ("residual", "report"):
             raise ValueError(f"architecture={self.architecture!r}: choose residual or report")
-        if self.likelihood not in ("bce", "mse"):
-            raise ValueError(f"likelihood={self.likelihood!r}: choose bce or mse")
+        if self.likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood={self.likelihood!r}: choose {', '.join(LIKELIHOODS)}")
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
 
 
@@ -100,9 +109,10 @@ class VAE(nn.Module):
         """Logits of ink ``[N, 1, 128, 128]`` for codes ``[N, latent_dim]``."""
         return self.decoder(z)
 
-    @staticmethod
-    def to_ink(logits: Tensor) -> Tensor:
-        """Expected ink in [0, 1]."""
+    def to_ink(self, logits: Tensor) -> Tensor:
+        """Expected ink in [0, 1] under the model's likelihood."""
+        if self.config.likelihood == "continuous_bernoulli":
+            return ContinuousBernoulli(logits=logits.float()).mean
         return torch.sigmoid(logits)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -145,12 +155,27 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def reconstruction_loss(logits: Tensor, x: Tensor, config: VAEConfig) -> Tensor:
-    """-log p(x|z) without constants, summed over pixels: ``[N]`` (nats)."""
+    """-log p(x|z), summed over pixels: ``[N]`` (nats).
+
+    Parameters
+    ----------
+    logits, x
+        What the decoder puts out, and the ink ``[N, 1, H, W]`` in [0, 1] to be explained.
+    config
+        Names the likelihood. "bce" and "mse" leave out constants; "optimal_sigma" (Rybkin et al. 2021, eq. 6: the
+        variance of a batch is its mean squared error) and "continuous_bernoulli" (Loaiza-Ganem & Cunningham 2019)
+        are log densities and may be negative.
+    """
     if config.likelihood == "bce":
-        pixels = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-    else:
-        pixels = (torch.sigmoid(logits) - x).square() / (2 * config.sigma**2)
-    return pixels.flatten(1).sum(1)
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+    if config.likelihood == "continuous_bernoulli":
+        return -ContinuousBernoulli(logits=logits.float()).log_prob(x.float()).flatten(1).sum(1)
+    error = (torch.sigmoid(logits) - x).square().flatten(1).sum(1)  # [N]
+    if config.likelihood == "mse":
+        return error / (2 * config.sigma**2)
+    pixels = x[0].numel()
+    variance = error.detach().float().mean() / pixels + 1e-6  # its gradient vanishes: it is the best one
+    return error / (2 * variance) + 0.5 * pixels * torch.log(2 * torch.pi * variance)
 
 
 def elbo(
@@ -202,6 +227,30 @@ def bits_per_pixel(loss: float, pixels: int = 128 * 128) -> float:
     return loss / (math.log(2) * pixels)
 
 
+def linear_active_units(images: Tensor, noise_variance: float) -> tuple[int, Tensor]:
+    """How many latents a *linear* VAE would keep in use on these data, and the spectrum that says so.
+
+    At its optimum a linear VAE keeps exactly those principal directions whose variance exceeds that of the pixel
+    noise, times beta; the others collapse however it is trained (Lucas et al. 2019, section 4).
+
+    Parameters
+    ----------
+    images
+        Ink uint8 ``[N, H, W]``, N at least 2.
+    noise_variance
+        beta * sigma^2 of the Gaussian likelihood; the reports' sum of squared errors has sigma^2 = 1/2.
+
+    Returns
+    -------
+    count, eigenvalues
+        The latter float64 ``[min(N, H * W)]``, of the covariance of the pixels, falling.
+    """
+    x = images.flatten(1).double() / 255
+    singular = torch.linalg.svdvals(x - x.mean(0))
+    eigenvalues = singular.square() / (len(x) - 1)
+    return int((eigenvalues > noise_variance).sum()), eigenvalues
+
+
 @torch.no_grad()
 def posterior_means(vae: VAE, images: Tensor, batch_size: int = 256) -> Tensor:
     """Codes float64 ``[N, latent_dim]``, on the CPU, of ink stored as uint8 ``[N, 128, 128]`` (255 = ink)."""
@@ -245,6 +294,23 @@ def fit_prior(
     if y is not None:
         _fit_people(vae, codes, y.cpu(), person_scale)
     return vae
+
+
+@torch.no_grad()
+def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int) -> VAE:
+    """The same networks for other people: a copy that knows their codes and, of their spread, what these tell.
+
+    Parameters
+    ----------
+    vae
+        A trained model; its ``person_scale`` is what the spread is shrunk towards.
+    images, y
+        Training ink uint8 ``[N, 128, 128]`` and person indices ``[N]`` below `n_people`.
+    """
+    other = VAE(replace(vae.config, n_people=n_people)).to(images.device).eval()
+    other.start_from(vae)
+    _fit_people(other, posterior_means(other, images), y.cpu(), vae.person_scale)
+    return other
 
 
 def _fit_people(vae: VAE, codes: Tensor, y: Tensor, known_scale: Tensor | None) -> None:

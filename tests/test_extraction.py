@@ -416,6 +416,17 @@ def test_unread_ids_are_filed_by_row_and_flagged(tmp_path):
     assert all("id_unread" in cell.flags for cell in found.cells)
 
 
+@pytest.mark.parametrize("cut", (8, 12, 14, 18))
+def test_a_number_that_the_picture_cuts_is_nobodys(cut, tmp_path):
+    """IDs 113 ... lose their first digit to the edge: 13 ... would be other people, and consistently so."""
+    sheet = draw(first_id=113)  # digits begin 9 px right of the outer line
+    sheet.photo = np.ascontiguousarray(sheet.photo[:, MARGIN + cut :])
+    found = ex.extract_sheet(save(sheet, tmp_path / "cut.png"))
+    doubted = [{"id_unread", "id_at_edge"} & set(cell.flags) for cell in found.cells]
+    right = [cell.person_id == str(113 + cell.row) for cell in found.cells]
+    assert all(d or r for d, r in zip(doubted, right, strict=True)) and (cut < 9 or all(doubted))
+
+
 def test_audit_figure_draws(tmp_path):
     sheet = warp(draw(rows=3), degrees=4)
     figure = ex.draw_audit(ex.extract_sheet(save(sheet, tmp_path / "sheet.jpg")))

@@ -115,7 +115,7 @@ def test_schedules():
 def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     torch.manual_seed(0)
     vae = VAE(VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), n_people=6, components=3)).eval()
-    fit_prior(vae, toy_signatures().x, toy_signatures().labels)
+    fit_prior(vae, toy_signatures().images, toy_signatures().labels)
     config = GANConfig.starting_from(vae.config, embedding_dim=8)
     g = Generator(config)
     y, z = torch.tensor([0, 3, 5]), torch.randn(3, 8)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sigen_utils import metrics
+from sigen_utils.__main__ import main
 from sigen_utils.data import SignatureSet
 from sigen_utils.metrics.ruler import check_sha256
 
@@ -380,3 +381,28 @@ def test_parts_of_the_samples_are_balanced_over_people():
     people = np.array([0] * 30 + [1] * 5 + [2] * 5)
     part = metrics.protocol.balanced_subset(people, 40, 12, np.random.default_rng(0))
     assert len(set(part)) == 12 and np.bincount(people[part]).tolist() == [4, 4, 4]
+
+
+def test_realism_of_a_set_against_itself_and_against_scribbles(data, ruler, tmp_path, capsys):
+    same = metrics.compare_collections(data, data, ruler, render=identity)
+    assert same["frechet_floors"] < 1.5 and same["real"] == same["other"]
+    assert same["real"]["within"] < same["real"]["between"] and same["real"]["top1"] > 0.8
+    noise = torch.rand(len(data), 128, 128, generator=torch.Generator().manual_seed(0))
+    scribbles = SignatureSet((noise * 255).to(torch.uint8), data.labels, data.people, data.files, data.is_test)
+    far = metrics.compare_collections(data, scribbles, ruler, render=identity)
+    assert far["frechet_floors"] > 10 * same["frechet_floors"] and far["frechet_low"] > same["frechet_high"]
+    with pytest.raises(ValueError, match="at least"):
+        metrics.compare_collections(data, data.subset(torch.arange(8)), ruler, render=identity)
+    with pytest.raises(ValueError, match="two people"):
+        metrics.spread_of_people(np.zeros((3, 2)), np.array([1, 1, 1]))
+
+
+def test_the_command_for_realism_writes_numbers_and_a_picture(tmp_path, capsys):
+    for name, seed in (("real", 0), ("other", 1)):
+        toy = make_set(10, 4, seed)
+        np.savez_compressed(tmp_path / f"{name}.npz", x=toy.images.numpy(), y=toy.labels.numpy().astype(str))
+    sides = ["--real", str(tmp_path / "real.npz"), "--data", str(tmp_path / "other.npz")]
+    assert main(["realism", *sides, "--out", str(tmp_path / "out")]) == 0
+    stored = json.loads((tmp_path / "out" / "realism.json").read_text())
+    assert f"{stored['frechet_floors']:.2f} floors at n = {stored['n']}" in capsys.readouterr().out
+    assert (tmp_path / "out" / "realism.png").stat().st_size > 0

@@ -8,7 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from sigen_utils.synthesis import SynthesisConfig, clean_signatures, make_writer, render_sheet, synthesize
+from sigen_utils.__main__ import main
+from sigen_utils.data import DataError, load_signatures
+from sigen_utils.synthesis import (
+    CrowdConfig,
+    SynthesisConfig,
+    clean_signatures,
+    draw_crowd,
+    make_writer,
+    render_sheet,
+    synthesize,
+)
 from sigen_utils.synthesis.forms import FORMS
 from sigen_utils.synthesis.kinematics import Plan, lognormal_parameters, move, plan_movement, progress, stroke_speed
 from sigen_utils.synthesis.sheet import signature_strokes
@@ -258,3 +268,33 @@ def test_class_of_the_course():
     assert config.n_sheets == 16
     assert [len(config.ids(s)) for s in (0, 14, 15)] == [12, 12, 4]
     assert config.ids(15) == [181, 182, 183, 184]
+
+
+def test_every_writer_of_many_signs():
+    """Short names once left a hasty hand without a wave to draw; 300 people include many of them."""
+    images, labels = clean_signatures(SynthesisConfig(seed=1_000_003, per_person=1), range(300), size=32)
+    assert len(images) == 300 and (images.max(axis=(1, 2)) > 128).all() and labels.tolist() == list(range(300))
+
+
+def test_a_crowd_is_the_same_on_any_number_of_workers_and_reads_as_signatures(tmp_path, capsys):
+    small = CrowdConfig(writers=60, per_writer=2)
+    one, labels = draw_crowd(small, workers=1, progress=None)
+    two, _ = draw_crowd(small, workers=2, progress=None)
+    np.testing.assert_array_equal(one, two)
+    assert set(np.unique(one)) == {0, 255} and labels.tolist() == np.repeat(range(60), 2).tolist()
+    assert one.any(axis=(1, 2)).all()
+    file = tmp_path / "crowd.npz"
+    assert main(["crowd", "--out", str(file), "--writers", "60", "--per-writer", "2", "--workers", "1"]) == 0
+    data = load_signatures(file)
+    assert data.n_people == 60 and data.people[10] == "10" and int(data.is_test.sum()) == 60
+    np.testing.assert_array_equal(data.images.numpy(), one)
+    assert main(["crowd", "--out", str(file), "--writers", "1"]) == 2 and "at least 2" in capsys.readouterr().err
+
+
+def test_archives_that_are_no_signatures_are_refused(tmp_path):
+    np.savez(tmp_path / "grey.npz", x=np.zeros((4, 128, 128), np.float32), y=np.array(list("aabb")))
+    with pytest.raises(DataError, match="float32"):
+        load_signatures(tmp_path / "grey.npz")
+    np.savez(tmp_path / "pickled.npz", x=np.array([{}], dtype=object), y=np.array(["a"]))
+    with pytest.raises(DataError, match="not an archive"):
+        load_signatures(tmp_path / "pickled.npz")

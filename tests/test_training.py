@@ -3,18 +3,21 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import runs, training
+from sigen_utils import runs, training, vae
 from sigen_utils.__main__ import main
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Budget, Moments, cosine, precision
@@ -177,7 +180,7 @@ def test_two_processes_train_one_model(tmp_path):
     write_folder(tmp_path / "signatures", toy_signatures())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sigen_utils"]
     command += ["train", "gan", "--data", str(tmp_path / "signatures"), "--folder", str(tmp_path / "run")]
-    command += ["--steps", "4", "--set", "widths=[8,8,16,16]", "batch_size=4", "latent_dim=8", "n_fixed=4"]
+    command += ["--scratch", "--steps", "4", "--set", "widths=[8,8,16,16]", "batch_size=4", "latent_dim=8", "n_fixed=4"]
     subprocess.run(command, cwd=REPO, check=True, timeout=120, env=dict(os.environ, OMP_NUM_THREADS="1"))
     run = runs.load_run(tmp_path / "run")
     assert run.history[-1]["step"] == 4 and run.history[-1]["images"] == 32 and run.config["world"] == 2
@@ -187,11 +190,11 @@ def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
     write_folder(tmp_path / "signatures", toy_signatures())
     data, vae_run, gan_run = (str(tmp_path / name) for name in ("signatures", "vae", "gan"))
     small = ["--data", data, "--steps", "1", "--set", "batch_size=4"]
-    assert main(["train", "vae", "--run", vae_run, *small, "widths=[8,8,16,16]", "latent_dim=8"]) == 0
+    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, "widths=[8,8,16,16]", "latent_dim=8"]) == 0
     assert main(["train", "gan", "--run", gan_run, "--start", vae_run, *small]) == 0
     config = runs.load_run(gan_run).config
     assert config["model"]["latent_dim"] == 8 and config["model"]["fade_in"] == 0 and config["start"]
-    for wrong in (["train", "gan", "--start", gan_run], ["train", "vae", "--start", vae_run]):
+    for wrong in (["train", "gan", "--start", gan_run], ["train", "vae", "--scratch", "--start", vae_run]):
         assert main([*wrong, "--run", str(tmp_path / "other"), *small]) == 2
         assert "--start" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
@@ -209,6 +212,80 @@ def test_a_published_run_draws_the_same_signatures(tmp_path):
     (run.run_dir / "class.safetensors").unlink()
     with pytest.raises(runs.RunError, match="class.safetensors"):
         runs.publish(run, tmp_path / "again", {})
+
+
+def write_crowd_archive(path, people=8, each=4):
+    """An archive as `crowd` writes it, of toy people."""
+    toy = toy_signatures(people, each, seed=5)
+    np.savez_compressed(path, x=toy.images.numpy(), y=toy.labels.numpy().astype(str))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """Small networks, trained for a moment on a toy crowd and published by the commands."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    crowd = str(write_crowd_archive(folder / "crowd.npz"))
+    vae_run, gan_run, out = (str(folder / name) for name in ("vae", "gan", "out"))
+    small = ["--data", crowd, "--steps", "2", "--set", "batch_size=4"]
+    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, "widths=[8,8,16,16]", "latent_dim=8"]) == 0
+    gan_settings = ["people_by=codes", "n_people=0", "embedding_dim=8"]
+    assert main(["train", "gan", "--start", vae_run, "--run", gan_run, *small, *gan_settings]) == 0
+    publish = ["publish-pretrained", "--vae", vae_run, "--gan", gan_run, "--out", out]
+    assert main([*publish, "--crowd", "toy", "--device", "none"]) == 0
+    return folder
+
+
+def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_path):
+    start = runs.load_pretrained(pretrained / "out")
+    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.gan.n_people == 0
+    files = list((pretrained / "out").iterdir())
+    assert {f.suffix for f in files} == {".json", ".safetensors"}
+    assert all(v.dtype == torch.float16 for f in files if f.suffix == ".safetensors" for v in load_file(f).values())
+    toy = toy_signatures()
+    config, settings = training.gan_from(start, toy.n_people)
+    settings = replace(settings, batch_size=4, n_fixed=4)
+    run = fit_gan(toy, config, tmp_path / "gan", steps=1, train=settings, start=start, progress=False)
+    codes = vae.posterior_means(start.model, toy.train.images)
+    own = codes[toy.train.labels == 2].mean(0).float()
+    assert torch.allclose(run.model.embedding.weight[2], own, atol=1e-5)  # a person is the mean code, not learned
+    assert run.sample(4, person="3")[0].shape == (4, 1, 128, 128)
+    config, settings = training.vae_from(start, toy.n_people)
+    run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
+    error = (run.reconstruct(toy.x[:4]) - start.model.reconstruct(toy.x[:4])).abs().mean()
+    assert 0 < error < 0.05  # one step from where it began
+
+
+def test_a_signature_has_no_share_in_what_it_is_judged_by(pretrained):
+    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = training.gan_from(start, toy.n_people)
+    begin = (start.model, start.warm)
+    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *begin)
+    codes = vae.posterior_means(start.model, toy.train.images).float()
+    mine = (toy.train.labels == toy.train.labels[0]).nonzero()[1:, 0]
+    assert torch.allclose(trainer.others[0], codes[mine].mean(0), atol=1e-5)
+    assert torch.allclose(trainer.who(toy.train.labels[:1]), trainer.others[:1])
+    with pytest.raises(ValueError, match="needs a VAE"):
+        training.GANTrainer(toy, config, settings, torch.device("cpu"))
+
+
+def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
+    vae_run, gan_run, data = (str(pretrained / name) for name in ("vae", "gan", "crowd.npz"))
+    stranger = str(tmp_path / "vae")
+    small = ["--data", data, "--steps", "1", "--set", "batch_size=4"]
+    assert main(["train", "vae", "--start", vae_run, "--run", stranger, *small]) == 0  # a VAE goes on from a run too
+    publish = ["publish-pretrained", "--out", str(tmp_path / "out"), "--crowd", "toy", "--device", "none"]
+    assert main([*publish, "--vae", stranger, "--gan", gan_run]) == 2 and "did not start" in capsys.readouterr().err
+    assert main([*publish, "--vae", gan_run]) == 2 and "holds a gan" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert runs.load_pretrained(pretrained / "out").fingerprint() != runs.load_run(vae_run).fingerprint()
+    with pytest.raises(runs.RunError, match="no config.json"):
+        runs.load_pretrained(tmp_path)
+    broken = tmp_path / "broken"
+    shutil.copytree(pretrained / "out", broken)
+    (broken / "generator.safetensors").write_bytes(b"not weights")
+    with pytest.raises(runs.RunError, match="damaged"):
+        runs.load_pretrained(broken)
 
 
 def test_average_follows_and_moments_come_once():

@@ -1,14 +1,28 @@
 """The VAE: the bound and its parts, gradients, the fitted prior."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils.vae import REPORT_VAE, VAE, VAEConfig, beta_at, bits_per_pixel, elbo, fit_prior, kl_divergence
+from sigen_utils.vae import (
+    LIKELIHOODS,
+    REPORT_VAE,
+    VAE,
+    VAEConfig,
+    beta_at,
+    bits_per_pixel,
+    elbo,
+    fit_prior,
+    kl_divergence,
+    linear_active_units,
+    reconstruction_loss,
+)
 
 SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
+CB = VAEConfig(likelihood="continuous_bernoulli")
 
 
 def test_kl_of_a_standard_normal_is_zero_and_of_a_shifted_one_known():
@@ -81,7 +95,7 @@ def test_fitted_prior_samples_where_the_codes_are():
     model = VAE(SMALL).eval()
     with torch.no_grad():  # codes far from N(0, I), so that a prior left at its start would show
         model.encoder[1].bias[:8] += 5.0
-    fit_prior(model, toy.x, toy.labels, seed=0)
+    fit_prior(model, toy.images, toy.labels, seed=0)
     codes = model.encode(toy.x)[0]
     z = model.sample_prior(4000, torch.Generator().manual_seed(0))
     assert torch.allclose(z.mean(0), codes.mean(0), atol=0.15)
@@ -96,3 +110,46 @@ def test_fitted_prior_samples_where_the_codes_are():
 def test_unknown_choices_are_refused(bad):
     with pytest.raises(ValueError, match="choose"):
         VAEConfig(**bad)
+
+
+def test_optimal_sigma_is_the_best_gaussian_and_has_its_gradient():
+    x, logits = torch.rand(3, 1, 16, 16), torch.randn(3, 1, 16, 16, requires_grad=True)
+    best = reconstruction_loss(logits, x, VAEConfig(likelihood="optimal_sigma")).mean()
+    for sigma in (0.05, 0.3, 0.5, 1.0):  # the same density with its constant, at other widths
+        fixed = reconstruction_loss(logits, x, VAEConfig(likelihood="mse", sigma=sigma)).mean()
+        assert best <= fixed + 0.5 * 256 * math.log(2 * math.pi * sigma**2) + 1e-3
+    (gradient,) = torch.autograd.grad(best, logits)
+    log_error = 0.5 * 256 * (torch.sigmoid(logits) - x).square().mean().log()
+    assert torch.allclose(gradient, torch.autograd.grad(log_error, logits)[0], rtol=1e-3, atol=1e-5)
+
+
+def test_continuous_bernoulli_integrates_to_one_over_grey():
+    grey = torch.linspace(0, 1, 2001)[:, None, None, None]  # one pixel, every grey
+    for logit in (-3.0, 0.0, 1.5):
+        density = (-reconstruction_loss(torch.full_like(grey, logit), grey, CB)).exp()
+        assert torch.trapezoid(density, grey.flatten()).item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_linear_collapse_counts_the_directions_above_the_noise():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.full((4000, 1, 4), 127.0)
+    for pixel, deviation in enumerate((60.0, 30.0, 10.0, 0.0)):
+        x[:, 0, pixel] += deviation * torch.randn(4000, generator=generator)
+    count, eigenvalues = linear_active_units(x.clamp(0, 255).to(torch.uint8), noise_variance=(20 / 255) ** 2)
+    assert count == 2 and (eigenvalues.diff() <= 0).all()
+    assert eigenvalues[1].sqrt().item() * 255 == pytest.approx(30, rel=0.05)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_every_likelihood_can_be_learned(likelihood):
+    torch.manual_seed(0)
+    model, x = VAE(replace(SMALL, likelihood=likelihood)), toy_signatures(4, 2).x
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(12):
+        loss = elbo(model, x)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] and all(map(math.isfinite, losses))

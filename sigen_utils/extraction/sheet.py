@@ -40,8 +40,8 @@ class Cell:
     ink_fraction
         Ink over the cell's area.
     flags
-        What to look at: ``id_unread``, ``id_corrected``, ``id_unexpected``, ``id_at_edge``, ``empty``, ``touches_border``,
-        ``crosses_line``, ``low_contrast``, ``missing_line``, ``skipped``.
+        What to look at: ``id_unread``, ``id_corrected``, ``id_unexpected``, ``id_at_edge``, ``empty``,
+        ``touches_border``, ``crosses_line``, ``low_contrast``, ``missing_line``, ``skipped``.
     """
 
     row: int

@@ -29,8 +29,9 @@ from .protocol import (
 )
 from .realism import compare_collections, spread_of_people
 from .reconstruction import ink_f1, reconstruction_baselines, score_reconstruction, squared_error
-from .ruler import EfficientNetLite0, Ruler, find_weights
+from .ruler import EfficientNetLite0, Ruler, SignatureRuler, find_weights
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
+from .verification import equal_error_rate, verification
 
 __all__ = [
     "COPIES",
@@ -40,11 +41,13 @@ __all__ = [
     "EfficientNetLite0",
     "Reference",
     "Ruler",
+    "SignatureRuler",
     "compare",
     "compare_collections",
     "compare_strokes",
     "damage",
     "defect_panel",
+    "equal_error_rate",
     "evaluate_runs",
     "evaluate_samples",
     "find_weights",
@@ -66,4 +69,5 @@ __all__ = [
     "stroke_statistics",
     "top1",
     "top1_leave_one_out",
+    "verification",
 ]

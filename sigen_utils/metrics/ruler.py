@@ -197,3 +197,38 @@ class Ruler:
         """float32 ``[N, 112]`` of ink ``[N, 1, H, W]``: black on white in [-1, 1], as in the training."""
         grey = (1 - 2 * ink).to(self.device).contiguous(memory_format=torch.channels_last)
         return self._net(grey).cpu().numpy()
+
+
+class SignatureRuler(Ruler):
+    """The project's own ruler: `embedding.Embedding`, trained on synthetic writers alone.
+
+    Parameters
+    ----------
+    folder
+        A run of `train ruler` or its publication; the committed one by default.
+    device
+        Where the network runs.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no such run.
+    """
+
+    name = "signature_crowd"
+
+    def __init__(self, folder: str | Path | None = None, device: str | torch.device = "cpu"):
+        from .. import paths, runs  # scores do not need runs otherwise
+
+        folder = Path(folder or paths.weights_dir() / "ruler")
+        run = runs.load_run(folder, device)
+        if run.kind != "ruler":
+            raise runs.RunError(f"{folder}: holds a {run.kind}, not a ruler; name a run of `train ruler`")
+        self.device, self.dim = torch.device(device), run.model.config.dim
+        self._net = run.model.to(memory_format=torch.channels_last)
+        self._cache = {}
+
+    @torch.inference_mode()
+    def _compute(self, ink: torch.Tensor) -> np.ndarray:
+        """float32 ``[N, dim]``, of length one, of ink ``[N, 1, 128, 128]``."""
+        return self._net(ink.to(self.device).contiguous(memory_format=torch.channels_last)).cpu().numpy()
