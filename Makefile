@@ -19,9 +19,9 @@ RUN := build/run-$(KEY).stamp
 STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || echo results; \
 	find $(call quote,$(SHEETS)) -newer $(RUN) 2>/dev/null | head -n 1)
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
-	report/*.bib weights/*)
+	report/*.bib weights/*/*)
 
-.PHONY: all setup test report bench stress test-colab lock clean help FORCE
+.PHONY: all setup test report bench stress pretrain test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -53,6 +53,20 @@ bench: .venv/ready ## speed beside the plain way of doing it, in one run
 
 stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
 	$(PY) -m sigen_utils stress --out build/stress
+
+CROWD := 12,000 synthetic writers of six signatures each
+DEVICE ?= 2 CPU cores
+pretrain: .venv/ready ## weights/ anew, from a crowd of synthetic writers: an hour and a half on two cores; goes on after a kill
+	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
+	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd.npz --run build/pretrain/vae --minutes 28 \
+		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 learning_rate=0.0015
+	$(PY) -m sigen_utils train gan --start build/pretrain/vae --resume --data build/crowd.npz --run build/pretrain/gan \
+		--minutes 26 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}'
+	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --gan build/pretrain/gan --out weights/pretrained \
+		--crowd "$(CROWD)" --device "$(DEVICE)"
+	$(PY) -m sigen_utils train ruler --resume --data build/crowd.npz --run build/pretrain/ruler --minutes 20
+	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler --crowd "$(CROWD)" \
+		--device "$(DEVICE)"
 
 test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
 	@tools/setup.sh colab

@@ -65,7 +65,7 @@ def train(args: argparse.Namespace) -> int:
         train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
     else:
         make = training.vae_from if args.model == "vae" else training.gan_from
-        config, train_config = make(start, data.n_people)
+        config, train_config = make(start, data)
     fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
     mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
     config = runs.parse_overrides(config, mine)

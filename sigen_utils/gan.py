@@ -30,6 +30,9 @@ class GANConfig:
     latent_dim: int = 64  # numbers of noise a signature starts from
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
+    exemplars: int = 1  # signatures of each person that "codes" knows
+    spread: float = 0.3  # of the noise at first, in units of the spread of codes within people
+    fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
     embedding_dim: int = 64  # numbers the discriminator describes a person by
@@ -49,6 +52,8 @@ class GANConfig:
             raise ValueError(f"recipe={self.recipe!r}: choose stable or report")
         if self.people_by not in ("table", "codes"):
             raise ValueError(f"people_by={self.people_by!r}: choose table or codes")
+        if self.people_by == "table" and self.exemplars != 1:
+            raise ValueError("people_by='table' learns one place a person; exemplars are for 'codes'")
         if self.recipe == "report" and self.conditional:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
@@ -62,8 +67,9 @@ class GANConfig:
     @classmethod
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
         """A configuration that `Generator.start_from` accepts: the VAE's sizes and people, no fade-in of labels."""
-        shared = {name: getattr(vae, name) for name in ("latent_dim", "widths", "blocks", "n_people")}
-        return cls(**{**shared, "fade_in": 0.0, **settings})
+        shared = {name: getattr(vae, name) for name in ("latent_dim", "widths", "blocks", "n_people", "exemplars")}
+        gentle = dict(fidelity=0.05, learning_rate_g=1e-4, learning_rate_d=3e-4, fade_in=0.0)
+        return cls(**{**shared, "people_by": "codes", **gentle, **settings})
 
 
 REPORT_GAN = GANConfig(
@@ -118,7 +124,7 @@ class Generator(nn.Module):
             return
         d = config.latent_dim
         if config.conditional:
-            self.embedding = nn.Embedding(config.n_people, d)
+            self.embedding = nn.Embedding(config.n_people * config.exemplars, d)
             self.embedding.requires_grad_(config.people_by == "table")
         self.scale = nn.Parameter(torch.eye(d))
         self.mapping = nn.Sequential(
@@ -141,7 +147,9 @@ class Generator(nn.Module):
         """Ink ``[N, 1, 128, 128]`` in (0, 1) of codes ``[N, latent_dim]``."""
         return torch.sigmoid(self.net(w))
 
-    def forward(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
+    def forward(
+        self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0, known: Tensor | None = None
+    ) -> Tensor:
         """Ink ``[N, 1, 128, 128]`` in (0, 1).
 
         Parameters
@@ -152,13 +160,23 @@ class Generator(nn.Module):
             Who: indices int64 ``[N]``, or codes float ``[N, latent_dim]``; ignored by an unconditional model.
         label_strength
             0 hides the person, 1 shows it in full; a model that has fully faded in expects 1.
+        known
+            Codes ``[k, latent_dim]`` of given signatures, drawn instead of the last k of the batch.
         """
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
-        if not self.config.conditional:
-            return self.draw(self.code(z))
-        e = y if y.is_floating_point() else self.embedding(y)
-        return self.draw(self.code(z, label_strength * e))
+        w = self.code(z, label_strength * self.describe(y, z) if self.config.conditional else None)
+        return self.draw(w if known is None else torch.cat([w[: len(w) - len(known)], known]))
+
+    def describe(self, y: Tensor, z: Tensor) -> Tensor:
+        """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.
+
+        Where several signatures of a person are known, a digit of the noise that nobody could see decides which.
+        """
+        if y.is_floating_point():
+            return y
+        which = (z[:, 0].abs() * 1e4).long() % self.config.exemplars
+        return self.embedding(y * self.config.exemplars + which)
 
     @torch.no_grad()
     def start_from(self, vae: VAE) -> None:
@@ -170,23 +188,15 @@ class Generator(nn.Module):
             If the two networks differ in size or, where people are asked for, in their number.
         """
         mine, its = self.config, vae.config
-        same = all(getattr(mine, name) == getattr(its, name) for name in ("latent_dim", "widths", "blocks"))
-        if not same or its.architecture != "residual" or (mine.n_people and mine.n_people != its.n_people):
-            raise ValueError("the VAE to start from needs the GAN's latent_dim, widths, blocks and n_people")
+        names = ("latent_dim", "widths", "blocks") + (("n_people", "exemplars") if mine.n_people else ())
+        if its.architecture != "residual" or any(getattr(mine, name) != getattr(its, name) for name in names):
+            raise ValueError(f"the VAE to start from needs the GAN's {', '.join(names)}")
         self.net.load_state_dict(vae.decoder.state_dict())
-        self.scale.copy_(vae.person_scale)
+        self.scale.copy_(mine.spread * vae.person_scale)
         nn.init.zeros_(self.mapping[2].weight)
         nn.init.zeros_(self.mapping[2].bias)
         if mine.n_people:
-            self.embedding.weight.copy_(vae.person_means)
-
-    @torch.no_grad()
-    def take_over(self, state: dict[str, Tensor]) -> None:
-        """Everything but the people from another generator of the same shape, given as its state dict."""
-        known = {name: value for name, value in state.items() if not name.startswith("embedding")}
-        missing, unexpected = self.load_state_dict(known, strict=False)
-        if set(missing) - {"embedding.weight"} or unexpected:
-            raise ValueError("the generator to take over has other layers")
+            self.embedding.weight.copy_(vae.person_codes.flatten(0, 1))
 
 
 class Discriminator(nn.Module):
@@ -223,6 +233,41 @@ class Discriminator(nn.Module):
         return logit
 
 
+@torch.enable_grad()
+def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, rate: float = 0.1) -> Tensor:
+    """Noise that makes a generator draw given signatures: what stands in for the encoder that a GAN has not.
+
+    Maximum a posteriori under a Bernoulli likelihood of the ink and z ~ N(0, I), by Adam from z = 0. The prior keeps
+    z where the generator was trained; without it any picture can be reached by noise that nobody would draw.
+
+    Parameters
+    ----------
+    generator
+        A trained generator of the stable recipe, its weights frozen here.
+    x
+        Ink ``[N, 1, 128, 128]`` in [0, 1].
+    e
+        What describes the person of each, ``[N, latent_dim]``; None for an unconditional generator.
+    steps, rate
+        Of Adam.
+
+    Returns
+    -------
+    Tensor
+        z ``[N, latent_dim]``.
+    """
+    if generator.config.recipe == "report":
+        raise ValueError("the reports' generator puts out no logits to fit; project with recipe='stable'")
+    z = torch.zeros(len(x), generator.config.latent_dim, device=x.device, requires_grad=True)
+    optimizer = torch.optim.Adam([z], rate)
+    for _ in range(steps):
+        logits = generator.net(generator.code(z, e)).float()
+        loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + 0.5 * z.square().sum()
+        (z.grad,) = torch.autograd.grad(loss, z)  # the weights' gradients are nobody's business here
+        optimizer.step()
+    return z.detach()
+
+
 # ------------------------------------------------------------------------------- losses: functions of logits
 
 
@@ -244,6 +289,14 @@ def relativistic_d_loss(real: Tensor, fake: Tensor) -> Tensor:
 def relativistic_g_loss(real: Tensor, fake: Tensor) -> Tensor:
     """softplus(D(real) - D(fake)): the same pairing seen by the generator (Huang et al. 2024, eq. 2)."""
     return F.softplus(real - fake).mean()
+
+
+def redraw_loss(drawn: Tensor, x: Tensor) -> Tensor:
+    """-log p(x | drawn) under a Bernoulli likelihood, nats a picture: what a VAE's decoder is trained by.
+
+    In a VAE-GAN (Larsen et al. 2016) it keeps a generator that plays for crisp strokes from forgetting which ones.
+    """
+    return F.binary_cross_entropy(drawn.float().clamp(1e-4, 1 - 1e-4), x, reduction="none").flatten(1).sum(1).mean()
 
 
 def slope_penalty(moved: Tensor, still: Tensor, sigma: float) -> Tensor:

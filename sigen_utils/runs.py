@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from . import paths
 from .data import SignatureSet, to_image, to_model
 from .embedding import Embedding, EmbeddingConfig
-from .gan import GANConfig, Generator
+from .gan import GANConfig, Generator, project
 from .vae import VAE, VAEConfig
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
@@ -134,7 +134,12 @@ class Run:
     history: list[dict]
     people: list[str]
     run_dir: Path
-    warm = None  # a single run begins another by its model alone; `Pretrained` holds more
+
+    @property
+    def judge(self) -> dict[str, Tensor] | None:
+        """The pretrained discriminator where this run went on from the pretrained networks, whose codes it shares."""
+        start = load_pretrained() if self.config.get("start") else None
+        return start.judge if start and self.config["start"] == start.fingerprint() else None
 
     @property
     def conditional(self) -> bool:
@@ -212,12 +217,34 @@ class Run:
             z = torch.randn(n, self.model.config.latent_dim, generator=generator)
         return self.decode(z, y).float().clamp(0, 1), y
 
-    @torch.inference_mode()
-    def reconstruct(self, x: Tensor, batch_size: int = 64) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` as a VAE decodes it from the posterior mean."""
-        if self.kind != "vae":
-            raise RunError(f"{self.run_dir}: a GAN has no encoder to reconstruct with")
-        return torch.cat([self.model.reconstruct(part.to(self.device)) for part in x.split(batch_size)]).float()
+    @property
+    def reconstructs(self) -> bool:
+        """Whether `reconstruct` works: a VAE encodes, our GAN projects, the reports' GAN can do neither."""
+        return self.kind == "vae" or (self.kind == "gan" and self.model.config.recipe == "stable")
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, people: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
+        """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.project`.
+
+        `people` says whose each signature is; a GAN that knows people needs it, a VAE does not look at it.
+        """
+        if not self.reconstructs:
+            raise RunError(f"{self.run_dir}: this model has no encoder, nor logits to project with")
+        if self.kind == "vae":
+            return torch.cat([self.model.reconstruct(part.to(self.device)) for part in x.split(batch_size)]).float()
+        y = None
+        if self.conditional:
+            if people is None or len(people) != len(x):
+                raise RunError(f"{self.run_dir}: say whose each signature is (people), the GAN draws people")
+            y = torch.tensor([self.person_index(person) for person in people], device=self.device)
+        out = []
+        for start in range(0, len(x), batch_size):
+            part = x[start : start + batch_size].to(self.device)
+            here = None if y is None else y[start : start + batch_size]
+            e = None if y is None else self.model.describe(here, torch.zeros(len(part), 1, device=self.device))
+            z = project(self.model, part, e)
+            out.append(self.model.draw(self.model.code(z, e)).float())
+        return torch.cat(out)
 
     def snapshots(self) -> list[tuple[int, Tensor]]:
         """(step, ink ``[n, 1, 128, 128]``) of the fixed noise at each kept moment of the training."""
@@ -327,17 +354,15 @@ class Pretrained:
     ----------
     model
         The VAE, without people.
-    gan
-        The GAN's configuration, people described by codes of `model`; None where there is only a VAE.
-    warm
-        State dicts of ``generator`` and ``discriminator``, or None.
+    judge
+        State dict of a discriminator that has learned, from the crowd, what ink and whose hand it sees (people are
+        described to it by codes of `model`); None where there is only a VAE.
     card
         What they were trained on, how long, and where.
     """
 
     model: VAE
-    gan: GANConfig | None
-    warm: dict[str, dict[str, Tensor]] | None
+    judge: dict[str, Tensor] | None
     card: dict
     folder: Path
 
@@ -346,31 +371,20 @@ class Pretrained:
         files = sorted(self.folder.glob("*.safetensors"))
         return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
-    def vae_config(self, n_people: int) -> VAEConfig:
-        """Configuration of a VAE that goes on from here on a class: no warm-up, it is warm."""
-        return dataclasses.replace(self.model.config, n_people=n_people, warmup=0.0)
-
-    def gan_config(self, n_people: int) -> GANConfig:
-        """Configuration of a GAN that goes on from here on a class."""
-        if self.gan is None:
-            raise RunError(f"{self.folder}: holds no GAN to go on from; start from a VAE's run or from nothing")
-        return dataclasses.replace(self.gan, n_people=n_people)
-
 
 def publish_pretrained(vae_run: Run, gan_run: Run | None, folder: str | Path, card: dict) -> None:
-    """Write a VAE and a GAN trained on a crowd, without its writers, in half precision; see `Pretrained`.
+    """Write a VAE, and a GAN's discriminator, trained on a crowd, without its writers; see `Pretrained`.
 
     The configuration comes last, so that a folder without it is not taken for complete.
     """
-    parts = dict(vae=vae_run.model.state_dict())
-    configs = dict(vae=vae_run.config["model"] | dict(n_people=0), gan=None)
-    parts["vae"]["person_means"] = parts["vae"]["person_means"][:0]
+    crowds = ("prior_", "person_codes")  # of no use to a class; how one person's codes spread is
+    parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(crowds)})
     if gan_run is not None:
         state = torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]
-        parts |= dict(generator=gan_run.model.state_dict(), discriminator=state["discriminator"])
-        configs["gan"] = gan_run.config["model"] | dict(n_people=0)
+        parts |= dict(discriminator=state["discriminator"])
+    config = vae_run.config["model"] | dict(n_people=0)
     tensors = {f"{name}.safetensors": halved(state) for name, state in parts.items()}
-    _publish(Path(folder), tensors, {CARD: card, CONFIG: configs})
+    _publish(Path(folder), tensors, {CARD: card, CONFIG: config})
 
 
 def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
@@ -387,18 +401,15 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
             return None
         raise RunError(f"{where}: no {CONFIG} in it; name a folder made by `publish --pretrained`")
     try:
-        configs = json.loads((where / CONFIG).read_text())
-        model = VAE(VAEConfig(**configs["vae"]))
-        model.load_state_dict(load_file(where / "vae.safetensors"))
-        gan, warm = None, None
-        if configs["gan"]:
-            gan = GANConfig(**configs["gan"])
-            warm = {name: load_file(where / f"{name}.safetensors") for name in ("generator", "discriminator")}
-            warm = {name: {key: value.float() for key, value in state.items()} for name, state in warm.items()}
+        model = VAE(VAEConfig(**json.loads((where / CONFIG).read_text())))
+        model.load_state_dict(model.state_dict() | load_file(where / "vae.safetensors"))
+        judge, file = None, where / "discriminator.safetensors"
+        if file.exists():
+            judge = {key: value.float() for key, value in load_file(file).items()}
         card = json.loads((where / CARD).read_text())
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise RunError(f"{where}: config or weights are damaged or of another version ({error})") from error
-    return Pretrained(model.eval(), gan, warm, card, where)
+    return Pretrained(model.eval(), judge, card, where)
 
 
 def load_reference(name: str, data: SignatureSet, device: str | torch.device = "cpu") -> Run | None:

@@ -76,7 +76,7 @@ class Trainer:
         rank: int = 0,
         world: int = 1,
         start: vae.VAE | None = None,
-        warm: dict[str, dict[str, Tensor]] | None = None,
+        judge: dict[str, Tensor] | None = None,
     ):
         self.config, self.model_config = config, model_config
         self.device, self.rank, self.world = device, rank, world
@@ -87,7 +87,7 @@ class Trainer:
         self.batch = config.batch_size * world  # signatures a step, all processes together
         self.steps_done = 0
         self.means = Means()
-        self.start, self.warm = start, warm
+        self.start, self.judge = start, judge
         torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
         self.build()
 
@@ -263,15 +263,17 @@ class GANTrainer(Trainer):
         cfg = self.model_config
         self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
         if self.start is not None:
-            if cfg.people_by == "codes" and cfg.n_people:
+            self.start = self.start.to(self.device)
+            if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
                 train = self.train_set
-                self.start = vae.meet(self.start.to(self.device), train.images, train.labels, cfg.n_people)
+                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars)
             self.generator.start_from(self.start)
-        if self.warm is not None:
-            self.generator.take_over(self.warm["generator"])
-            self.discriminator.load_state_dict(self.warm["discriminator"])
+        elif cfg.fidelity:
+            raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
+        if self.judge is not None:
+            self.discriminator.load_state_dict(self.judge)
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
-        self.others = self.codes_of_others() if cfg.people_by == "codes" else None
+        self.codes = self.training_codes() if cfg.people_by == "codes" else None
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
         settings = dict(betas=cfg.adam_betas, fused=True)
@@ -291,29 +293,34 @@ class GANTrainer(Trainer):
         if cfg.conditional:
             self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
 
-    def codes_of_others(self) -> Tensor:
-        """For each training signature the mean code of its person's *other* ones, ``[N, latent_dim]``.
-
-        A discriminator that knew a person by a mean in which the signature itself has a share would take every new
-        signature for a forgery, and the generator would learn to vary too little.
-        """
+    def training_codes(self) -> Tensor:
+        """Code of each training signature, ``[N, latent_dim]``; the signatures writer by writer stand in `order`."""
         if self.start is None:
             raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
-        codes = vae.posterior_means(self.start, self.train_set.images.to(next(self.start.parameters()).device))
-        y = self.train_set.labels.cpu()
-        total = torch.zeros(self.data.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes)
-        others = y.bincount(minlength=self.data.n_people)[y, None] - 1
-        mean = torch.where(others > 0, (total[y] - codes) / others.clamp(min=1), codes)
-        return mean.float().to(self.device)
+        y = self.train_set.labels
+        self.order, self.count = y.argsort(stable=True), y.bincount(minlength=self.data.n_people)
+        self.begin = self.count.cumsum(0) - self.count
+        self.turn = torch.empty_like(self.order)  # the how-manieth of its person each signature is
+        self.turn[self.order] = torch.arange(len(y), device=y.device) - self.begin[y[self.order]]
+        device = next(self.start.parameters()).device
+        return vae.posterior_means(self.start, self.train_set.images.to(device)).float().to(self.device)
+
+    def others(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """For the training signatures `index` ``[n]`` the code of another one of the same person, ``[n, latent_dim]``.
+
+        A discriminator that was shown a signature beside its own code would take every new one for a forgery, and the
+        generator would learn to copy. Whoever has one signature only is described by that.
+        """
+        y = self.train_set.labels[index]
+        step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator) % (self.count[y] - 1).clamp(
+            min=1
+        )
+        turn = (self.turn[index] + 1 + step) % self.count[y]
+        return self.codes[self.order[self.begin[y] + turn]]
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
-        if self.others is None:
-            return people
-        first = torch.zeros(self.data.n_people, dtype=torch.long, device=self.device)
-        last_to_first = torch.arange(len(self.train_set), device=self.device).flip(0)
-        first[self.train_set.labels[last_to_first]] = last_to_first
-        return self.others[first[people]]
+        return people if self.codes is None else self.codes[self.order[self.begin[people]]]
 
     @property
     def average(self) -> Average:
@@ -339,18 +346,26 @@ class GANTrainer(Trainer):
         strength = gan.label_strength_at(progress, cfg)
         y = None
         if cfg.conditional:
-            y = self.train_set.labels[index] if self.others is None else self.others[index]
+            y = self.train_set.labels[index] if self.codes is None else self.others(index, generator)
         real = augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
         z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
+        given = real[n - n // 2 :] if cfg.fidelity else None  # half of the batch is redrawn from codes
         with self.autocast():
-            fake = self.wrapped_g(z, y, strength)  # [N, 1, 128, 128]
+            known = None if given is None else self.codes_of(given)
+            fake = self.wrapped_g(z, y, strength, known)  # [N, 1, 128, 128]
+        redraw = None if given is None else gan.redraw_loss(fake[n - n // 2 :], given)
         fake = fake.float() if self.augment_fakes is None else augment(fake.float(), self.augment_fakes, generator)
         d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
-        g, norm = self.update_generator(fake, d["real"], y, strength)
+        g, norm = self.update_generator(fake, d["real"], y, strength, redraw)
         self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
         return dict(
             loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm
-        ) | {name: d[name] for name in ("r1", "r2") if name in d}
+        ) | {name: part[name] for part in (d, g) for name in ("r1", "r2", "redraw") if name in part}
+
+    @torch.no_grad()
+    def codes_of(self, x: Tensor) -> Tensor:
+        """Codes ``[n, latent_dim]`` of ink ``[n, 1, 128, 128]`` by the VAE's encoder, which is not trained here."""
+        return self.start.encode(x)[0].float()
 
     def update_discriminator(self, real, fake, y, strength, progress, generator) -> dict[str, Tensor]:
         cfg = self.model_config
@@ -364,10 +379,12 @@ class GANTrainer(Trainer):
         self.scaler.step(self.optimizer_d)
         return parts
 
-    def update_generator(self, fake, real_logits, y, strength) -> tuple[dict[str, Tensor], Tensor]:
+    def update_generator(self, fake, real_logits, y, strength, redraw=None) -> tuple[dict[str, Tensor], Tensor]:
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
         with self.autocast():
             parts = gan.g_step(self.discriminator, fake, real_logits, y, self.model_config, strength)
+        if redraw is not None:
+            parts |= dict(redraw=redraw, loss=parts["loss"] + self.model_config.fidelity * redraw)
         self.optimizer_g.zero_grad(set_to_none=True)
         self.scaler.scale(parts["loss"]).backward()
         self.scaler.unscale_(self.optimizer_g)
@@ -530,7 +547,7 @@ def fit(
             described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
         if not (state and state["done"]):
-            begin = (start.model, start.warm) if start else (None, None)
+            begin = (start.model, start.judge) if start else (None, None)
             trainer = trainer_class(data, model_config, train, device, rank, world, *begin)
             if state:
                 trainer.restore(state)
@@ -565,25 +582,29 @@ GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, reals=REPORT_AUGMENT, fa
 
 
 VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class
-GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(elastic=0.7))  # and need no invented variation
+GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(elastic=0.7))  # and need little invented variation
 
 
-def vae_from(start: runs.Run | runs.Pretrained | None, n_people: int) -> tuple[vae.VAEConfig, TrainConfig]:
-    """Configurations of our VAE for a class of `n_people` that goes on from `start`."""
+def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:
+    """Configurations of our VAE for a class that goes on from `start`: no warm-up, it is warm."""
+    people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
     if start is None:
-        return vae.VAEConfig(n_people=n_people), TrainConfig()
-    if isinstance(start, runs.Pretrained):
-        return start.vae_config(n_people), VAE_ON
-    return replace(start.model.config, n_people=n_people, warmup=0.0), VAE_ON
+        return vae.VAEConfig(**people), TrainConfig()
+    return replace(start.model.config, warmup=0.0, **people), VAE_ON
 
 
-def gan_from(start: runs.Run | runs.Pretrained | None, n_people: int) -> tuple[gan.GANConfig, TrainConfig]:
-    """Configurations of our GAN for a class of `n_people` that goes on from `start`."""
+def gan_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
+    """Configurations of our GAN for a class that goes on from `start`."""
     if start is None:
-        return gan.GANConfig(n_people=n_people), GAN_STABLE
-    if isinstance(start, runs.Pretrained):
-        return start.gan_config(n_people), GAN_ON
-    return gan.GANConfig.starting_from(start.model.config), GAN_STABLE
+        return gan.GANConfig(n_people=data.n_people), GAN_STABLE
+    people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
+    sizes = dict(embedding_dim=len(start.judge["describe.weight"])) if start.judge else {}
+    return gan.GANConfig.starting_from(replace(start.model.config, **people), **sizes), GAN_ON
+
+
+def most_of_a_person(data: SignatureSet) -> int:
+    """Training signatures of the person who has most."""
+    return int(data.train.labels.bincount().max())
 
 
 def fit_vae(data: SignatureSet, config: vae.VAEConfig, run_dir: str | Path, **options) -> runs.Run:

@@ -43,6 +43,8 @@ class VAEConfig:
     blocks: int = 1  # residual blocks at each size
     components: int = 20  # of the mixture fitted to the posterior means after training
     n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
+    exemplars: int = 3  # codes remembered of each
+    bandwidth: float = 0.3  # of the density around them, in units of the spread within people
 
     def __post_init__(self):
         if self.architecture not in ("residual", "report"):
@@ -92,7 +94,7 @@ class VAE(nn.Module):
         self.register_buffer("prior_weights", torch.full((k,), 1 / k))
         self.register_buffer("prior_means", torch.zeros(k, d))
         self.register_buffer("prior_scale", torch.eye(d))  # lower Cholesky factor of the shared covariance
-        self.register_buffer("person_means", torch.zeros(config.n_people, d))
+        self.register_buffer("person_codes", torch.zeros(config.n_people, config.exemplars, d))
         self.register_buffer("person_scale", torch.eye(d))  # of the codes of one person around their mean
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,9 +131,15 @@ class VAE(nn.Module):
         return self.prior_means[which] + eps @ self.prior_scale.T
 
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: their mean and the common spread."""
+        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near one of their training signatures'.
+
+        A kernel density with a kernel in the shape of the spread within people, `bandwidth` times as wide. A normal
+        distribution around a person's *mean* would be wider and simpler, and worse: codes of a person lie on a
+        curved surface, their mean lies off it, and what lies off it is decoded to a blur.
+        """
+        which = torch.randint(self.config.exemplars, y.shape, device=y.device, generator=generator)
         eps = torch.randn(len(y), self.config.latent_dim, device=y.device, generator=generator)
-        return self.person_means[y] + eps @ self.person_scale.T
+        return self.person_codes[y, which] + self.config.bandwidth * eps @ self.person_scale.T
 
     @torch.no_grad()
     def start_from(self, other: VAE) -> None:
@@ -265,7 +273,7 @@ def fit_prior(
     """Fit a Gaussian mixture to the posterior means of `x` and store it in the model's buffers.
 
     The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al.
-    2020). With `y` each person's mean code and the spread around it are stored too. Deterministic by `seed`.
+    2020). With `y` codes of each person and the spread within people are stored too. Deterministic by `seed`.
 
     Parameters
     ----------
@@ -297,7 +305,7 @@ def fit_prior(
 
 
 @torch.no_grad()
-def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int) -> VAE:
+def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3) -> VAE:
     """The same networks for other people: a copy that knows their codes and, of their spread, what these tell.
 
     Parameters
@@ -306,15 +314,26 @@ def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int) -> VAE:
         A trained model; its ``person_scale`` is what the spread is shrunk towards.
     images, y
         Training ink uint8 ``[N, 128, 128]`` and person indices ``[N]`` below `n_people`.
+    exemplars
+        Codes to remember of each person.
     """
-    other = VAE(replace(vae.config, n_people=n_people)).to(images.device).eval()
+    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars)).to(images.device).eval()
     other.start_from(vae)
     _fit_people(other, posterior_means(other, images), y.cpu(), vae.person_scale)
     return other
 
 
+def _exemplars(codes: Tensor, y: Tensor, n_people: int, k: int) -> Tensor:
+    """The first `k` codes of each person ``[n_people, k, D]``; whoever has fewer repeats them, without any: zeros."""
+    order, count = y.argsort(stable=True), y.bincount(minlength=n_people)
+    begin = count.cumsum(0) - count
+    place = begin[:, None] + torch.arange(k) % count.clamp(min=1)[:, None]  # [n_people, k]
+    chosen = codes[order[place.clamp(max=len(codes) - 1)]]
+    return torch.where((count > 0)[:, None, None], chosen, torch.zeros((), dtype=codes.dtype))
+
+
 def _fit_people(vae: VAE, codes: Tensor, y: Tensor, known_scale: Tensor | None) -> None:
-    """Mean code of every person, and the pooled covariance of the codes around them, shrunk.
+    """Codes of every person, and the pooled covariance of the codes around their means, shrunk.
 
     The shrinkage is that of a covariance under an inverse Wishart prior worth as many codes as it has dimensions.
     """
@@ -327,5 +346,5 @@ def _fit_people(vae: VAE, codes: Tensor, y: Tensor, known_scale: Tensor | None) 
     weight = len(covariance) / (len(covariance) + degrees)
     covariance = (1 - weight) * covariance + weight * known.cpu()
     covariance += 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype)
-    vae.person_means.copy_(means)
+    vae.person_codes.copy_(_exemplars(codes, y, vae.config.n_people, vae.config.exemplars))
     vae.person_scale.copy_(torch.linalg.cholesky(covariance))

@@ -1,5 +1,6 @@
 """The GAN: signs of the losses, the penalty, gradients, and labels that reach both networks."""
 
+import numpy as np
 import pytest
 import torch
 from strokes import toy_signatures
@@ -121,11 +122,25 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     y, z = torch.tensor([0, 3, 5]), torch.randn(3, 8)
     before = g(z, y)
     g.start_from(vae)
-    as_vae = vae.to_ink(vae.decode(vae.person_means[y] + z @ vae.person_scale.T))
+    codes = g.describe(y, z)
+    assert all((vae.person_codes[k] == code).all(1).any() for k, code in zip(y, codes, strict=True))
+    as_vae = vae.to_ink(vae.decode(codes + config.spread * z @ vae.person_scale.T))
     assert torch.allclose(g(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
-    assert config.fade_in == 0.0
+    assert torch.allclose(g(z, codes), g(z, y)) and config.fade_in == 0.0
+    assert not g.embedding.weight.requires_grad  # codes are not learned
     with pytest.raises(ValueError, match="latent_dim"):
         Generator(GANConfig(latent_dim=16, n_people=6, widths=(8, 8, 16, 16))).start_from(vae)
+
+
+def test_the_noise_chooses_among_a_persons_signatures():
+    config = GANConfig(latent_dim=8, n_people=4, exemplars=3, people_by="codes", widths=(8, 8, 16, 16))
+    g, z = Generator(config), torch.randn(3000, 8)
+    told = g.describe(torch.full((3000,), 2), z)
+    rows = g.embedding.weight[6:9]
+    share = torch.stack([(told == row).all(1).float().mean() for row in rows])
+    assert share.sum() == pytest.approx(1.0) and share.min() > 0.28  # each about a third, nobody else's
+    with pytest.raises(ValueError, match="exemplars"):
+        GANConfig(exemplars=2)
 
 
 def test_the_reports_gan_is_unconditional():
@@ -133,3 +148,35 @@ def test_the_reports_gan_is_unconditional():
         GANConfig(recipe="report", n_people=3)
     with pytest.raises(ValueError, match="choose"):
         GANConfig(recipe="wgan")
+
+
+def test_projection_finds_noise_that_draws_a_given_picture():
+    torch.manual_seed(0)
+    g = Generator(SMALL).eval()
+    e = g.embedding(torch.tensor([0, 1])).detach()
+    with torch.no_grad():
+        z = torch.randn(2, SMALL.latent_dim)
+        target = (g.draw(g.code(z, e)) > 0.12).float()  # an untrained generator's ink is pale everywhere
+    found = gan.project(g, target, e, steps=60)
+
+    def cost(z):
+        logits = g.net(g.code(z, e))
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum").item()
+
+    with torch.no_grad():
+        assert cost(found) < cost(torch.zeros_like(z))
+    assert found.abs().max() < 6 and all(p.grad is None for p in g.parameters())
+    with pytest.raises(ValueError, match="no logits"):
+        gan.project(Generator(REPORT), target, None)
+
+
+def test_known_codes_take_the_last_places_and_redrawing_is_a_likelihood():
+    torch.manual_seed(0)
+    g, z, y = Generator(SMALL), torch.randn(4, SMALL.latent_dim), torch.tensor([0, 1, 2, 3])
+    known = torch.randn(2, SMALL.latent_dim)
+    mixed = g(z, y, 1.0, known)
+    assert torch.allclose(mixed[:2], g(z, y)[:2], atol=1e-6) and torch.allclose(mixed[2:], g.draw(known), atol=1e-6)
+    x = (torch.rand(2, 1, 128, 128) > 0.9).float()
+    half = torch.full_like(x, 0.5)
+    assert gan.redraw_loss(half, x).item() == pytest.approx(128 * 128 * np.log(2), rel=1e-4)
+    assert gan.redraw_loss(x, x) < 2 < gan.redraw_loss(1 - x, x)

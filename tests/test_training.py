@@ -238,35 +238,41 @@ def pretrained(tmp_path_factory):
 
 def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_path):
     start = runs.load_pretrained(pretrained / "out")
-    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.gan.n_people == 0
-    files = list((pretrained / "out").iterdir())
-    assert {f.suffix for f in files} == {".json", ".safetensors"}
-    assert all(v.dtype == torch.float16 for f in files if f.suffix == ".safetensors" for v in load_file(f).values())
+    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.judge
+    files = [f for f in (pretrained / "out").iterdir() if f.suffix != ".json"]
+    assert {f.name for f in files} == {"vae.safetensors", "discriminator.safetensors"}
+    assert all(v.dtype == torch.float16 for f in files for v in load_file(f).values())
     toy = toy_signatures()
-    config, settings = training.gan_from(start, toy.n_people)
+    config, settings = training.gan_from(start, toy)
     settings = replace(settings, batch_size=4, n_fixed=4)
     run = fit_gan(toy, config, tmp_path / "gan", steps=1, train=settings, start=start, progress=False)
     codes = vae.posterior_means(start.model, toy.train.images)
-    own = codes[toy.train.labels == 2].mean(0).float()
-    assert torch.allclose(run.model.embedding.weight[2], own, atol=1e-5)  # a person is the mean code, not learned
+    own = codes[toy.train.labels == 2].float()
+    assert torch.allclose(run.model.embedding.weight[6:9], own, atol=1e-5)  # a person is three codes, not learned
     assert run.sample(4, person="3")[0].shape == (4, 1, 128, 128)
-    config, settings = training.vae_from(start, toy.n_people)
+    config, settings = training.vae_from(start, toy)
     run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
     error = (run.reconstruct(toy.x[:4]) - start.model.reconstruct(toy.x[:4])).abs().mean()
     assert 0 < error < 0.05  # one step from where it began
 
 
-def test_a_signature_has_no_share_in_what_it_is_judged_by(pretrained):
+def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = training.gan_from(start, toy.n_people)
-    begin = (start.model, start.warm)
-    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *begin)
+    config, settings = training.gan_from(start, toy)
+    cpu = torch.device("cpu")
+    trainer = training.GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.judge)
     codes = vae.posterior_means(start.model, toy.train.images).float()
-    mine = (toy.train.labels == toy.train.labels[0]).nonzero()[1:, 0]
-    assert torch.allclose(trainer.others[0], codes[mine].mean(0), atol=1e-5)
-    assert torch.allclose(trainer.who(toy.train.labels[:1]), trainer.others[:1])
+    index, seen = torch.arange(len(toy.train)), set()
+    for seed in range(8):
+        others = trainer.others(index, torch.Generator().manual_seed(seed))
+        which = torch.cdist(others, codes).argmin(1)
+        assert torch.allclose(others, codes[which], atol=1e-5) and (which != index).all()
+        assert torch.equal(toy.train.labels[which], toy.train.labels)
+        seen.add(int(which[0]))
+    assert seen == {1, 2}  # any of the others
+    assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[:1], atol=1e-5)
     with pytest.raises(ValueError, match="needs a VAE"):
-        training.GANTrainer(toy, config, settings, torch.device("cpu"))
+        training.GANTrainer(toy, config, settings, cpu)
 
 
 def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
@@ -283,7 +289,7 @@ def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
         runs.load_pretrained(tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(pretrained / "out", broken)
-    (broken / "generator.safetensors").write_bytes(b"not weights")
+    (broken / "discriminator.safetensors").write_bytes(b"not weights")
     with pytest.raises(runs.RunError, match="damaged"):
         runs.load_pretrained(broken)
 

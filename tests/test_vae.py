@@ -101,7 +101,11 @@ def test_fitted_prior_samples_where_the_codes_are():
     assert torch.allclose(z.mean(0), codes.mean(0), atol=0.15)
     assert torch.allclose(z.var(0), codes.var(0), rtol=0.35, atol=5e-3)
     own = model.sample_person(torch.full((2000,), 3), torch.Generator().manual_seed(0))
-    assert torch.allclose(own.mean(0), codes[toy.labels == 3].mean(0), atol=0.1)
+    near = codes[toy.labels == 3][: SMALL.exemplars]
+    assert torch.equal(model.person_codes[3], near)
+    assert torch.allclose(own.mean(0), near.mean(0), atol=0.1)
+    away = own - near[torch.cdist(own, near).argmin(1)]
+    assert away.var(0).sum() < 0.5 * own.var(0).sum()  # a kernel around each, not one cloud around the mean
     normal = model.sample_prior(4000, torch.Generator().manual_seed(0), prior="normal")
     assert normal.mean().abs() < 0.1 and abs(normal.std() - 1) < 0.05
 

@@ -242,8 +242,8 @@ def evaluate_runs(
         The real signatures, both sides of the split.
     runs
         Name to run. A run has ``sample(n, seed=)`` to ``(x raw [n, 1, 128, 128], y [n])``; optionally
-        ``conditional`` (False: `y` means nothing), ``people`` (IDs in the order of its `y`), ``label`` and,
-        unless its ``kind`` is "gan", ``reconstruct(x)``.
+        ``conditional`` (False: `y` means nothing), ``people`` (IDs in the order of its `y`), ``label`` and
+        ``reconstruct(x)`` (of a ``kind`` "gan": ``reconstruct(x, people)``), unless ``reconstructs`` is False.
     ruler
         Features to measure in; a CPU `Ruler` by default.
     seed
@@ -275,9 +275,10 @@ def evaluate_runs(
         y = _match_people(name, run, y, data) if known else None
         label = (labels or {}).get(name) or getattr(run, "label", None) or name
         models[name] = evaluate_samples(data, render(x), y, ruler, seed, label=label, reference=reference)
-        if hasattr(run, "reconstruct") and getattr(run, "kind", "vae") != "gan" and len(data.test):
+        if getattr(run, "reconstructs", hasattr(run, "reconstruct")) and len(data.test):
             held_out = data.test.x
-            models[name]["reconstruction"] = score_reconstruction(held_out, run.reconstruct(held_out))
+            whose = [[data.people[k] for k in data.test.labels.tolist()]] if getattr(run, "kind", "") == "gan" else []
+            models[name]["reconstruction"] = score_reconstruction(held_out, run.reconstruct(held_out, *whose))
     floor = dict(reference.floor)
     n_half = floor.pop("n")
     baselines = reconstruction_baselines(data)
