@@ -302,8 +302,7 @@ class GANTrainer(Trainer):
         self.begin = self.count.cumsum(0) - self.count
         self.turn = torch.empty_like(self.order)  # the how-manieth of its person each signature is
         self.turn[self.order] = torch.arange(len(y), device=y.device) - self.begin[y[self.order]]
-        device = next(self.start.parameters()).device
-        return vae.posterior_means(self.start, self.train_set.images.to(device)).float().to(self.device)
+        return vae.posterior_means(self.start, self.train_set.images).float().to(self.device)
 
     def others(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """For the training signatures `index` ``[n]`` the code of another one of the same person, ``[n, latent_dim]``.
@@ -312,10 +311,8 @@ class GANTrainer(Trainer):
         generator would learn to copy. Whoever has one signature only is described by that.
         """
         y = self.train_set.labels[index]
-        step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator) % (self.count[y] - 1).clamp(
-            min=1
-        )
-        turn = (self.turn[index] + 1 + step) % self.count[y]
+        step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
+        turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
         return self.codes[self.order[self.begin[y] + turn]]
 
     def who(self, people: Tensor) -> Tensor:
@@ -383,10 +380,11 @@ class GANTrainer(Trainer):
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
         with self.autocast():
             parts = gan.g_step(self.discriminator, fake, real_logits, y, self.model_config, strength)
+        loss = parts["loss"]
         if redraw is not None:
-            parts |= dict(redraw=redraw, loss=parts["loss"] + self.model_config.fidelity * redraw)
+            loss, parts["redraw"] = loss + self.model_config.fidelity * redraw, redraw
         self.optimizer_g.zero_grad(set_to_none=True)
-        self.scaler.scale(parts["loss"]).backward()
+        self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer_g)
         norm = gradient_norm(self.generator)
         self.scaler.step(self.optimizer_g)
