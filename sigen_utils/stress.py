@@ -64,6 +64,8 @@ def _grades(values: Sequence, bar: int, label: Callable, settings: Callable) -> 
 CONDITIONS = (
     Condition("clean reference", (Grade("flat", CLEAN),)),
     Condition("as phones take it", (Grade("typical", {}),)),
+    Condition("black-and-white scan", _grades((0, 5, 10), 3, "{}°".format,
+                                              lambda v: dict(two_level=True, noise=0.5, shadow=0.05) | _turned(v))),
     Condition("rotation", _grades((0, 5, 10, 12, 15), 3, "{}°".format, _turned)),
     Condition("corner jitter", _grades((0, 2, 4, 6, 8), 4, "{} %".format, lambda v: dict(perspective=v / 100))),
     Condition("shadow over half", _grades((20, 40, 60, 75, 90), 3, "{} %".format, lambda v: dict(half_shadow=v / 100))),

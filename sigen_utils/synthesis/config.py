@@ -45,6 +45,7 @@ class SynthesisConfig:
     line_fade: float = 0.0  # how far the printed lines are faded, 0 to 1
     noise: float = 1.2  # sensor noise, standard deviation in grey levels
     jpeg_quality: int = 88
+    two_level: bool = False  # a scanner that knows black and white only
 
     def __post_init__(self):
         lowest, highest = self.table_width

@@ -186,4 +186,12 @@ def take_photo(
     sharp = picture + 0.55 * (picture - cv2.GaussianBlur(picture, (0, 0), 1.4))  # phones sharpen
     grain = cv2.GaussianBlur(rng.normal(0, 1, (*shape, 3)).astype(np.float32), (0, 0), 0.7)
     sharp += config.noise * (0.5 * grain + 0.9 * grain.mean(axis=2, keepdims=True)) / 0.38
-    return np.clip(np.rint(sharp), 0, 255).astype(np.uint8), label
+    photo = np.clip(np.rint(sharp), 0, 255).astype(np.uint8)
+    return (_black_or_white(photo) if config.two_level else photo), label
+
+
+def _black_or_white(photo: np.ndarray) -> np.ndarray:
+    """What an office scanner makes of a page: black where it is a fifth darker than the paper around, else white."""
+    grey = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
+    paper = cv2.blur(cv2.dilate(grey, np.ones((15, 15), np.uint8)), (31, 31)).astype(np.float32)
+    return np.repeat(np.where(grey < 0.8 * paper, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
