@@ -56,15 +56,16 @@ stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a h
 
 CROWD := 12,000 synthetic writers of six signatures each
 DEVICE ?= 2 CPU cores
-pretrain: .venv/ready ## weights/ anew, from a crowd of synthetic writers: an hour and a half on two cores; goes on after a kill
+pretrain: .venv/ready ## weights/ anew, from a crowd of synthetic writers: an hour and a quarter on two cores; goes on after a kill
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
 	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd.npz --run build/pretrain/vae --minutes 28 \
 		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 learning_rate=0.0015
 	$(PY) -m sigen_utils train gan --start build/pretrain/vae --resume --data build/crowd.npz --run build/pretrain/gan \
-		--minutes 26 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}'
+		--minutes 26 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}' fidelity=0 spread=1 \
+		learning_rate_g=0.0003 learning_rate_d=0.0004
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --gan build/pretrain/gan --out weights/pretrained \
 		--crowd "$(CROWD)" --device "$(DEVICE)"
-	$(PY) -m sigen_utils train ruler --resume --data build/crowd.npz --run build/pretrain/ruler --minutes 20
+	$(PY) -m sigen_utils train ruler --resume --data build/crowd.npz --run build/pretrain/ruler --minutes 9
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler --crowd "$(CROWD)" \
 		--device "$(DEVICE)"
 
