@@ -399,7 +399,7 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
     if not (where / CONFIG).exists():
         if folder is None:
             return None
-        raise RunError(f"{where}: no {CONFIG} in it; name a folder made by `publish --pretrained`")
+        raise RunError(f"{where}: no {CONFIG} in it; name a folder made by `publish-pretrained`")
     try:
         model = VAE(VAEConfig(**json.loads((where / CONFIG).read_text())))
         model.load_state_dict(model.state_dict() | load_file(where / "vae.safetensors"))
