@@ -236,7 +236,7 @@ def _score_columns(x, strength, along, reach, first, pitch, n, config):
     width = len(along)
     at = first[:, None] + pitch[:, None] * np.arange(n + 1)
     hit, place = _nearest(x, strength, at, 0.06 * pitch[:, None])
-    ratios = np.linspace(0.16, 0.8, 65)
+    ratios = np.linspace(0.16, 0.8, 33)  # as far apart as a line may lie from where it is expected
     narrow = first[:, None] - ratios * pitch[:, None]
     narrow_hit, narrow_place = _nearest(x, strength, narrow, 0.02 * pitch[:, None])
     off = 1 - _at(reach, narrow, width)

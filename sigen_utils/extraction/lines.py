@@ -49,9 +49,11 @@ def thin_darkness(grey: np.ndarray) -> np.ndarray:
 
 def long_runs(dark: np.ndarray, run: int = RUN) -> np.ndarray:
     """Darkness that goes on for `run` pixels along x, in lines that may fall by up to about a tenth."""
-    along = cv2.blur(dark, (max(3, run // 4) | 1, 1))
+    levels = cv2.multiply(dark, 65535.0, dtype=cv2.CV_16U)  # filtered at twice the speed of floats
+    along = cv2.blur(levels, (max(3, run // 4) | 1, 1))
     wide = cv2.dilate(along, np.ones((3, 1), np.uint8))
-    return cv2.morphologyEx(wide, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    runs = cv2.morphologyEx(wide, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    return cv2.multiply(runs, 1 / 65535, dtype=cv2.CV_32F)
 
 
 def rotation(dark: np.ndarray) -> float:
@@ -61,18 +63,19 @@ def rotation(dark: np.ndarray) -> float:
     small = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     small = np.clip(small * 400, 0, 255).astype(np.uint8)
 
-    def held(angle: float) -> float:
-        turned = _rotated(small, angle)
-        rows = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, 21), np.uint8))
-        cols = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((21, 1), np.uint8))
+    def held(picture: np.ndarray, angle: float, run: int) -> float:
+        turned = _rotated(picture, angle)
+        rows = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+        cols = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((run, 1), np.uint8))
         return cv2.sumElems(rows)[0] + cv2.sumElems(cols)[0]
 
     coarse = np.arange(-45, 45, 2.0)
-    scores = np.array([held(a) for a in coarse])
+    half = cv2.resize(small, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    scores = np.array([held(half, a, 11) for a in coarse])
     scores = scores + 0.5 * (np.roll(scores, 1) + np.roll(scores, -1))  # converging lines spread over angles
     best = coarse[int(scores.argmax())]
     fine = best + np.arange(-2, 2.01, 1.0)
-    return float(fine[int(np.argmax([held(a) for a in fine]))])
+    return float(fine[int(np.argmax([held(small, a, 21) for a in fine]))])
 
 
 def _rotation_matrix(shape: tuple[int, int], angle: float) -> tuple[np.ndarray, tuple[int, int]]:
