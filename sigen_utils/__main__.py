@@ -21,10 +21,11 @@ def synthesize(args: argparse.Namespace) -> int:
 
 
 def crowd(args: argparse.Namespace) -> int:
+    from .runs import parse_overrides
     from .synthesis import CrowdConfig, write_crowd
 
     config = CrowdConfig(writers=args.writers, per_writer=args.per_writer, seed=args.seed)
-    write_crowd(args.out, config, workers=args.workers)
+    write_crowd(args.out, parse_overrides(config, args.set), workers=args.workers)
     return 0
 
 
@@ -297,6 +298,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--writers", type=int, default=12_000)
     sub.add_argument("--per-writer", type=int, default=6)
     sub.add_argument("--seed", type=int, default=1_000_003)
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("extract", extract, "photographed sheets to one folder of signatures a person")

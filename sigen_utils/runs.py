@@ -451,5 +451,12 @@ def parse_overrides(config: Any, pairs: Sequence[str]) -> Any:
         try:
             changes[key] = json.loads(value)
         except json.JSONDecodeError:
-            changes[key] = value
+            changes[key] = _number_or_text(value)
     return dataclasses.replace(config, **changes)
+
+
+def _number_or_text(value: str) -> float | str:
+    try:
+        return float(value)  # JSON knows 0.3 but not .3
+    except ValueError:
+        return value

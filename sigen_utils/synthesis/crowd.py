@@ -1,8 +1,9 @@
 """A crowd: any number of synthetic writers as finished ink, without sheets and photographs.
 
 It is what networks are pretrained on that must know signatures before they meet a class of a few hundred. Its writers
-hang on a seed of their own, so none of them is in a class, and their pens vary more than one class's do, because
-photographs and scanners of other places leave other strokes.
+hang on a seed of their own, so none of them is in a class, and they vary more than one class does: pens, because
+photographs and scanners of other places leave other strokes, and length, because a form with more room than a cell is
+signed with the whole name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..paths import atomic_write, display
 from . import ink
 from .config import SynthesisConfig
 from .sheet import signature_strokes
-from .writers import make_writer
+from .writers import NAMED, make_writer, with_surname
 
 BLOCK = 50  # writers a task
 
@@ -33,10 +34,14 @@ class CrowdConfig:
     writers: int = 12_000
     per_writer: int = 6
     seed: int = 1_000_003  # classes have small seeds: no writer of a crowd is in one
-    pen: float = 0.30  # standard deviation of the log of a pen's width around the usual one
+    pen: float = 0.45  # standard deviation of the log of a pen's width ...
+    pen_bias: float = -0.15  # ... around this, 0 being the usual width of a class's pens
+    surnames: float = 0.5  # share of those who write a name who write a second one behind it
     threshold: tuple[float, float] = (0.10, 0.55)  # of ink's coverage; low leaves bold strokes, as a blurred photo does
 
     def __post_init__(self):
+        if not 0 <= self.surnames <= 1 or self.pen < 0:
+            raise ValueError("CrowdConfig: surnames is a share between 0 and 1, pen is not negative")
         if self.writers < 2 or self.per_writer < 2:
             raise ValueError("CrowdConfig: a crowd has at least 2 writers and 2 signatures a writer")
 
@@ -86,10 +91,12 @@ def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:
     for person in writers:
         writer = make_writer(cohort, person)
         rng = np.random.default_rng((config.seed, person))
-        wider = float(np.clip(np.exp(rng.normal(0, config.pen)), 0.4, 2.0))
+        wider = float(np.clip(np.exp(rng.normal(config.pen_bias, config.pen)), 0.3, 2.0))
         writer = replace(writer, pen=replace(writer.pen, width=writer.pen.width * wider))
         low, high = np.log(config.threshold)
         threshold = 255 * float(np.exp(rng.uniform(low, high)))
+        if writer.form in NAMED and rng.random() < config.surnames:
+            writer = with_surname(writer, rng)
         for repetition in range(1, config.per_writer + 1):
             coverage, _ = ink.deposit(signature_strokes(cohort, writer, repetition), 4.0)
             pictures.append(centred(np.clip(1.6 * coverage, 0, 1), 128) >= threshold)

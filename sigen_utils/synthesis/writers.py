@@ -8,7 +8,7 @@ cell is 205 x 100), y down, centred on 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,18 @@ def make_writer(config: SynthesisConfig, person_id: int) -> Writer:
     marks = compose(form, name, hand, rng)
     place = np.array([rng.normal(-17, 9), rng.normal(-0.5, 4.0)])
     return Writer(person_id, name, form, hand, pen, _to_px(marks, hand, rng), place)
+
+
+NAMED = ("printed", "joined", "hasty")  # forms that are read from left to right as a name
+
+
+def with_surname(writer: Writer, rng: np.random.Generator) -> Writer:
+    """The same person who signs with a second name behind the first, as where there is more room than a cell."""
+    second = _to_px(compose(writer.form, str(rng.choice(NAMES)), writer.hand, rng), writer.hand, rng)
+    gap = rng.uniform(0.3, 1.2) * writer.hand.x_height
+    shift = max(m.points[:, 0].max() for m in writer.marks) + gap - min(m.points[:, 0].min() for m in second)
+    step = np.array([shift, rng.normal(0, 0.25) * writer.hand.x_height])
+    return replace(writer, marks=writer.marks + tuple(replace(m, points=m.points + step) for m in second))
 
 
 def vary(writer: Writer, rng: np.random.Generator, amount: float) -> list[tuple[np.ndarray, np.ndarray]]:
