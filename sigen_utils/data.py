@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -397,19 +398,45 @@ def batch_index(n: int, batch_size: int, step: int, seed: int, rank: int = 0, wo
 # --------------------------------------------------------------------------------------------- rendering
 
 
+def sharpen(x: torch.Tensor, gain: float = 4.0, sigma: float = 2.0) -> torch.Tensor:
+    """Grey ink with its contrast to the surroundings raised, so that one half parts ink from paper.
+
+    A model that is unsure where a stroke runs paints it paler and wider than it is: below one half where strokes are
+    thin, above it between two that run close together. What tells a stroke is that it is darker than what is around
+    it: x + gain (x - blurred x). Binary ink is left as it is: above one half stays above, 0 stays at most 0.
+
+    Parameters
+    ----------
+    x
+        Ink ``[N, 1, H, W]`` in [0, 1].
+    gain, sigma
+        Weight of the contrast, and standard deviation of the blur in pixels.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[N, 1, H, W]``, not limited to [0, 1]; differentiable.
+    """
+    radius = math.ceil(3 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x.device) / sigma) ** 2).to(x.dtype)
+    taps = taps / taps.sum()
+    wide = F.pad(x, [radius] * 4, mode="replicate")
+    return x + gain * (x - F.conv2d(F.conv2d(wide, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1)))
+
+
 def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6) -> torch.Tensor:
     """What a pen leaves on paper: crisp strokes with anti-aliased edges, without haze or dust.
 
-    A model's output is a grey guess; paper knows ink and no ink. The picture is made binary as the extraction
-    leaves real ink, enlarged, lightly blurred and thresholded (which rounds the staircase of its edges), freed of
-    specks and shrunk by area averaging. Starting from binary ink gives real and generated signatures the same
-    texture, so that no score can tell them by their edges; every model and the reals are shown and scored
+    A model's output is a grey guess; paper knows ink and no ink. The picture is made binary (`sharpen`) as the
+    extraction leaves real ink, enlarged, lightly blurred and thresholded (which rounds the staircase of its edges),
+    freed of specks and shrunk by area averaging. Starting from binary ink gives real and generated signatures the
+    same texture, so that no score can tell them by their edges; every model and the reals are shown and scored
     through this one function.
 
     Parameters
     ----------
     x
-        Ink ``[N, 1, H, W]``; more than one half counts as ink.
+        Ink ``[N, 1, H, W]`` in [0, 1].
     enlarge
         Factor of the intermediate picture.
     blur
@@ -422,7 +449,7 @@ def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6)
     torch.Tensor
         float32 ``[N, 1, H, W]`` in [0, 1] on the device of `x`.
     """
-    pictures = (x.detach() > 0.5).float().cpu().numpy().reshape(-1, *x.shape[-2:])
+    pictures = (sharpen(x.detach().float()) > 0.5).float().cpu().numpy().reshape(-1, *x.shape[-2:])
     out = np.zeros_like(pictures)
     height, width = pictures.shape[-2:]
     for k, picture in enumerate(pictures):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import DownTower, UpTower
+from .data import sharpen
 from .vae import VAE, VAEConfig
 
 
@@ -145,12 +146,12 @@ class Generator(nn.Module):
 
     def draw(self, w: Tensor) -> Tensor:
         """Ink ``[N, 1, 128, 128]`` in (0, 1) of codes ``[N, latent_dim]``."""
-        return torch.sigmoid(self.net(w))
+        return crisp(self.net(w))
 
     def forward(
         self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0, known: Tensor | None = None
-    ) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` in (0, 1).
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Ink ``[N, 1, 128, 128]`` in (0, 1), and the logits ``[k, 1, 128, 128]`` of the last k where `known` is given.
 
         Parameters
         ----------
@@ -166,7 +167,10 @@ class Generator(nn.Module):
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
         w = self.code(z, label_strength * self.describe(y, z) if self.config.conditional else None)
-        return self.draw(w if known is None else torch.cat([w[: len(w) - len(known)], known]))
+        if known is None:
+            return self.draw(w)
+        logits = self.net(torch.cat([w[: len(w) - len(known)], known]))
+        return crisp(logits), logits[len(w) - len(known) :]
 
     def describe(self, y: Tensor, z: Tensor) -> Tensor:
         """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.
@@ -197,6 +201,16 @@ class Generator(nn.Module):
         nn.init.zeros_(self.mapping[2].bias)
         if mine.n_people:
             self.embedding.weight.copy_(vae.person_codes.flatten(0, 1))
+
+
+def crisp(logits: Tensor, slope: float = 12.0) -> Tensor:
+    """Ink in (0, 1) with the edges of a pen's, of logits ``[N, 1, H, W]``: `data.render` as far as it has a gradient.
+
+    Haze is what a discriminator sees first in a decoder's guess. Drawing what would be rendered leaves the game to
+    the shapes.
+    """
+    with torch.autocast(logits.device.type, enabled=False):  # a steep slope would show the rounding of bf16
+        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - 0.5))
 
 
 class Discriminator(nn.Module):
@@ -291,12 +305,12 @@ def relativistic_g_loss(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(real - fake).mean()
 
 
-def redraw_loss(drawn: Tensor, x: Tensor) -> Tensor:
-    """-log p(x | drawn) under a Bernoulli likelihood, nats a picture: what a VAE's decoder is trained by.
+def redraw_loss(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x | logits) under a Bernoulli likelihood, nats a picture: what a VAE's decoder is trained by.
 
     In a VAE-GAN (Larsen et al. 2016) it keeps a generator that plays for crisp strokes from forgetting which ones.
     """
-    return F.binary_cross_entropy(drawn.float().clamp(1e-4, 1 - 1e-4), x, reduction="none").flatten(1).sum(1).mean()
+    return F.binary_cross_entropy_with_logits(logits.float(), x, reduction="none").flatten(1).sum(1).mean()
 
 
 def slope_penalty(moved: Tensor, still: Tensor, sigma: float) -> Tensor:

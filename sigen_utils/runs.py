@@ -243,7 +243,7 @@ class Run:
             here = None if y is None else y[start : start + batch_size]
             e = None if y is None else self.model.describe(here, torch.zeros(len(part), 1, device=self.device))
             z = project(self.model, part, e)
-            out.append(self.model.draw(self.model.code(z, e)).float())
+            out.append(torch.sigmoid(self.model.net(self.model.code(z, e)).float()))
         return torch.cat(out)
 
     def snapshots(self) -> list[tuple[int, Tensor]]:

@@ -350,7 +350,10 @@ class GANTrainer(Trainer):
         with self.autocast():
             known = None if given is None else self.codes_of(given)
             fake = self.wrapped_g(z, y, strength, known)  # [N, 1, 128, 128]
-        redraw = None if given is None else gan.redraw_loss(fake[n - n // 2 :], given)
+        redraw = None
+        if given is not None:
+            fake, logits = fake
+            redraw = gan.redraw_loss(logits, given)
         fake = fake.float() if self.augment_fakes is None else augment(fake.float(), self.augment_fakes, generator)
         d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
         g, norm = self.update_generator(fake, d["real"], y, strength, redraw)

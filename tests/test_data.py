@@ -1,5 +1,6 @@
 """The signature set: polarity, splitting, augmentation, rendering, and what it says to bad input."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ from PIL import Image
 from strokes import toy_signatures
 
 from sigen_utils import data
-from sigen_utils.data import AugmentConfig, DataError, augment, batch_index, load_signatures, render
+from sigen_utils.data import AugmentConfig, DataError, augment, batch_index, load_signatures, render, sharpen
 
 
 def write_folder(root, signatures):
@@ -135,6 +136,24 @@ def test_render_keeps_ink_drops_dust_and_haze():
     clean = render(dirty)
     assert clean[:, :, :6, :6].sum() == 0
     assert render(torch.full((1, 1, 128, 128), 0.4)).sum() == 0
+
+
+def test_sharpening_keeps_binary_ink_and_finds_strokes_in_a_guess():
+    toy = toy_signatures().x
+    assert ((sharpen(toy) > 0.5) == (toy > 0.5)).all()
+    line = torch.zeros(1, 1, 128, 128)
+    line[..., 60:62, 30:90] = 1
+    pale = 0.45 * cv2_blur(line, 1.0)  # a thin stroke that a model is unsure of: nowhere above one half
+    assert pale.max() < 0.5 and ((sharpen(pale) > 0.5)[..., 60:62, 35:85]).all()
+    two = torch.zeros(1, 1, 128, 128)
+    two[..., 50:53, 30:90] = two[..., 56:59, 30:90] = 1
+    merged = cv2_blur(two, 2.0)  # two strokes that run into each other
+    assert (merged[..., 54, 60] > 0.4).all() and (sharpen(merged)[..., 54, 60] < 0.5).all()
+    assert torch.allclose(sharpen(torch.full((1, 1, 32, 32), 0.4)), torch.tensor(0.4), atol=1e-5)  # haze stays haze
+
+
+def cv2_blur(x, sigma):
+    return torch.from_numpy(cv2.GaussianBlur(x[0, 0].numpy(), (0, 0), sigma))[None, None]
 
 
 def test_a_stored_class_is_recognised():

@@ -6,6 +6,8 @@ import torch
 from strokes import toy_signatures
 
 from sigen_utils import gan
+from sigen_utils.blocks import smooth
+from sigen_utils.data import render
 from sigen_utils.gan import Discriminator, GANConfig, Generator
 from sigen_utils.vae import VAE, VAEConfig, fit_prior
 
@@ -124,7 +126,7 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     g.start_from(vae)
     codes = g.describe(y, z)
     assert all((vae.person_codes[k] == code).all(1).any() for k, code in zip(y, codes, strict=True))
-    as_vae = vae.to_ink(vae.decode(codes + config.spread * z @ vae.person_scale.T))
+    as_vae = gan.crisp(vae.decode(codes + config.spread * z @ vae.person_scale.T))
     assert torch.allclose(g(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
     assert torch.allclose(g(z, codes), g(z, y)) and config.fade_in == 0.0
     assert not g.embedding.weight.requires_grad  # codes are not learned
@@ -174,9 +176,22 @@ def test_known_codes_take_the_last_places_and_redrawing_is_a_likelihood():
     torch.manual_seed(0)
     g, z, y = Generator(SMALL), torch.randn(4, SMALL.latent_dim), torch.tensor([0, 1, 2, 3])
     known = torch.randn(2, SMALL.latent_dim)
-    mixed = g(z, y, 1.0, known)
-    assert torch.allclose(mixed[:2], g(z, y)[:2], atol=1e-6) and torch.allclose(mixed[2:], g.draw(known), atol=1e-6)
+    mixed, logits = g(z, y, 1.0, known)
+    assert torch.allclose(mixed[:2], g(z, y)[:2], atol=1e-5) and torch.allclose(mixed[2:], g.draw(known), atol=1e-5)
+    assert torch.allclose(gan.crisp(logits), g.draw(known), atol=1e-5)
     x = (torch.rand(2, 1, 128, 128) > 0.9).float()
-    half = torch.full_like(x, 0.5)
-    assert gan.redraw_loss(half, x).item() == pytest.approx(128 * 128 * np.log(2), rel=1e-4)
-    assert gan.redraw_loss(x, x) < 2 < gan.redraw_loss(1 - x, x)
+    assert gan.redraw_loss(torch.zeros_like(x), x).item() == pytest.approx(128 * 128 * np.log(2), rel=1e-4)
+    assert gan.redraw_loss(20 * x - 10, x) < 2 < gan.redraw_loss(10 - 20 * x, x)
+
+
+def test_crisp_draws_what_would_be_rendered_and_has_a_gradient():
+    sure = torch.full((1, 1, 128, 128), -6.0)
+    sure[..., 40:44, 20:100] = 6.0
+    unsure = smooth(smooth(smooth(sure + 6))) - 4  # a haze around a stroke of 4 pixels
+    unsure.requires_grad_(True)
+    drawn = gan.crisp(unsure)
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert (drawn.detach() - render(torch.sigmoid(unsure))).abs().mean() < 0.01
+    assert ((drawn > 0.2) & (drawn < 0.8)).sum() < 0.5 * ((unsure > -1.4) & (unsure < 1.4)).sum()  # less grey
+    drawn.sum().backward()
+    assert unsure.grad.abs().max() > 0
