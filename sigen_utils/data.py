@@ -207,7 +207,9 @@ def normalise_ink(grey: np.ndarray, size: int = SIZE, margin: int = 6) -> np.nda
     return out
 
 
-def load_signatures(folder: str | Path, device: str | torch.device = "cpu") -> SignatureSet:
+def load_signatures(
+    folder: str | Path, device: str | torch.device = "cpu", train_per_person: int | None = None
+) -> SignatureSet:
     """Read a folder of signatures and hold out each person's last one.
 
     Parameters
@@ -219,6 +221,8 @@ def load_signatures(folder: str | Path, device: str | torch.device = "cpu") -> S
         ``.npz`` of `sample` or `crowd` serves as well.
     device
         Where the set lives.
+    train_per_person
+        Train on that many of each person's signatures, the first ones, and hold out all others.
 
     Raises
     ------
@@ -239,7 +243,10 @@ def load_signatures(folder: str | Path, device: str | torch.device = "cpu") -> S
     for person, own in zip(people, order.split(count.tolist()), strict=True):
         if len(own) < 2:
             raise DataError(f"{folder / person}: one signature only; a person needs two or more, one is held out")
-        is_test[own[-(max(1, len(own) // 4)) :]] = True
+        held_out = max(1, len(own) // 4) if train_per_person is None else len(own) - train_per_person
+        if not 0 < held_out < len(own):
+            raise DataError(f"{folder / person}: cannot train on {train_per_person} of {len(own)}, hold out the others")
+        is_test[own[-held_out:]] = True
     return SignatureSet(torch.from_numpy(images), labels, people, files, is_test).to(device)
 
 

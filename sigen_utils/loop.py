@@ -94,6 +94,25 @@ class Average:
             old.copy_(current)
 
 
+class Best:
+    """The weights of the moment at which a distance was smallest; nothing until the first `offer`."""
+
+    def __init__(self):
+        self.distance, self.step, self.weights = math.inf, 0, {}
+
+    def offer(self, distance: float, step: int, model: nn.Module) -> None:
+        """Keep a copy of the weights if the distance is the smallest so far."""
+        if distance < self.distance:
+            self.distance, self.step = distance, step
+            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def state_dict(self) -> dict[str, object]:
+        return dict(distance=self.distance, step=self.step, weights=self.weights)
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        self.distance, self.step, self.weights = state["distance"], state["step"], state["weights"]
+
+
 def step_generator(seed: int, rank: int, step: int, device: torch.device) -> torch.Generator:
     """The source of all randomness of one step of one process."""
     return torch.Generator(device).manual_seed((seed * 64 + rank) * 1_000_000_007 + step)

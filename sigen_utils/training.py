@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .blocks import gradient_norm
 from .data import AugmentConfig, SignatureSet, augment, batch_index, render
 from .loop import (
     Average,
+    Best,
     Budget,
     Means,
     Moments,
@@ -52,6 +54,7 @@ class TrainConfig:
     checks: int = 20  # times a run is scored on the held-out signatures
     snapshots: int = 6  # times the fixed samples are kept
     n_fixed: int = 16  # fixed samples
+    select: bool = True  # keep a GAN's weights of the check at which its samples lay nearest to the training signatures
     checkpoint_seconds: float = 60.0
     reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
     fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do
@@ -287,6 +290,7 @@ class GANTrainer(Trainer):
             parts = (render(part[:, None].float() / 255)[:, 0] for part in self.train_set.images.split(1024))
             self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
             self.augment_fakes = self.config.fakes
+        self.best, self.selection = Best(), _Selection(self.train_set) if self.config.select else None
         noise = torch.Generator().manual_seed(self.config.seed)
         self.fixed_z = torch.randn(self.config.n_fixed, cfg.latent_dim, generator=noise).to(self.device)
         self.fixed_y = None
@@ -331,6 +335,7 @@ class GANTrainer(Trainer):
             optimizer_g=self.optimizer_g,
             optimizer_d=self.optimizer_d,
             scaler=self.scaler,
+            best=self.best,
         )
 
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -397,7 +402,11 @@ class GANTrainer(Trainer):
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        """Mean logit of training, held-out and generated signatures: a gap between the first two is overfitting."""
+        """Mean logit of training, held-out and generated signatures: a gap between the first two is overfitting.
+
+        With `TrainConfig.select` also the ``distance`` of generated signatures from the training ones, and the step
+        ``kept`` so far.
+        """
         cfg, out = self.model_config, {}
         sets = dict(train_logit=self.train_set, test_logit=self.test_set)
         with self.autocast():
@@ -408,7 +417,22 @@ class GANTrainer(Trainer):
                 out[name] = self.discriminator(x, y).float().mean().item()
             x = self.fixed_samples()
             out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
+            if self.selection:
+                out["distance"] = self.selection.distance(self.drawn)
+                self.best.offer(out["distance"], self.steps_done, self.ema.model)
+                out["kept"] = self.best.step
         return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())
+
+    def drawn(self, n: int) -> Tensor:
+        """`n` signatures ``[n, 1, 128, 128]`` of the people in turn, always of the same noise."""
+        cfg = self.model_config
+        z = torch.randn(n, cfg.latent_dim, generator=torch.Generator().manual_seed(self.config.seed)).to(self.device)
+        y = None
+        if cfg.conditional:
+            y = torch.arange(n, device=self.device) % self.data.n_people
+            y = y if cfg.n_people else self.who(y)
+        some = range(0, n, 64)
+        return torch.cat([self.ema.model(z[k : k + 64], None if y is None else y[k : k + 64]).float() for k in some])
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:
@@ -417,7 +441,31 @@ class GANTrainer(Trainer):
             return self.ema.model(self.fixed_z, self.fixed_y).float()
 
     def finish(self) -> None:
-        """Nothing is fitted after a GAN's training."""
+        """The kept weights become the result: the last move of a game is not always its best."""
+        if self.best.weights:
+            self.ema.model.load_state_dict(self.best.weights)
+
+
+class _Selection:
+    """Distance of generated from training signatures during a training, by the project's own ruler.
+
+    Not by the ruler that scores models: a choice made by a score is no longer judged by it. The held-out signatures
+    are not looked at.
+    """
+
+    def __init__(self, train_set: SignatureSet):
+        from . import metrics  # scores are heavy to import, and a VAE needs none
+
+        self.frechet, self.ruler = metrics.frechet_distance, metrics.SignatureRuler(device=train_set.device)
+        n = min(CHECKED, len(train_set))
+        part = train_set.subset(torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0))[:n])
+        self.real = self.ruler.features(render(part.x))
+
+    def distance(self, draw: Callable[[int], Tensor]) -> float:
+        """Fréchet distance between as many generated as training signatures, `draw` gives that many."""
+        x = render(draw(len(self.real)))
+        with torch.autocast(x.device.type, enabled=False):
+            return float(self.frechet(self.real, self.ruler.features(x)))
 
 
 # ---------------------------------------------------------------------------------------------- the ruler
@@ -579,7 +627,7 @@ VAE_REPORT = TrainConfig(
     batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT, fakes=None
 )
 GAN_STABLE = TrainConfig(batch_size=16)  # more updates for the same images: a game is played in turns
-GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, reals=REPORT_AUGMENT, fakes=None)
+GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, select=False, reals=REPORT_AUGMENT, fakes=None)
 
 
 VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class

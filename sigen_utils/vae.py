@@ -138,8 +138,15 @@ class VAE(nn.Module):
         curved surface, their mean lies off it, and what lies off it is decoded to a blur.
         """
         which = torch.randint(self.config.exemplars, y.shape, device=y.device, generator=generator)
-        eps = torch.randn(len(y), self.config.latent_dim, device=y.device, generator=generator)
-        return self.person_codes[y, which] + self.config.bandwidth * eps @ self.person_scale.T
+        return self.sample_around(self.person_codes[y, which], generator)
+
+    def sample_around(self, codes: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes ``[n, latent_dim]`` that differ from given ones as signatures of one person do.
+
+        With codes of anybody's signatures this makes duplicates of them; the person need not be known.
+        """
+        eps = torch.randn(codes.shape, device=codes.device, generator=generator)
+        return codes + self.config.bandwidth * eps @ self.person_scale.T
 
     @torch.no_grad()
     def start_from(self, other: VAE) -> None:

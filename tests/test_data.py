@@ -138,6 +138,17 @@ def test_render_keeps_ink_drops_dust_and_haze():
     assert render(torch.full((1, 1, 128, 128), 0.4)).sum() == 0
 
 
+def test_the_split_can_be_set(tmp_path):
+    write_folder(tmp_path, toy_signatures())
+    few = load_signatures(tmp_path, train_per_person=1)
+    assert few.train.labels.bincount().tolist() == [1] * few.n_people
+    assert len(few) == len(load_signatures(tmp_path)) and [f for f in few.train.files if not f.endswith("1.png")] == []
+    with pytest.raises(DataError, match="cannot train on 0"):
+        load_signatures(tmp_path, train_per_person=0)
+    with pytest.raises(DataError, match="hold out the others"):
+        load_signatures(tmp_path, train_per_person=40)
+
+
 def test_sharpening_keeps_binary_ink_and_finds_strokes_in_a_guess():
     toy = toy_signatures().x
     assert ((sharpen(toy) > 0.5) == (toy > 0.5)).all()

@@ -406,3 +406,74 @@ def test_the_command_for_realism_writes_numbers_and_a_picture(tmp_path, capsys):
     stored = json.loads((tmp_path / "out" / "realism.json").read_text())
     assert f"{stored['frechet_floors']:.2f} floors at n = {stored['n']}" in capsys.readouterr().out
     assert (tmp_path / "out" / "realism.png").stat().st_size > 0
+
+
+def people_in_space(rng, n_people=30, each=8, dim=12, spread=0.5):
+    """Features of people: a place each, signatures around it; [P, each, d]."""
+    places = rng.normal(size=(n_people, 1, dim))
+    return places, places + spread * rng.normal(size=(n_people, each, dim))
+
+
+def split(features):
+    """(train, labels, test, labels): four of each person, the rest."""
+    n, each = features.shape[:2]
+    label = np.repeat(np.arange(n), each).reshape(n, each)
+    parts = (features[:, :4], label[:, :4], features[:, 4:], label[:, 4:])
+    return [p.reshape(-1, *p.shape[2:]) for p in parts]
+
+
+def test_good_duplicates_lower_the_error_of_one_reference_and_bad_ones_do_not():
+    rng = np.random.default_rng(0)
+    places, features = people_in_space(rng, spread=0.9)
+    good = places + 0.9 * rng.normal(size=(30, 16, 12))
+    copies = np.repeat(features[:, :4, None], 16, axis=2)  # of the one reference itself
+    strangers = np.roll(good, 1, axis=0)
+    study = metrics.duplicates_study(*split(features), dict(good=good, copies=copies, strangers=strangers), ks=(1, 16))
+    one, models = study["one"], study["models"]
+    assert 0.05 < one["eer"] < 0.4 and one["eer_low"] <= one["eer"] <= one["eer_high"]
+    assert models["good"]["16"]["cut"] > 0.3 and models["good"]["16"]["eer"] < models["good"]["1"]["eer"]
+    assert models["copies"]["16"]["eer"] == pytest.approx(one["eer"]) and models["strangers"]["16"]["cut"] < -0.5
+    assert study["genuine"]["4"]["eer"] < study["genuine"]["2"]["eer"] < one["eer"]
+
+
+def test_acceptance_and_classification_tell_people_apart():
+    rng = np.random.default_rng(1)
+    places, features = people_in_space(rng, spread=0.3)
+    train, who, test, whom = split(features)
+    fresh, people = (places + 0.3 * rng.normal(size=(30, 4, 12))).reshape(-1, 12), np.repeat(np.arange(30), 4)
+    smoke = np.zeros((50, 12))
+    limit = metrics.verify(places[:, 0], test, whom)["threshold"]
+    assert metrics.acceptance(places[:, 0], limit, fresh, people) > 0.9
+    assert metrics.acceptance(places[:, 0], limit, fresh, np.roll(people, 4)) < 0.1
+    scores = metrics.classification_scores(train, who, test, whom, dict(fresh=(fresh, people), smoke=(smoke, None)))
+    assert min(scores[k][way] for k in ("genuine", "fresh") for way in ("train_on_these", "test_on_these")) > 0.9
+    assert scores["smoke"]["score"] == pytest.approx(1, abs=0.01) and 5 < scores["genuine"]["score"] <= 30
+    assert scores["smoke"]["train_on_these"] is None
+
+
+def test_copies_are_told_from_new_signatures():
+    rng = np.random.default_rng(2)
+    train, held_out, fresh = rng.normal(size=(3, 400, 6))
+    copies, far = train + 0.01 * rng.normal(size=train.shape), 5 + fresh
+    assert abs(metrics.copying_z(fresh, train, held_out)) < 3
+    assert metrics.copying_z(copies, train, held_out) < -10 < 10 < metrics.copying_z(far, train, held_out)
+    assert metrics.authenticity(copies, train) < 0.05 < 0.4 < metrics.authenticity(fresh, train)
+
+
+def test_usefulness_of_runs_is_measured_whole(data, ruler):
+    class Run:
+        def __init__(self, known=True):
+            self.known = known
+
+        def sample(self, n, seed=0):
+            y = torch.arange(n) % data.n_people
+            own = [int((data.labels == k).nonzero()[0, 0]) for k in y]
+            return data.x[own], y if self.known else None
+
+    found = metrics.measure_usefulness(
+        data, dict(copier=Run(), nobody=Run(False)), dict(same=lambda x, seed: x), ruler, ks=(1, 2)
+    )
+    assert found["duplicates"]["models"].keys() == {"copier", "same"} and found["people"] == data.n_people
+    assert found["accepted"]["copier"] >= 0.5 and "nobody" not in found["accepted"]
+    assert found["duplicates"]["models"]["same"]["2"]["eer"] == pytest.approx(found["duplicates"]["one"]["eer"])
+    json.dumps(found, allow_nan=False)

@@ -22,7 +22,7 @@ from sigen_utils.synthesis import (
 from sigen_utils.synthesis.forms import FORMS
 from sigen_utils.synthesis.kinematics import Plan, lognormal_parameters, move, plan_movement, progress, stroke_speed
 from sigen_utils.synthesis.sheet import signature_strokes
-from sigen_utils.synthesis.writers import vary
+from sigen_utils.synthesis.writers import NAMED, vary, with_surname
 
 CLASS = SynthesisConfig(people=7, rows_per_sheet=4, seed=3, first_id=37)
 
@@ -306,3 +306,24 @@ def test_a_two_level_scan_is_black_and_white_where_the_page_is():
     assert set(np.unique(scan)) == {0, 255} and np.array_equal(label, same)
     inked, paper = label > 0, cv2.dilate((label > 0).astype(np.uint8), np.ones((9, 9))) == 0
     assert (scan[inked] == 0).mean() > 0.6 and (scan[paper] == 0).mean() < 0.12
+
+
+def test_a_surname_stands_behind_the_name_in_the_same_hand():
+    config = SynthesisConfig(seed=3)
+    writer = next(w for w in (make_writer(config, k) for k in range(1, 40)) if w.form in NAMED)
+    longer = with_surname(writer, np.random.default_rng(0))
+    first, both = (np.concatenate([m.points for m in w.marks]) for w in (writer, longer))
+    assert longer.hand == writer.hand and longer.pen == writer.pen and longer.marks[: len(writer.marks)] == writer.marks
+    added = both[len(first) :]
+    assert added[:, 0].min() > first[:, 0].max() and np.ptp(both[:, 0]) > 1.3 * np.ptp(first[:, 0])
+
+
+def test_a_crowd_with_surnames_is_wider():
+    plain, wide = (
+        draw_crowd(CrowdConfig(writers=60, per_writer=2, surnames=share), workers=1, progress=None)[0] > 0
+        for share in (0.0, 1.0)
+    )
+    aspect = [np.mean([np.ptp(np.nonzero(x)[1]) / np.ptp(np.nonzero(x)[0]) for x in part]) for part in (plain, wide)]
+    assert aspect[1] > 1.2 * aspect[0]
+    with pytest.raises(ValueError, match="surnames"):
+        CrowdConfig(surnames=2.0)

@@ -20,7 +20,7 @@ from test_data import write_folder
 from sigen_utils import runs, training, vae
 from sigen_utils.__main__ import main
 from sigen_utils.gan import REPORT_GAN, GANConfig
-from sigen_utils.loop import Average, Budget, Moments, cosine, precision
+from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
 from sigen_utils.paths import REPO
 from sigen_utils.training import TrainConfig, fit_gan, fit_vae
 from sigen_utils.vae import VAEConfig
@@ -32,7 +32,7 @@ QUICK = TrainConfig(batch_size=4, log_every=3, checks=3, snapshots=3, n_fixed=4,
 
 def small_fit(kind, run_dir, steps, **options):
     fit, config = dict(vae=(fit_vae, VAE_SMALL), gan=(fit_gan, GAN_SMALL))[kind]
-    return fit(toy_signatures(), config, run_dir, steps=steps, train=QUICK, progress=False, **options)
+    return fit(toy_signatures(), config, run_dir, steps=steps, progress=False, **{"train": QUICK, **options})
 
 
 def weights(run_dir):
@@ -165,6 +165,31 @@ def test_minutes_bound_a_training(tmp_path):
     assert time.monotonic() - started < 20 and 2.5 < run.history[-1]["seconds"] < 10
     with pytest.raises(ValueError, match="either"):
         Budget(None, None)
+
+
+def test_a_gan_keeps_its_best_moment_not_its_last(tmp_path):
+    run = small_fit("gan", tmp_path / "run", 12)
+    checked = [r for r in run.history if "distance" in r]
+    best = min(checked, key=lambda r: r["distance"])
+    assert len(checked) == 3 and checked[-1]["kept"] == best["step"] and all(r["distance"] > 0 for r in checked)
+    shorter = small_fit("gan", tmp_path / "free", 12, train=replace(QUICK, select=False))
+    assert not any("distance" in r for r in shorter.history)
+    last = best["step"] == checked[-1]["step"]
+    one, two = weights(run.run_dir), weights(shorter.run_dir)
+    same = all(torch.equal(one[name], two[name]) for name in one)
+    assert same == last, "without selection the last weights stay"
+
+
+def test_best_survives_a_checkpoint():
+    best, model = Best(), torch.nn.Linear(2, 1)
+    best.offer(2.0, 10, model)
+    kept = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(1)
+    best.offer(3.0, 20, model)
+    again = Best()
+    again.load_state_dict(best.state_dict())
+    assert (again.distance, again.step) == (2.0, 10) and torch.equal(again.weights["weight"], kept)
 
 
 def test_the_reports_models_train_as_written(tmp_path):

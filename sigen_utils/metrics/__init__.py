@@ -6,7 +6,9 @@ shows which score sees which fault.
 
 from .defects import DEFECTS, damage, defect_panel
 from .distances import (
+    authenticity,
     compare,
+    copying_z,
     frechet_distance,
     half_splits,
     interval,
@@ -31,6 +33,15 @@ from .realism import compare_collections, spread_of_people
 from .reconstruction import ink_f1, reconstruction_baselines, score_reconstruction, squared_error
 from .ruler import EfficientNetLite0, Ruler, SignatureRuler, find_weights
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
+from .usefulness import (
+    PersonClassifier,
+    acceptance,
+    classification_scores,
+    duplicates_study,
+    enrol,
+    measure_usefulness,
+    verify,
+)
 from .verification import equal_error_rate, verification
 
 __all__ = [
@@ -39,14 +50,21 @@ __all__ = [
     "STROKE_NAMES",
     "AugmentedCopies",
     "EfficientNetLite0",
+    "PersonClassifier",
     "Reference",
     "Ruler",
     "SignatureRuler",
+    "acceptance",
+    "authenticity",
+    "classification_scores",
     "compare",
     "compare_collections",
     "compare_strokes",
+    "copying_z",
     "damage",
     "defect_panel",
+    "duplicates_study",
+    "enrol",
     "equal_error_rate",
     "evaluate_runs",
     "evaluate_samples",
@@ -57,6 +75,7 @@ __all__ = [
     "interval",
     "kernel_distance",
     "make_reference",
+    "measure_usefulness",
     "nearest_train",
     "prdc",
     "real_floor",
@@ -70,4 +89,5 @@ __all__ = [
     "top1",
     "top1_leave_one_out",
     "verification",
+    "verify",
 ]

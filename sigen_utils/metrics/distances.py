@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from scipy.stats import mannwhitneyu
 
 Z95 = 1.96  # a 95 % interval of a normal variable, in standard deviations
 
@@ -137,6 +138,30 @@ def nearest_train(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) 
     """
     limit = np.median(cdist(held_out, train).min(1))
     return float((cdist(samples, train).min(1) < limit).mean())
+
+
+def authenticity(samples: np.ndarray, train: np.ndarray) -> float:
+    """Share of samples ``[n, d]`` that are further from their nearest training signature than that is from its own
+    nearest neighbour among the others (Alaa et al. 2022): near 0 for copies, read beside what held-out ones get.
+    """
+    among = cdist(train, train)
+    np.fill_diagonal(among, np.inf)
+    distance = cdist(samples, train)
+    nearest = distance.argmin(1)
+    return float((distance.min(1) > among.min(1)[nearest]).mean())
+
+
+def copying_z(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
+    """Data-copying statistic C_T of Meehan et al. (2020), over the whole space as one cell.
+
+    The z-score of the Mann-Whitney test whether samples lie nearer to the training signatures than held-out ones do:
+    below -2 they copy, around 0 they are as new as held-out ones, above 2 they are less like the training set than new
+    genuine signatures are. All are features ``[n, d]``.
+    """
+    far, near = cdist(samples, train).min(1), cdist(held_out, train).min(1)
+    n, m = len(far), len(near)
+    u = mannwhitneyu(far, near).statistic
+    return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
 
 
 def half_splits(labels: np.ndarray, seed: int = 0, n_splits: int = 10) -> list[tuple[np.ndarray, np.ndarray]]:

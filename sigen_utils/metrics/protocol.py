@@ -43,8 +43,8 @@ class Reference:
         Random halves, pairs of index arrays.
     floor
         `real_floor`, its ``top1`` that of the held-out signatures against the training ones, and
-        ``top1_leave_one_out``, ``nearest_train`` (of the held-out ones: one half by definition) and
-        ``stroke`` (one half against the other) besides.
+        ``top1_leave_one_out``, ``nearest_train`` and ``copying_z`` (of the held-out ones: one half and 0 by
+        definition), ``authenticity`` and ``stroke`` (one half against the other) besides.
     """
 
     features: np.ndarray
@@ -81,6 +81,8 @@ def make_reference(
         test, train = features[is_test], features[~is_test]
         floor["top1"] = distances.top1(test, labels[is_test], train, labels[~is_test])
         floor["nearest_train"] = distances.nearest_train(test, train, test)
+        floor["authenticity"] = distances.authenticity(test, train)
+        floor["copying_z"] = 0.0
     halves = [compare_strokes(_rows(strokes, a), _rows(strokes, b)) for a, b in splits]
     floor["stroke"] = {
         name: {key: float(np.mean([half[name][key] for half in halves])) for key in ("mean", "w1_sd")}
@@ -125,7 +127,8 @@ def evaluate_samples(
     -------
     dict
         ``label, n, frechet, frechet_floors, frechet_low, frechet_high, kernel, kernel_floors, precision,
-        recall, density, coverage, top1, nearest_train, stroke, reconstruction`` (None here), plain floats.
+        recall, density, coverage, top1, nearest_train, authenticity, copying_z, stroke, reconstruction`` (None here),
+        plain floats.
         ``*_floors`` is the distance over its floor; the interval of ``frechet`` is explained at `interval`.
 
     Raises
@@ -161,6 +164,8 @@ def evaluate_samples(
         **{name: mean[name] for name in ("precision", "recall", "density", "coverage")},
         "top1": top,
         "nearest_train": near,
+        "authenticity": distances.authenticity(fake, real_train),
+        "copying_z": distances.copying_z(fake, real_train, real_test) if len(real_test) else None,
         "stroke": compare_strokes(reference.strokes, stroke_statistics(x)),
         "reconstruction": None,
     }
