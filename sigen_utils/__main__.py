@@ -57,7 +57,7 @@ def train(args: argparse.Namespace) -> int:
     from .profiles import get_profile
 
     start = _start(args)
-    data = load_signatures(args.data or ensure_signatures(get_profile()))
+    data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
     folder = Path(args.run or paths.runs_dir() / args.model)
     if args.model == "ruler":
         config, train_config = embedding.EmbeddingConfig(), training.RULER
@@ -125,13 +125,73 @@ def evaluate(args: argparse.Namespace) -> int:
     from .data import load_signatures
     from .runs import load_run
 
-    data = load_signatures(args.data)
+    data = load_signatures(args.data, train_per_person=args.train_per_person)
     runs = {Path(folder).name: load_run(folder) for folder in args.runs}
-    result = metrics.evaluate_runs(data, runs, seed=args.seed)
+    ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
+    result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
-    for name, scores in result["models"].items():
-        print(f"{name}: {scores['frechet_floors']:.2f} floors, coverage {scores['coverage']:.2f}")
+    print(f"{'':24} floors  recall  coverage  top-1  nearest  % of blank   F1   ({result['ruler']}, n = {result['n']})")
+    for name, scores in {"genuine": result["floor"] | dict(frechet_floors=1.0), **result["models"]}.items():
+        again = scores.get("reconstruction") or {}
+        cells = [scores["frechet_floors"], *(scores[k] for k in ("recall", "coverage", "top1", "nearest_train"))]
+        cells += [again.get("percent_of_blank"), again.get("f1")]
+        print(f"{name:24}" + "".join("       -" if cell is None else f"{cell:8.2f}" for cell in cells))
+    return 0
+
+
+def usefulness(args: argparse.Namespace) -> int:
+    import json
+
+    from . import metrics, paths
+    from .data import load_signatures
+    from .runs import load_pretrained, load_run
+
+    data = load_signatures(args.data, train_per_person=args.train_per_person)
+    runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    for name, run in runs.items():
+        if run.config["data"]["fingerprint"] != data.fingerprint():
+            raise ValueError(f"{name} was trained on other signatures, or another split of them, than {args.data}")
+    start = load_pretrained()
+    makers = {"moved copies of the one": metrics.moved_copies}
+    makers |= {"pretrained VAE, from the one": start.duplicate} if start else {}
+    ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
+    result = metrics.measure_usefulness(data, runs, makers, ruler, ks=args.duplicates, seed=args.seed)
+    with paths.atomic_write(args.out) as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    study = result["duplicates"]
+    print(f"{result['people']} people, {result['train_per_person']} signatures each to train on, {result['ruler']}")
+    rate = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}]"
+    print("one genuine reference: " + rate.format_map(study["one"]))
+    for n, one in study["genuine"].items():
+        print(f"{n} genuine references: " + rate.format_map(one))
+    for name, by_number in study["models"].items():
+        for k, one in by_number.items():
+            print(f"one and {k} by {name}: {rate.format_map(one)}, {one['cut']:.0%} saved")
+    for name, share in result["accepted"].items():
+        print(f"accepted at the equal error rate, {name}: {share:.1%}")
+    for name, one in result["classification"].items():
+        ways = " / ".join("-" if one[k] is None else f"{one[k]:.1%}" for k in ("train_on_these", "test_on_these"))
+        print(f"classifier trained / tested on {name}: {ways}, score {one['score']:.1f}")
+    return 0
+
+
+def study(args: argparse.Namespace) -> int:
+    from . import plotting
+    from .data import ensure_signatures, load_signatures
+    from .profiles import get_profile
+    from .study import GOALS, importance, run_study, study_figure
+
+    data = load_signatures(args.data or ensure_signatures(get_profile()))
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found = run_study(args.model, data, args.storage or f"sqlite:///{out / 'study.db'}", args.trials)
+    states = [trial.state.name.lower() for trial in found.trials]
+    print(", ".join(f"{states.count(state)} trials {state}" for state in sorted(set(states))))
+    print(f"best, {GOALS[args.model]}: {found.best_value:.3f} with {found.best_params}")
+    if states.count("complete") > 3:
+        print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance(found).items()))
+        print(plotting.save_figure(study_figure(found, args.model), f"study_{args.model}", folder=out))
     return 0
 
 
@@ -314,6 +374,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command("train", train, "train a model; see the project's page on profiles for the default budget")
     sub.add_argument("model", choices=("vae", "gan", "ruler"))
     sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    sub.add_argument(
+        "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
+    )
     # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
     sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: runs/vae or runs/gan)")
     budget = sub.add_mutually_exclusive_group()
@@ -334,11 +397,28 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
 
-    sub = command("evaluate", evaluate, "score runs by the protocol of notebook 04")
-    sub.add_argument("--data", required=True)
-    sub.add_argument("--runs", nargs="+", required=True)
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", required=True, help="file .json")
+    def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
+        sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
+        sub.add_argument("--train-per-person", type=int, help="as in the training")
+        sub.add_argument("--runs", nargs="+", required=True)
+        words = "features to measure in: the project's own, or a network trained on photographs (default: %(default)s)"
+        sub.add_argument("--ruler", choices=("imagenet", "signature"), default=ruler, help=words)
+        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--out", required=True, help="file .json")
+
+    scored(command("evaluate", evaluate, "score runs by the protocol of notebook 04"), "imagenet")
+    sub = command("usefulness", usefulness, "what generated signatures are good for: a verifier, a classifier")
+    sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
+    scored(sub, "signature")
+
+    sub = command(
+        "study", study, "search rates, latent size, length, beta and batch with Optuna; goes on where it stopped"
+    )
+    sub.add_argument("model", choices=("vae", "gan"))
+    sub.add_argument("--trials", type=int, required=True, help="how many more")
+    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
+    sub.add_argument("--out", required=True, help="folder for the trials and the figure")
 
     sub = command("realism", realism, "how near one set of signatures lies to another")
     sub.add_argument("--real", required=True, help="folder of signatures that give the floor")
@@ -388,7 +468,7 @@ def main(argv: list[str] | None = None) -> int:
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     try:
         return args.function(args)
-    except (ValueError, FileNotFoundError) as error:  # DataError, SheetError, RunError are ValueErrors
+    except (ValueError, ImportError, FileNotFoundError) as error:  # DataError, SheetError, RunError are ValueErrors
         print(f"error: {error}", file=sys.stderr)
         return 2
 

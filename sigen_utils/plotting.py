@@ -46,7 +46,7 @@ def use_style() -> None:
     plt.style.use(STYLE)
 
 
-def _styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the house style whatever the reader's own settings are."""
 
     @functools.wraps(function)
@@ -171,7 +171,7 @@ def _grid_axes(canvas: np.ndarray, margin: float, head: float, span: float):
     return ax
 
 
-@_styled
+@styled
 def image_grid(
     x,
     ncols: int | None = None,
@@ -312,7 +312,7 @@ def _shelves(pictures: Mapping[str, np.ndarray], ncols: int, gap: float, width: 
     return placed, min(width, max(x + w for x, _, w, *_ in placed) + 0.01), y
 
 
-@_styled
+@styled
 def panels(
     pictures: Mapping[str, np.ndarray],
     *,
@@ -408,7 +408,7 @@ def _legend(fig: Figure, width: float, entries: Mapping[str, object] | None = No
         fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=ncols)
 
 
-@_styled
+@styled
 def loss_curves(
     histories: Mapping[str, Sequence[Mapping]],
     keys: Sequence[str | tuple[str, ...]],
@@ -490,7 +490,7 @@ def _references(ax, references: Mapping[str, float] | None, horizontal: bool) ->
             ax.annotate(name, (value, 1), (0, 1.5), xycoords=ax.get_xaxis_transform(), ha="center", **text)
 
 
-@_styled
+@styled
 def metric_over_time(
     series: Mapping[str, tuple],
     *,
@@ -538,7 +538,7 @@ def _interval(label: str, value) -> tuple[float, float, float]:
     return float(value), float(low), float(high)
 
 
-@_styled
+@styled
 def dot_panels(
     metrics: Mapping[str, Mapping[str, float | tuple]],
     *,
@@ -609,7 +609,7 @@ def dot_plot(
                       number=number, width=width)  # fmt: skip
 
 
-@_styled
+@styled
 def bar_plot(
     values,
     *,

@@ -371,6 +371,16 @@ class Pretrained:
         files = sorted(self.folder.glob("*.safetensors"))
         return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
+    @torch.inference_mode()
+    def duplicate(self, x: Tensor, seed: int = 0) -> Tensor:
+        """Raw ink ``[n, 1, 128, 128]`` of another signature like each of `x`, by people it has never seen."""
+        device = next(self.model.parameters()).device
+        generator, out = torch.Generator(device).manual_seed(seed), []
+        for part in x.split(64):
+            codes = self.model.sample_around(self.model.encode(part.to(device))[0], generator)
+            out.append(self.model.to_ink(self.model.decode(codes)).float())
+        return torch.cat(out)
+
 
 def publish_pretrained(vae_run: Run, gan_run: Run | None, folder: str | Path, card: dict) -> None:
     """Write a VAE, and a GAN's discriminator, trained on a crowd, without its writers; see `Pretrained`.

@@ -128,7 +128,9 @@ class Trainer:
         for name, part in (self.stateful() | dict(means=self.means)).items():
             part.load_state_dict(state["parts"][name])
 
-    def fit(self, folder: runs.RunFolder, budget: Budget, show: bool) -> None:
+    def fit(
+        self, folder: runs.RunFolder, budget: Budget, show: bool, on_check: Callable[[dict], None] | None = None
+    ) -> None:
         """Step until the budget is used up, logging, checking and saving on the way."""
         cfg, means = self.config, self.means
         bar = Progress(f"{self.kind} {folder.path.name}", show and self.rank == 0)
@@ -144,6 +146,8 @@ class Trainer:
             if self.rank:
                 continue
             checked = self.check() if checks.due(share) else {}
+            if checked and on_check:
+                on_check(checked)
             if shots.due(share):
                 folder.save_samples(self.steps_done, self.fixed_samples())
             if checked or self.steps_done % cfg.log_every == 0 or share >= 1:
@@ -552,6 +556,7 @@ def fit(
     restart: bool = False,
     progress: bool = True,
     device: str | torch.device | None = None,
+    on_check: Callable[[dict], None] | None = None,
 ) -> runs.Run:
     """Train a model, or go on where a killed training stopped, or just load it when it is complete.
 
@@ -580,6 +585,8 @@ def fit(
         Show a bar, or a line every half minute where there is no terminal.
     device
         Default: CUDA, else CPU.
+    on_check
+        Called with every `Trainer.check`; what it raises ends the training.
 
     Raises
     ------
@@ -604,7 +611,7 @@ def fit(
                 with paths.atomic_write(folder.path / "class.safetensors") as temporary:
                     save_file(dict(thumbnails=data.thumbnails().cpu().contiguous()), temporary)
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
-            trainer.fit(folder, budget, progress)
+            trainer.fit(folder, budget, progress, on_check)
         if world > 1:
             dist.barrier()
     return runs.load_run(run_dir, device)

@@ -192,6 +192,25 @@ def test_best_survives_a_checkpoint():
     assert (again.distance, again.step) == (2.0, 10) and torch.equal(again.weights["weight"], kept)
 
 
+def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
+    folder = tmp_path / "signatures"
+    write_folder(folder, toy_signatures())
+    train = ["train", "vae", "--data", str(folder), "--train-per-person", "2", "--scratch", "--steps", "3"]
+    small = ["--set", "latent_dim=4", "widths=[8,8]", "components=2", "batch_size=4", "snapshots=1"]
+    assert main([*train, "--run", str(tmp_path / "a"), *small]) == 0
+    scored = ["--data", str(folder), "--runs", str(tmp_path / "a"), "--train-per-person", "2"]
+    for ruler in ("imagenet", "signature"):
+        assert main(["evaluate", *scored, "--ruler", ruler, "--out", str(tmp_path / "e.json")]) == 0
+        assert json.loads((tmp_path / "e.json").read_text())["models"]["a"]["reconstruction"]["f1"] >= 0
+    out = ["--out", str(tmp_path / "u.json")]
+    assert main(["usefulness", *scored, "--duplicates", "1", "2", *out]) == 0
+    found = json.loads((tmp_path / "u.json").read_text())
+    assert found["train_per_person"] == 2 and found["duplicates"]["models"]["a"].keys() == {"1", "2"}
+    assert "one genuine reference" in capsys.readouterr().out
+    assert main(["usefulness", *scored[:-2], *out]) == 2  # another split than in the training
+    assert "another split" in capsys.readouterr().err
+
+
 def test_the_reports_models_train_as_written(tmp_path):
     run = fit_gan(toy_signatures(), REPORT_GAN, tmp_path / "g", steps=2, progress=False)
     assert run.config["training"]["batch_size"] == 64 and run.sample(3)[1] is None

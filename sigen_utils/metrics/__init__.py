@@ -26,6 +26,7 @@ from .protocol import (
     evaluate_runs,
     evaluate_samples,
     make_reference,
+    moved_copies,
     rendered,
     score_features,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "kernel_distance",
     "make_reference",
     "measure_usefulness",
+    "moved_copies",
     "nearest_train",
     "prdc",
     "real_floor",

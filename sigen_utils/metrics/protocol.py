@@ -216,16 +216,20 @@ class AugmentedCopies:
 
     def sample(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` changed copies ``[n, 1, 128, 128]`` of people drawn uniformly, and their indices ``[n]``."""
-        from ..data import AugmentConfig, augment  # scores do not need the data module otherwise
-
         rng = np.random.default_rng(seed)
         labels = self.train.labels.cpu().numpy()
         own = [np.flatnonzero(labels == person) for person in np.unique(labels)]
         index = torch.from_numpy(np.array([rng.choice(own[k]) for k in rng.integers(len(own), size=n)]))
         picked = self.train.subset(index)
-        generator = torch.Generator(picked.device).manual_seed(seed)
-        slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, translation=1.5, elastic=0.7)
-        return augment(picked.x, self.config or slight, generator), picked.labels
+        return moved_copies(picked.x, seed, self.config), picked.labels
+
+
+def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = None) -> torch.Tensor:
+    """Signatures ``[n, 1, H, W]`` turned and bent as little as in `AugmentedCopies`."""
+    from ..data import AugmentConfig, augment  # scores do not need the data module otherwise
+
+    slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, translation=1.5, elastic=0.7)
+    return augment(x, config or slight, torch.Generator(x.device).manual_seed(seed))
 
 
 def evaluate_runs(

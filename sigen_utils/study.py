@@ -1,0 +1,223 @@
+"""A search over training settings: rates of G and D, latent size, length of the training, beta, batch.
+
+Optuna's TPE sampler proposes, a median rule prunes hopeless trials on the way, an SQLite file remembers: a study that
+was stopped goes on, and any number of processes or machines may work on one file. What is minimised is measured on
+each person's last *training* signature, which the trials do not train on; the held-out signatures are not looked at.
+
+References: Bergstra et al. 2011 (TPE); Hutter et al. 2014 (importance); Akiba et al. 2019 (Optuna).
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from . import gan, metrics, plotting, training, vae
+from .data import SignatureSet, render
+
+if TYPE_CHECKING:
+    import optuna
+
+LABELS = {
+    "learning_rate": "learning rate",
+    "learning_rate_g": "rate of G",
+    "learning_rate_d": "rate of D",
+    "latent_dim": "latent size",
+    "batch_size": "batch",
+    "images": "images seen",
+    "beta": "beta",
+}
+GOALS = {
+    "vae": "squared error in % of a blank page, validation",
+    "gan": "Fréchet distance to genuine, own ruler",
+}
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What is tried. Pairs are bounds, searched on a log scale; longer tuples are choices."""
+
+    learning_rate: tuple[float, float] = (1e-4, 1e-2)  # of a VAE
+    beta: tuple[float, float] = (0.1, 8.0)
+    learning_rate_g: tuple[float, float] = (3e-5, 3e-3)
+    learning_rate_d: tuple[float, float] = (3e-5, 3e-3)
+    latent_dim: tuple[int, ...] = (8, 16, 32, 64, 128)
+    batch_size: tuple[int, ...] = (8, 16, 32, 64)
+    images: tuple[int, int] = (1_000, 8_000)  # how long: signatures seen
+    widths: tuple[int, ...] = (16, 32, 64, 96)  # of the cheap networks
+    seed: int = 0
+
+
+def validation_split(data: SignatureSet) -> SignatureSet:
+    """The training signatures alone, each person's last one held out; who has one only is trained on.
+
+    Raises
+    ------
+    ValueError
+        If nobody has two training signatures.
+    """
+    train = data.train
+    held_out = torch.zeros(len(train), dtype=torch.bool)
+    for k in range(data.n_people):
+        own = (train.labels == k).nonzero()[:, 0]
+        if len(own) > 1:
+            held_out[own[-1]] = True
+    if not held_out.any():
+        raise ValueError("a study needs two training signatures of somebody: one is for validation")
+    return replace(train, is_test=held_out.to(train.device))
+
+
+def propose(trial: optuna.Trial, kind: str, config: StudyConfig) -> tuple[Any, training.TrainConfig, int]:
+    """(model configuration, training configuration, steps) of one trial."""
+    batch = trial.suggest_categorical("batch_size", config.batch_size)
+    images = trial.suggest_int("images", *config.images, log=True)
+    latent_dim = trial.suggest_categorical("latent_dim", config.latent_dim)
+    settings: dict[str, Any] = dict(batch_size=batch, snapshots=1, checks=6, seed=config.seed, checkpoint_seconds=1e9)
+    sizes = dict(latent_dim=latent_dim, widths=config.widths)
+    if kind == "vae":
+        rate = trial.suggest_float("learning_rate", *config.learning_rate, log=True)
+        model: Any = vae.VAEConfig(beta=trial.suggest_float("beta", *config.beta, log=True), **sizes)
+        return model, training.TrainConfig(learning_rate=rate, **settings), math.ceil(images / batch)
+    rates = {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
+    model = gan.GANConfig(embedding_dim=32, **rates, **sizes)
+    return model, replace(training.GAN_STABLE, **settings), math.ceil(images / batch)
+
+
+_RATES = ("learning_rate_g", "learning_rate_d")
+
+
+def run_study(
+    kind: str,
+    data: SignatureSet,
+    storage: str,
+    trials: int,
+    config: StudyConfig = StudyConfig(),
+    progress: Callable[[str], None] | None = print,
+) -> optuna.Study:
+    """Try settings of a model on small networks, or go on trying.
+
+    Parameters
+    ----------
+    kind
+        "vae" (the goal is the squared error of validation signatures, in percent of a blank page) or "gan" (the
+        Fréchet distance of as many samples from the genuine ones, in the project's own ruler).
+    data
+        The signatures.
+    storage
+        An Optuna storage, for instance ``sqlite:///build/study.db``.
+    trials
+        How many more.
+    config
+        The space.
+    progress
+        Called with a line a trial; None for silence.
+
+    Raises
+    ------
+    ImportError
+        Where Optuna is not installed; the message names the command.
+    ValueError
+        For an unknown kind, or data without two training signatures of anybody.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise ImportError("a study needs Optuna: pip install optuna") from error
+    if kind not in GOALS:
+        raise ValueError(f"a study of {kind!r}: choose vae or gan")
+    data = validation_split(data)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=f"{kind} {data.fingerprint()}",
+        storage=storage,
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=None if _begun(storage) else config.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+    )
+    goal = _vae_goal if kind == "vae" else _GANGoal(data)
+
+    def objective(trial: optuna.Trial) -> float:
+        model, settings, steps = propose(trial, kind, config)
+        fit = training.fit_vae if kind == "vae" else training.fit_gan
+        checks, watched = 0, "test_squared_error" if kind == "vae" else "distance"
+
+        def watch(record: dict[str, float]) -> None:
+            nonlocal checks
+            checks += 1
+            trial.report(record[watched], checks)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "run"
+            run = fit(data, model, place, steps=steps, train=settings, on_check=watch, progress=False)
+            trial.set_user_attr("seconds", run.history[-1]["seconds"])
+            return goal(run, data)
+
+    def told(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if progress:
+            value = "pruned" if trial.value is None else f"{trial.value:.3f}"
+            settings = ", ".join(f"{k} {v:.3g}" for k, v in trial.params.items())
+            progress(f"trial {trial.number}: {value}  ({settings})")
+
+    # A diverging rate is an answer, not an accident
+    study.optimize(objective, n_trials=trials, callbacks=[told], catch=(FloatingPointError,))
+    return study
+
+
+def _begun(storage: str) -> bool:
+    """Whether the storage is a file that is there: a second worker must not repeat the first one's proposals."""
+    path = storage.removeprefix("sqlite:///")
+    return path != storage and Path(path).exists()
+
+
+def _vae_goal(run, data: SignatureSet) -> float:
+    x = data.test.x
+    return metrics.score_reconstruction(x, run.reconstruct(x))["percent_of_blank"]
+
+
+class _GANGoal:
+    """Fréchet distance of a run's samples from all signatures of the study, as many of them."""
+
+    def __init__(self, data: SignatureSet):
+        self.ruler = metrics.SignatureRuler(device=data.device)
+        self.real = self.ruler.features(render(data.x))
+
+    def __call__(self, run, data: SignatureSet) -> float:
+        x, _ = run.sample(len(data), seed=0)
+        return float(metrics.frechet_distance(self.real, self.ruler.features(render(x))))
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Share of the goal's variance that each setting explains (fANOVA), largest first; needs a few whole trials."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+
+
+@plotting.styled
+def study_figure(study: optuna.Study, kind: str, width: float = plotting.TEXT_WIDTH) -> Figure:
+    """Importance of the settings, and the goal over the two that matter most, a dot a trial."""
+    shares = importance(study)
+    names = list(shares)[:2]
+    done = [t for t in study.trials if t.value is not None and math.isfinite(t.value)]
+    fig = Figure(figsize=(width, 2.4))
+    left, right = fig.subplots(1, 2, width_ratios=(1, 1.3))
+    left.barh([LABELS[n] for n in shares][::-1], list(shares.values())[::-1], color=plotting.COLORS[0])
+    left.set(xlabel="share of the variance explained", xlim=(0, 1))
+    x, y = (np.array([float(t.params[n]) for t in done]) for n in names)
+    values = np.array([t.value for t in done])
+    dots = right.scatter(x, y, c=values, s=22, cmap="viridis_r", vmax=np.quantile(values, 0.9), edgecolors="white")
+    best = int(values.argmin())
+    right.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=plotting.COLORS[1], linewidths=1.3)
+    right.set(xlabel=LABELS[names[0]], ylabel=LABELS[names[1]], xscale="log", yscale="log")
+    fig.colorbar(dots, ax=right, label=GOALS[kind].replace(", ", ",\n"))
+    return fig

@@ -1,0 +1,39 @@
+"""The search over settings: what it sees of the data, that it goes on, that it prunes and draws."""
+
+import pytest
+import torch
+from strokes import toy_signatures
+
+from sigen_utils import study
+
+TINY = study.StudyConfig(latent_dim=(4, 8), batch_size=(4,), images=(8, 24), widths=(8, 8))
+
+
+def test_validation_never_sees_the_held_out_signatures():
+    data = toy_signatures()
+    split = study.validation_split(data)
+    assert set(split.files).isdisjoint(data.test.files) and set(split.files) == set(data.train.files)
+    assert split.test.labels.bincount().tolist() == [1] * data.n_people
+    one_each = data.subset(torch.arange(0, len(data), 4))
+    with pytest.raises(ValueError, match="two training signatures"):
+        study.validation_split(one_each)
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_a_study_goes_on_where_it_stopped(tmp_path, kind):
+    storage, lines = f"sqlite:///{tmp_path / 'study.db'}", []
+    study.run_study(kind, toy_signatures(), storage, 2, TINY, lines.append)
+    found = study.run_study(kind, toy_signatures(), storage, 3, TINY, lines.append)
+    assert len(found.trials) == 5 == len(lines)
+    asked = {"vae": {"learning_rate", "beta"}, "gan": {"learning_rate_g", "learning_rate_d"}}[kind]
+    assert asked < set(found.trials[0].params) and len({t.params["images"] for t in found.trials}) > 1
+    assert found.best_value == min(t.value for t in found.trials if t.value is not None) > 0
+    shares = study.importance(found)
+    assert sum(shares.values()) == pytest.approx(1)
+    fig = study.study_figure(found, kind)
+    assert fig.axes[0].get_xlabel() and len(fig.axes[1].collections) == 2
+
+
+def test_a_wrong_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="choose vae or gan"):
+        study.run_study("diffusion", toy_signatures(), f"sqlite:///{tmp_path / 's.db'}", 1)
