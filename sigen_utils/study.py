@@ -197,9 +197,14 @@ class _GANGoal:
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
-    """Share of the goal's variance that each setting explains (fANOVA), largest first; needs a few whole trials."""
+    """Share of the goal's variance that each setting explains (fANOVA), largest first; needs a few whole trials.
+
+    Empty where all trials ended alike.
+    """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
+    if len({trial.value for trial in study.trials if trial.value is not None}) < 2:
+        return {}
     return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
 
 
@@ -207,6 +212,8 @@ def importance(study: optuna.Study) -> dict[str, float]:
 def study_figure(study: optuna.Study, kind: str, width: float = plotting.TEXT_WIDTH) -> Figure:
     """Importance of the settings, and the goal over the two that matter most, a dot a trial."""
     shares = importance(study)
+    if len(shares) < 2:
+        raise ValueError("the trials ended alike, so nothing can be said about the settings; try more")
     names = list(shares)[:2]
     done = [t for t in study.trials if t.value is not None and math.isfinite(t.value)]
     fig = Figure(figsize=(width, 2.4))

@@ -29,6 +29,10 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, kind):
     assert asked < set(found.trials[0].params) and len({t.params["images"] for t in found.trials}) > 1
     assert found.best_value == min(t.value for t in found.trials if t.value is not None) > 0
     shares = study.importance(found)
+    if kind == "gan" and not shares:  # so short a training may keep its first moment every time
+        with pytest.raises(ValueError, match="ended alike"):
+            study.study_figure(found, kind)
+        return
     assert sum(shares.values()) == pytest.approx(1)
     fig = study.study_figure(found, kind)
     assert fig.axes[0].get_xlabel() and len(fig.axes[1].collections) == 2
