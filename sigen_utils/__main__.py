@@ -195,6 +195,34 @@ def study(args: argparse.Namespace) -> int:
     return 0
 
 
+def blind_test(args: argparse.Namespace) -> int:
+    from .blind_test import make_items, write_page
+    from .data import load_signatures, render
+    from .runs import load_run
+
+    data, run = load_signatures(args.data).test, load_run(args.run)
+    fake, _ = run.sample(args.n, seed=args.seed)
+    items = make_items(render(data.x), render(fake), args.n, args.seed)
+    print(f"{args.n} signatures -> {write_page(items, args.out, model=Path(args.run).name)}; open it in a browser")
+    return 0
+
+
+def blind_score(args: argparse.Namespace) -> int:
+    import json
+
+    from .blind_test import in_words, score_answers
+
+    sheets = []
+    for path in map(Path, args.answers):
+        try:
+            sheets.append(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON ({error}); name files that the page has saved") from error
+    score = score_answers(sheets)
+    print(f"{score['people']} people: {in_words(score)}")
+    return 0
+
+
 def realism(args: argparse.Namespace) -> int:
     import json
 
@@ -419,6 +447,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
     sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
     sub.add_argument("--out", required=True, help="folder for the trials and the figure")
+
+    sub = command("blind-test", blind_test, "a page that asks people which signatures are genuine")
+    sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")
+    sub.add_argument("--run", required=True)
+    sub.add_argument("--n", type=int, default=40, help="signatures, half of them genuine (default: 40)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .html, complete in itself")
+
+    sub = command("blind-score", blind_score, "answers that the page has saved, of any number of people, added up")
+    sub.add_argument("answers", nargs="+")
 
     sub = command("realism", realism, "how near one set of signatures lies to another")
     sub.add_argument("--real", required=True, help="folder of signatures that give the floor")

@@ -6,8 +6,11 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from sigen_utils import blind_test
+from sigen_utils.__main__ import main
 from sigen_utils.widgets import NOBODY, LatentExplorer, png
 
 DIRECTIONS = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]])
@@ -218,3 +221,29 @@ def test_it_shows_itself(monkeypatch):
     e = explorer()
     e._ipython_display_()
     assert shown == [e.widget]
+
+
+def test_a_blind_test_counts_wrong_answers(tmp_path, capsys):
+    real, fake = torch.ones(8, 1, 16, 16), torch.zeros(8, 1, 16, 16)
+    items = blind_test.make_items(real, fake, n=12, seed=3)
+    assert sum(item.genuine for item in items) == 6 and [i.genuine for i in items] != sorted(i.genuine for i in items)
+    assert all((item.picture.max() == 0) == item.genuine for item in items)
+    test = blind_test.BlindTest(items, model="gan")
+    first = bytes(test.picture.value)
+    for _ in range(14):  # calls everything genuine, and goes on after the end
+        test.buttons[0].click()
+    assert len(test.answers) == 12 and first.startswith(b"\x89PNG")
+    score = blind_test.score_answers([test.sheet()])
+    assert score["wrong"] == 0.5 and score["taken_for_genuine"] == 1 and score["genuine_doubted"] == 0
+    assert score["wrong_low"] < 0.3 < 0.7 < score["wrong_high"] and "50%" in test.word.value
+    paths = [str(test.save(tmp_path / f"{k}.json")) for k in "ab"]
+    assert main(["blind-score", *paths]) == 0 and "2 people: 50% of 24" in capsys.readouterr().out
+    (tmp_path / "c.json").write_text("[1]")
+    assert main(["blind-score", str(tmp_path / "c.json")]) == 2 and "not the answers" in capsys.readouterr().err
+
+
+def test_wilson_interval_matches_a_known_value_and_few_signatures_are_refused():
+    assert blind_test.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=2e-4)
+    assert blind_test.wilson(0, 0) == (0, 1) and blind_test.wilson(0, 20)[0] == 0
+    with pytest.raises(ValueError, match="even number"):
+        blind_test.make_items(torch.ones(3, 1, 8, 8), torch.ones(3, 1, 8, 8), n=8)
