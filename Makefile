@@ -36,7 +36,7 @@ setup: .venv/ready ## only the Python environment in .venv
 	@tools/setup.sh python
 	@touch $@
 
-test: .venv/ready ## every check: ruff, the tests, the four notebooks in the smoke profile
+test: .venv/ready ## every check: ruff, the tests, the five notebooks in the smoke profile
 	@tools/setup.sh browser
 	@rm -rf .smoke
 	@status=0; $(PY) -m ruff check . || status=1; \

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison")
+NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness")
 
 
 def synthesize(args: argparse.Namespace) -> int:
@@ -342,7 +342,7 @@ def report(args: argparse.Namespace) -> int:
 
 
 def run_all(args: argparse.Namespace) -> int:
-    """Notebooks 01 to 04 by papermill, each kept as executed, then the report."""
+    """Notebooks 01 to 05 by papermill, each kept as executed, then the report."""
     from . import paths
     from .profiles import get_profile
 
@@ -493,7 +493,7 @@ def parser() -> argparse.ArgumentParser:
 
     command("report", report, "numbers, tables and, where there is TeX, the PDF")
 
-    sub = command("all", run_all, "notebooks 01 to 04, then the report")
+    sub = command("all", run_all, "notebooks 01 to 05, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
     return top
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Profile:
-    """Budgets of one run of the four notebooks. A ``*_minutes`` of None means that ``*_steps`` decides."""
+    """Budgets of one run of the five notebooks. A ``*_minutes`` of None means that ``*_steps`` decides."""
 
     name: str
     people: int  # writers of the synthetic class, used when there are no photographs

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import paths
 
-SECTIONS = ("provenance", "data", "training", "comparison")
+SECTIONS = ("provenance", "data", "training", "comparison", "usefulness")
 MISSING, NOT_APPLICABLE = "--", "n/a"
 TRAP = "augmented_copies"  # of training images: scored like a model, but none
 LABELS = {  # in the order of the tables; the label stored with the results goes first
@@ -73,7 +73,7 @@ def load_results() -> dict:
     """
     path = paths.generated_dir() / "results.json"
     if not path.exists():
-        raise ReportError(f"{paths.display(path)}: no results yet; run the notebooks 01 to 04 first")
+        raise ReportError(f"{paths.display(path)}: no results yet; run the notebooks 01 to 05 first")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -630,7 +630,7 @@ def _gather_sources() -> Path:
     missing = [name for name in figures_used() if not (paths.figures_dir() / name).is_file()]
     if missing:
         where = paths.display(paths.figures_dir())
-        raise ReportError(f"{where}: no {', '.join(missing)}; the notebooks 01 to 04 make them, run those first")
+        raise ReportError(f"{where}: no {', '.join(missing)}; the notebooks 01 to 05 make them, run those first")
     return target
 
 

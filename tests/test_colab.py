@@ -19,7 +19,7 @@ import pytest
 from nbclient import NotebookClient
 
 REPO = Path(__file__).resolve().parent.parent
-NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison"]
+NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness"]
 COLAB = os.environ.get("SIGEN_COLAB_PYTHON", "")
 PREINSTALLED = {"torch": "2.11.0", "numpy": "2.1.3", "ipywidgets": "7.7.1", "ipython": "7.34.0"}
 

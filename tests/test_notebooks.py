@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
-NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison"]
+NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness"]
 BADGE = "https://colab.research.google.com/github/sigen-project/sigen/blob/main/notebooks/{}.ipynb"
 BOOTSTRAP = '"google.colab" in sys.modules'
 FOREIGN = re.compile(r"(?<![\w./:~-])/(?:work|home|tmp|root|Users|var|opt|mnt)\b|\b[A-Z]:\\{1,2}\w")
@@ -173,7 +173,7 @@ def test_rule(rule, name):
 
 def test_one_bootstrap_cell_for_all():
     sources = {cell["source"].strip() for name in NAMES for cell in code(load(name)) if BOOTSTRAP in cell["source"]}
-    assert len(sources) == 1, "the bootstrap cells differ; one text belongs in all four notebooks"
+    assert len(sources) == 1, "the bootstrap cells differ; one text belongs in all notebooks"
 
 
 # From here on: the rules themselves.

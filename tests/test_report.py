@@ -324,7 +324,7 @@ def draw_figures() -> None:
 
 
 def test_missing_figures_are_named(results):
-    with pytest.raises(report.ReportError, match=r"sheet_audit\.png.*notebooks 01 to 04"):
+    with pytest.raises(report.ReportError, match=r"sheet_audit\.png.*notebooks 01 to 05"):
         report.build_pdf()
 
 

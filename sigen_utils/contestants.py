@@ -1,0 +1,81 @@
+"""The models that are compared: loaded where notebook 02 or 03 left them, trained the same way where not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from . import gan, paths, runs, training, vae
+from .data import SignatureSet
+from .profiles import Profile
+
+REPORTS = {
+    "report_vae": (vae.REPORT_VAE, training.VAE_REPORT),
+    "report_gan": (gan.REPORT_GAN, training.GAN_REPORT),
+}
+NAMES = ("report_vae", "vae", "vae_pretrained", "report_gan", "gan")
+
+
+def finished(
+    name: str,
+    data: SignatureSet,
+    begin: runs.Run | runs.Pretrained | None = None,
+    device: torch.device | None = None,
+) -> runs.Run | None:
+    """The run `name` if it is complete, of these signatures, this code and this beginning; else None."""
+    folder = paths.runs_dir() / name
+    if not (folder / runs.WEIGHTS).exists():
+        return None
+    config = json.loads((folder / runs.CONFIG).read_text())
+    mine = (config["data"]["fingerprint"], config["code"], config.get("start"))
+    if mine != (data.fingerprint(), runs.code_fingerprint(), begin.fingerprint() if begin else None):
+        return None
+    run = runs.load_run(folder, device or "cpu")
+    last = run.history[-1] if run.history else {"step": 0, "seconds": 0.0}
+    whole = last["step"] >= config["steps"] if config["steps"] else last["seconds"] >= 60 * config["minutes"]
+    return run if whole else None
+
+
+def obtain(
+    data: SignatureSet,
+    profile: Profile,
+    names: Sequence[str] = NAMES,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> dict[str, runs.Run]:
+    """The runs of these names, each finished one loaded, each other trained with its notebook's settings and budget.
+
+    A training that was stopped goes on; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
+    left out where there are no pretrained networks; ``gan`` begins as the sampler of people of ``vae_pretrained``, or
+    of ``vae`` without it, which is then obtained as well.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    """
+    if unknown := set(names) - set(NAMES):
+        raise ValueError(f"no contestant {sorted(unknown)[0]!r}; choose of {', '.join(NAMES)}")
+    start, found = runs.load_pretrained(), {}
+    before_gan = "vae_pretrained" if start else "vae"
+    wanted = set(names) | ({before_gan} if "gan" in names else set())
+    for name in NAMES:
+        if name not in wanted or (name == "vae_pretrained" and not start):
+            continue
+        begin = {"vae_pretrained": start, "gan": found.get(before_gan)}.get(name)
+        if run := finished(name, data, begin, device):
+            found[name] = run
+            continue
+        if name in REPORTS:
+            model, settings = REPORTS[name]
+        else:
+            model, settings = (training.gan_from if name == "gan" else training.vae_from)(begin, data)
+        fit = training.fit_gan if name.endswith("gan") else training.fit_vae
+        budget = {unit: getattr(profile, f"{name.removesuffix('_pretrained')}_{unit}") for unit in ("steps", "minutes")}
+        settings = replace(settings, seed=seed, snapshots=profile.snapshots)
+        place = paths.runs_dir() / name
+        found[name] = fit(data, model, place, train=settings, start=begin, restart=True, device=device, **budget)
+    return {name: found[name] for name in names if name in found}
