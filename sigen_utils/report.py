@@ -154,6 +154,7 @@ FORMATS: dict[str, Callable] = {
     "speed": lambda value: f"{round(value):,}" if value >= 10 else _significant(2)(value),
     "parameters": lambda value: f"{value / 1e6:.1f} M" if value >= 1e5 else f"{value:,}",
     "rate": _rate,
+    "percentage": lambda value: _significant(2)(100 * value) if value < 0.995 else "100",  # of a share
 }
 
 
@@ -242,6 +243,14 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "GanCoverage": ("comparison.models.gan.coverage", "share"),
     "GanRecall": ("comparison.models.gan.recall", "share"),
     "GanTopOne": ("comparison.models.gan.top1", "share"),
+    "VerifierOne": ("usefulness.duplicates.one.eer", "percentage"),
+    "VerifierPeople": ("usefulness.people", "count"),
+    "VerifierEach": ("usefulness.train_per_person", "count"),
+    "VerifierRuler": ("usefulness.ruler", "text"),
+    "RulerPhotographs": ("usefulness.pairs.efflite0_block10.eer", "percentage"),
+    "RulerOwn": ("usefulness.pairs.signature_crowd.eer", "percentage"),
+    "GanSaved": ("usefulness.duplicates.models.gan.16.cut", "percentage"),
+    "MovedSaved": ("usefulness.duplicates.models.moved copies of the one.16.cut", "percentage"),
     "BlankError": ("comparison.baselines.blank", "error"),
     "MeanError": ("comparison.baselines.mean_image", "error"),
     "NearestError": ("comparison.baselines.nearest_same_person", "error"),
@@ -526,12 +535,50 @@ def stroke_table(results: dict) -> str:
     return _tabular("l" + "r" * len(names), header, rows)
 
 
+def usefulness_table(results: dict) -> str:
+    """A verifier with one genuine reference and 16 duplicates, and a classifier that learns from them."""
+    part, most = "usefulness.duplicates", "16"
+
+    def verifier(path: str) -> list[str]:
+        ends = [plain(results, f"{path}.{end}", "percentage") for end in ("eer_low", "eer_high")]
+        return [*_cells(results, path, [("eer", "percentage")]), latex(f"[{ends[0]}, {ends[1]}]")]
+
+    rows: list[list[str] | None] = []
+    real = _cells(results, "usefulness.classification.genuine", [("train_on_these", "share"), ("score", "number")])
+    accepted = _cells(results, "usefulness.accepted", [("genuine", "percentage")])
+    rows.append(["one genuine signature", *verifier(f"{part}.one"), NOT_APPLICABLE, *accepted, *real])
+    more = _get(results, f"{part}.genuine")
+    for n in sorted(more, key=int) if isinstance(more, dict) else ():
+        rows.append([f"{n} genuine signatures", *verifier(f"{part}.genuine.{n}"), *[NOT_APPLICABLE] * 4])
+    rows.append(None)
+    makers = _get(results, f"{part}.models")
+    controls = [m for m in makers if m not in LABELS] if isinstance(makers, dict) else []
+    scored = models_of(results, "usefulness.classification")
+    for model in [*controls, *(m for m in scored if m != "genuine")]:
+        known = isinstance(makers, dict) and model in makers
+        cells = verifier(f"{part}.models.{model}.{most}") if known else [NOT_APPLICABLE] * 2
+        cells += (
+            _cells(results, f"{part}.models.{model}.{most}", [("cut", "percentage")]) if known else [NOT_APPLICABLE]
+        )
+        if model in controls:
+            cells += [NOT_APPLICABLE] * 3
+        else:
+            signs = isinstance(_get(results, f"usefulness.accepted.{model}"), float)
+            cells += _cells(results, "usefulness.accepted", [(model, "percentage")]) if signs else [NOT_APPLICABLE]
+            columns = [("train_on_these", "share"), ("score", "number")]
+            cells += _cells(results, f"usefulness.classification.{model}", columns)
+        rows.append([latex(label(results, model)), *cells])
+    header = ["One reference and", r"EER, \%", r"95\,\%", r"Saved, \%", r"Accepted, \%", "Learned from", "Score"]
+    return _tabular("lrrrrrr", header, rows)
+
+
 TABLES: dict[str, Callable[[dict], str]] = {
     "data": data_table,
     "training": training_table,
     "comparison": comparison_table,
     "reconstruction": reconstruction_table,
     "strokes": stroke_table,
+    "usefulness": usefulness_table,
 }
 
 

@@ -16,6 +16,7 @@ FIGURES = {  # what the notebooks export
     "vae_curves.pdf", "vae_reconstructions.png", "vae_samples.png", "vae_interpolation.png", "vae_traversal.png",
     "gan_curves.pdf", "gan_progress.png", "gan_samples.png", "gan_person.png",
     "comparison_panel.png", "scores.pdf", "nearest_neighbours.png", "reconstruction_baselines.pdf", "defects.pdf",
+    "duplicates.pdf",
 }  # fmt: skip
 
 
@@ -46,7 +47,20 @@ def sample_results() -> dict:
     }
     rates = {"report_gan": dict(learning_rate_g=2e-4, learning_rate_d=2e-3), "gan": dict(learning_rate_g=3e-4)}
     truth = dict(cells=48, found=48, min_iou=0.9, ids_right=12, misfiled=0, ink_recall=0.9, ink_precision=0.9)
+    rate = dict(eer=0.03, eer_low=0.01, eer_high=0.05, threshold=1.0)
+    classified = dict(train_on_these=0.9, test_on_these=0.95, score=20.0)
+    saved = {"16": dict(**rate, cut=0.4)}
+    useful = dict(
+        ruler="a_ruler", people=12, train_per_person=3,
+        duplicates=dict(one=rate, genuine={"2": rate, "3": rate},
+                        models={"moved copies of the one": saved, "gan": saved}),
+        accepted=dict(genuine=0.95, gan=0.99),
+        classification=dict(genuine=classified, gan=classified,
+                            report_gan=dict(train_on_these=None, test_on_these=None, score=1.0)),
+        pairs=dict(efflite0_block10=rate, signature_crowd=rate),
+    )  # fmt: skip
     return dict(
+        usefulness=useful,
         provenance=dict(
             commit="0000000", profile="cpu", seed=0, device="a_test & more", versions=dict(python="3", torch="2"),
             data_fingerprint="000000000000",
