@@ -615,7 +615,39 @@ def readme_table(results: dict | None = None) -> str:
         f"{source.get(str(_get(results, 'data.source')), MISSING)}, {where[0]} people, {where[1]} signatures; "
         f"{plain(results, 'comparison.n', 'count')} samples a model; profile {run[0]} on {run[1]}, commit {run[2]}."
     )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\nMeasured on {note}"
+    return f"{_markdown(lines)}\n\nMeasured on {note}{_readme_usefulness(results)}"
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _readme_usefulness(results: dict) -> str:
+    """A second table under the first: what a verifier and a classifier gain; nothing where that was not measured."""
+    study = _get(results, "usefulness.duplicates")
+    if not isinstance(study, dict):
+        return ""
+
+    def row(name: str, path: str, accepted: str = "", classified: str = "") -> list[str]:
+        eer = [plain(results, f"{path}.{end}", "percentage") for end in ("eer", "eer_low", "eer_high")]
+        cut = _get(results, f"{path}.cut")
+        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is _ABSENT else f"{100 * cut:.0f}"]
+        cells += [plain(results, accepted, "percentage") if accepted else NOT_APPLICABLE]
+        return [name, *cells, plain(results, classified, "share") if classified else NOT_APPLICABLE]
+
+    where = "usefulness.duplicates"
+    genuine = ("usefulness.accepted.genuine", "usefulness.classification.genuine.train_on_these")
+    rows = [row("one genuine signature", f"{where}.one", *genuine)]
+    rows += [row(f"{n} genuine signatures", f"{where}.genuine.{n}") for n in sorted(study["genuine"], key=int)]
+    for model in sorted(study["models"], key=lambda m: (m in LABELS, list(LABELS).index(m) if m in LABELS else 0)):
+        more = (f"usefulness.accepted.{model}", f"usefulness.classification.{model}.train_on_these")
+        name = f"one and 16: {label(results, model)}"
+        rows.append(row(name, f"{where}.models.{model}.16", *(more if model in LABELS else ())))
+    header = ["The verifier knows", "Equal error rate, % [95 %] ↓", "Error saved, % ↑"]
+    header += ["Samples accepted, %", "Accuracy of a classifier trained on these ↑"]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    ruler = plain(results, "usefulness.ruler", "text")
+    return f"\n\nWhat generated signatures are good for (ruler `{ruler}`, intervals over people):\n\n{_markdown(lines)}"
 
 
 def update_readme(path: str | Path, results: dict | None = None) -> bool:

@@ -315,8 +315,9 @@ def test_readme_is_updated_between_its_markers_only(results, home):
     text = readme.read_text()
     assert text.startswith("# a\n<!-- results:begin -->\n| Samples |") and text.endswith("results:end -->\nlast\n")
     assert "old" not in text and "| report GAN | 200 | 0.50 |" in text
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in lines}) == 1
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
+    assert len(tables) == 2 and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables)
+    assert "| one and 16: stabilised GAN | 3.0 [1.0, 5.0] | 40 | 99 | 0.90 |" in tables[1]
     assert report.update_readme(readme) is False  # the same results give the same file
     readme.write_text("no markers")
     with pytest.raises(report.ReportError, match="needs one line"):
