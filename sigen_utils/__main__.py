@@ -195,6 +195,27 @@ def study(args: argparse.Namespace) -> int:
     return 0
 
 
+def converge(args: argparse.Namespace) -> int:
+    import json
+
+    from . import paths, plotting
+    from .convergence import convergence_figure, repeat_training
+    from .data import load_signatures
+    from .runs import load_pretrained, load_run
+
+    data, out = load_signatures(args.data), Path(args.out)
+    start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
+    found = repeat_training(data, out / "runs", args.seeds, args.minutes, args.steps, start)
+    with paths.atomic_write(out / "convergence.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+    plotting.save_figure(convergence_figure(found), "convergence", folder=out)
+    for recipe, entries in found["recipes"].items():
+        good = sum(entry["converged"] for entry in entries)
+        worst = max(entry["floors"] for entry in entries)
+        print(f"{recipe}: {good} of {len(entries)} seeds converge; {worst:.1f} floors at worst")
+    return 0
+
+
 def blind_test(args: argparse.Namespace) -> int:
     from .blind_test import make_items, write_page
     from .data import load_signatures, render
@@ -447,6 +468,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
     sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
     sub.add_argument("--out", required=True, help="folder for the trials and the figure")
+
+    sub = command("converge", converge, "the same short GAN training with several seeds, ours and the reports' recipe")
+    sub.add_argument("--data", required=True)
+    sub.add_argument("--seeds", type=int, default=10)
+    budget = sub.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--steps", type=int, help="of one training")
+    budget.add_argument("--minutes", type=float, help="of one training")
+    sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
+    sub.add_argument("--scratch", action="store_true", help="ours from random weights")
+    sub.add_argument("--out", required=True, help="folder for the runs, convergence.json and the curves")
 
     sub = command("blind-test", blind_test, "a page that asks people which signatures are genuine")
     sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")

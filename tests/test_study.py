@@ -1,10 +1,10 @@
-"""The search over settings: what it sees of the data, that it goes on, that it prunes and draws."""
+"""Many trainings: the search over settings, and seeds that converge or do not."""
 
 import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import study
+from sigen_utils import convergence, study
 
 TINY = study.StudyConfig(latent_dim=(4, 8), batch_size=(4,), images=(8, 24), widths=(8, 8))
 
@@ -41,3 +41,21 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, kind):
 def test_a_wrong_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="choose vae or gan"):
         study.run_study("diffusion", toy_signatures(), f"sqlite:///{tmp_path / 's.db'}", 1)
+
+
+def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
+    lines = []
+    found = convergence.repeat_training(
+        toy_signatures(), tmp_path, seeds=2, minutes=None, steps=2, start=None, progress=lines.append
+    )
+    assert {name: len(entries) for name, entries in found["recipes"].items()} == {"ours": 2, "report": 2}
+    assert len(lines) == 4 and not any(e["converged"] for e in found["recipes"]["report"])
+    for entry in found["recipes"]["ours"]:
+        limits = found["limits"]
+        good = entry["floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
+        assert entry["converged"] == good and entry["curve"] and entry["curve"][-1][0] == 2 * 16
+    again = convergence.repeat_training(
+        toy_signatures(), tmp_path, seeds=2, minutes=None, steps=2, start=None, progress=None
+    )
+    assert again == found  # loaded, not trained again
+    assert len(convergence.convergence_figure(found).axes[0].lines) == 4
