@@ -56,16 +56,20 @@ stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a h
 
 CROWD := 12,000 synthetic writers of six signatures each
 DEVICE ?= 2 CPU cores
-pretrain: .venv/ready ## weights/ anew, from a crowd of synthetic writers: an hour and a quarter on two cores; goes on after a kill
+# First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too
+pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: under two hours on two cores; goes on after a kill
+	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
-	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd.npz --run build/pretrain/vae --minutes 28 \
+	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd_usual.npz --run build/pretrain/vae_usual --minutes 28 \
 		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 learning_rate=0.0015
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae \
+		--minutes 32 --set beta=0.4 learning_rate=0.001
 	$(PY) -m sigen_utils train gan --start build/pretrain/vae --resume --data build/crowd.npz --run build/pretrain/gan \
-		--minutes 26 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}' fidelity=0 spread=1 \
-		learning_rate_g=0.0003 learning_rate_d=0.0004
-	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --gan build/pretrain/gan --out weights/pretrained \
-		--crowd "$(CROWD)" --device "$(DEVICE)"
-	$(PY) -m sigen_utils train ruler --resume --data build/crowd.npz --run build/pretrain/ruler --minutes 9
+		--minutes 20 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}' select=false \
+		learning_rate_d=0.0004
+	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
+		--gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"
+	$(PY) -m sigen_utils train ruler --resume --data build/crowd_usual.npz --run build/pretrain/ruler --minutes 9
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler --crowd "$(CROWD)" \
 		--device "$(DEVICE)"
 

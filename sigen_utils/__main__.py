@@ -131,11 +131,12 @@ def evaluate(args: argparse.Namespace) -> int:
     result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
-    print(f"{'':24} floors  recall  coverage  top-1  nearest  % of blank   F1   ({result['ruler']}, n = {result['n']})")
+    columns = ("frechet_floors", "recall", "coverage", "top1", "nearest_train", "within_ruler", "within_pixels")
+    heads = ("floors", "recall", "cover", "top-1", "nearest", "within", "pixels", "% blank", "F1")
+    print(f"{result['ruler'] + ', n = ' + str(result['n']):24}" + "".join(f"{head:>8}" for head in heads))
     for name, scores in {"genuine": result["floor"] | dict(frechet_floors=1.0), **result["models"]}.items():
         again = scores.get("reconstruction") or {}
-        cells = [scores["frechet_floors"], *(scores[k] for k in ("recall", "coverage", "top1", "nearest_train"))]
-        cells += [again.get("percent_of_blank"), again.get("f1")]
+        cells = [*(scores[column] for column in columns), again.get("percent_of_blank"), again.get("f1")]
         print(f"{name:24}" + "".join("       -" if cell is None else f"{cell:8.2f}" for cell in cells))
     return 0
 
@@ -337,18 +338,26 @@ def publish_pretrained(args: argparse.Namespace) -> int:
     for kind, run in trained.items():
         if run.kind != kind:
             raise ValueError(f"--{kind} {run.run_dir}: holds a {run.kind}")
-        last = run.history[-1]
-        card[kind] = dict(
-            steps=last["step"],
-            images=last["images"],
-            minutes=last["seconds"] / 60,
-            data=run.config["data"]["fingerprint"],
-        )
+        folders = [run.run_dir] if kind == "gan" or not args.before else [args.before, run.run_dir]
+        phases = [_phase(folder) for folder in folders]
+        sums = {name: sum(phase[name] for phase in phases) for name in ("steps", "images", "minutes")}
+        card[kind] = sums | (dict(phases=phases) if len(phases) > 1 else dict(data=phases[0]["data"]))
     if "gan" in trained and trained["gan"].config["start"] != trained["vae"].fingerprint():
         raise ValueError(f"{args.gan} did not start from {args.vae}: its generator would not understand the codes")
     publish_pretrained(trained["vae"], trained.get("gan"), args.out, card)
     print(f"{', '.join(trained)} -> {args.out}")
     return 0
+
+
+def _phase(folder: str | Path) -> dict:
+    """What a training took, from its own records."""
+    import json
+
+    from .runs import CONFIG, read_history
+
+    last, config = read_history(folder)[-1], json.loads((Path(folder) / CONFIG).read_text())
+    data = config["data"]["fingerprint"]
+    return dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, data=data)
 
 
 def report(args: argparse.Namespace) -> int:
@@ -517,6 +526,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("publish-pretrained", publish_pretrained, "networks trained on a crowd, to go on from on any class")
     sub.add_argument("--vae", required=True, help="run of `train vae` on the crowd")
+    sub.add_argument("--before", help="run of `train vae` that this one went on from; its minutes count")
     sub.add_argument("--gan", help="run of `train gan --start <that run>` on the crowd")
     sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
     sub.add_argument("--device", required=True, help="what they were trained on, in words")

@@ -323,8 +323,9 @@ def test_results_follow_the_schema(comparison, data):
     assert set(comparison["baselines"]) == {"blank", "mean_image", "same_person_mean", "nearest_same_person"}
     distances = {"frechet", "frechet_floors", "frechet_low", "frechet_high", "kernel", "kernel_floors"}
     shares = {"precision", "recall", "density", "coverage", "top1", "nearest_train"}
+    memory = {"authenticity", "copying_z", "within_ruler", "within_pixels"}
     for scores in comparison["models"].values():
-        assert set(scores) == {"label", "n", "stroke", "reconstruction"} | distances | shares
+        assert set(scores) == {"label", "n", "stroke", "reconstruction"} | distances | shares | memory
         assert set(scores["stroke"]) == set(metrics.STROKE_NAMES)
         assert scores["frechet_low"] <= scores["frechet"] <= scores["frechet_high"]
     assert comparison["models"]["honest"]["label"] == "An honest model"
@@ -477,3 +478,17 @@ def test_usefulness_of_runs_is_measured_whole(data, ruler):
     assert found["accepted"]["copier"] >= 0.5 and "nobody" not in found["accepted"]
     assert found["duplicates"]["models"]["same"]["2"]["eer"] == pytest.approx(found["duplicates"]["one"]["eer"])
     json.dumps(found, allow_nan=False)
+
+
+def test_spread_within_people_is_a_mean_over_pairs():
+    x = np.array([[0.0, 0], [3, 4], [1, 1], [1, 1], [9, 9]])
+    assert metrics.distances.within_people(x, np.array([0, 0, 1, 1, 2])) == pytest.approx(2.5)
+    assert np.isnan(metrics.distances.within_people(x, np.arange(5)))
+
+
+def test_a_model_without_variation_is_seen(data, ruler, reference):
+    first = torch.arange(0, len(data), EACH).repeat_interleave(EACH)
+    x, y = data.x[first], data.labels[first]
+    score = metrics.evaluate_samples(data, x, y, ruler, reference=reference)
+    assert score["within_ruler"] == score["within_pixels"] == 0
+    assert metrics.evaluate_samples(data, data.x, data.labels, ruler, reference=reference)["within_pixels"] == 1

@@ -328,6 +328,9 @@ def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
     assert main([*publish, "--vae", stranger, "--gan", gan_run]) == 2 and "did not start" in capsys.readouterr().err
     assert main([*publish, "--vae", gan_run]) == 2 and "holds a gan" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    assert main([*publish, "--vae", stranger, "--before", vae_run]) == 0  # two phases, counted together
+    card = runs.load_pretrained(tmp_path / "out").card["vae"]
+    assert len(card["phases"]) == 2 and card["steps"] == sum(phase["steps"] for phase in card["phases"])
     assert runs.load_pretrained(pretrained / "out").fingerprint() != runs.load_run(vae_run).fingerprint()
     with pytest.raises(runs.RunError, match="no config.json"):
         runs.load_pretrained(tmp_path)

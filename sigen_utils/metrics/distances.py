@@ -10,7 +10,7 @@ distance); Kynkaanniemi et al. 2019 (precision, recall); Naeem et al. 2020 (dens
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 from scipy.stats import mannwhitneyu
 
 Z95 = 1.96  # a 95 % interval of a normal variable, in standard deviations
@@ -138,6 +138,20 @@ def nearest_train(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) 
     """
     limit = np.median(cdist(held_out, train).min(1))
     return float((cdist(samples, train).min(1) < limit).mean())
+
+
+def within_people(x: np.ndarray, labels: np.ndarray) -> float:
+    """Mean Euclidean distance of two signatures of one person, each pair once; NaN where nobody has two.
+
+    Of features ``[n, d]`` or of flattened pictures.
+    """
+    labels, total, pairs = np.asarray(labels), 0.0, 0
+    for person in np.unique(labels):
+        own = x[labels == person]
+        if len(own) > 1:
+            between = pdist(own)
+            total, pairs = total + between.sum(), pairs + len(between)
+    return float(total / pairs) if pairs else float("nan")
 
 
 def authenticity(samples: np.ndarray, train: np.ndarray) -> float:

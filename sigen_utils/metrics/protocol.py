@@ -37,6 +37,8 @@ class Reference:
     ----------
     features, labels, is_test
         Ruler features ``[N, d]`` of the rendered real signatures, their person indices and split ``[N]``.
+    within
+        Mean distance of two real signatures of one person, by the ruler and by pixels.
     strokes
         Stroke statistics of the rendered real signatures.
     splits
@@ -50,6 +52,7 @@ class Reference:
     features: np.ndarray
     labels: np.ndarray
     is_test: np.ndarray
+    within: dict[str, float]
     strokes: dict[str, np.ndarray]
     splits: list[tuple[np.ndarray, np.ndarray]]
     floor: dict[str, Any]
@@ -83,12 +86,18 @@ def make_reference(
         floor["nearest_train"] = distances.nearest_train(test, train, test)
         floor["authenticity"] = distances.authenticity(test, train)
         floor["copying_z"] = 0.0
+    floor["within_ruler"] = floor["within_pixels"] = 1.0
     halves = [compare_strokes(_rows(strokes, a), _rows(strokes, b)) for a, b in splits]
     floor["stroke"] = {
         name: {key: float(np.mean([half[name][key] for half in halves])) for key in ("mean", "w1_sd")}
         for name in strokes
     }
-    return Reference(features, labels, is_test, strokes, splits, floor)
+    return Reference(features, labels, is_test, _within(features, x, labels), strokes, splits, floor)
+
+
+def _within(features: np.ndarray, x: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
+    flat = x.detach().cpu().flatten(1).numpy()
+    return {"ruler": distances.within_people(features, labels), "pixels": distances.within_people(flat, labels)}
 
 
 def evaluate_samples(
@@ -127,8 +136,9 @@ def evaluate_samples(
     -------
     dict
         ``label, n, frechet, frechet_floors, frechet_low, frechet_high, kernel, kernel_floors, precision,
-        recall, density, coverage, top1, nearest_train, authenticity, copying_z, stroke, reconstruction`` (None here),
-        plain floats.
+        recall, density, coverage, top1, nearest_train, authenticity, copying_z, within_ruler, within_pixels, stroke,
+        reconstruction`` (None here), plain floats. ``within_*`` is the distance of two samples of one person over that
+        of two real signatures.
         ``*_floors`` is the distance over its floor; the interval of ``frechet`` is explained at `interval`.
 
     Raises
@@ -152,6 +162,9 @@ def evaluate_samples(
     near = distances.nearest_train(fake, real_train, real_test) if len(real_test) else None
     mean = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
     low, high = distances.interval([s["frechet"] for s in scores])
+    within = dict.fromkeys(("ruler", "pixels"))
+    if people is not None and len(np.unique(people)) < len(people):
+        within = {name: value / reference.within[name] for name, value in _within(fake, x, people).items()}
     return {
         "label": label,
         "n": len(x),
@@ -166,6 +179,7 @@ def evaluate_samples(
         "nearest_train": near,
         "authenticity": distances.authenticity(fake, real_train),
         "copying_z": distances.copying_z(fake, real_train, real_test) if len(real_test) else None,
+        **{f"within_{name}": value for name, value in within.items()},
         "stroke": compare_strokes(reference.strokes, stroke_statistics(x)),
         "reconstruction": None,
     }
