@@ -1,0 +1,40 @@
+"""The models that are compared: trained once, loaded after that, and never mixed up."""
+
+import pytest
+from strokes import toy_signatures
+
+from sigen_utils import contestants, paths, runs
+from sigen_utils.profiles import PROFILES
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGEN_HOME", str(tmp_path))
+    monkeypatch.setenv("SIGEN_PROFILE", "smoke")
+    return tmp_path
+
+
+def test_a_contestant_is_trained_once_and_then_loaded():
+    data, smoke = toy_signatures(), PROFILES["smoke"]
+    first = contestants.obtain(data, smoke, ["report_vae", "report_gan"])
+    assert list(first) == ["report_vae", "report_gan"] and first["report_vae"].kind == "vae"
+    written = (paths.runs_dir() / "report_vae" / runs.WEIGHTS).stat().st_mtime_ns
+    again = contestants.obtain(data, smoke, ["report_vae"])["report_vae"]
+    assert again.fingerprint() == first["report_vae"].fingerprint()
+    assert (paths.runs_dir() / "report_vae" / runs.WEIGHTS).stat().st_mtime_ns == written
+    other = contestants.obtain(toy_signatures(seed=1), smoke, ["report_vae"])["report_vae"]  # other signatures
+    assert other.fingerprint() != again.fingerprint()
+
+
+def test_the_gan_brings_the_vae_that_it_begins_with():
+    data = toy_signatures()
+    found = contestants.obtain(data, PROFILES["smoke"], ["gan"])
+    assert list(found) == ["gan"] and (paths.runs_dir() / "vae_pretrained" / runs.WEIGHTS).exists()
+    begin = runs.load_run(paths.runs_dir() / "vae_pretrained")
+    assert found["gan"].config["start"] == begin.fingerprint()
+    assert contestants.finished("gan", data, begin) and not contestants.finished("gan", data, None)
+
+
+def test_an_unknown_contestant_is_refused():
+    with pytest.raises(ValueError, match="no contestant 'diffusion'"):
+        contestants.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])
