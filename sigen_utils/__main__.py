@@ -206,14 +206,35 @@ def converge(args: argparse.Namespace) -> int:
 
     data, out = load_signatures(args.data), Path(args.out)
     start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
-    found = repeat_training(data, out / "runs", args.seeds, args.minutes, args.steps, start)
+    found = repeat_training(data, out / "runs", range(args.seeds), args.minutes, args.steps, start)
     with paths.atomic_write(out / "convergence.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
     plotting.save_figure(convergence_figure(found), "convergence", folder=out)
-    for recipe, entries in found["recipes"].items():
+    for recipe, entries in found["arms"].items():
         good = sum(entry["converged"] for entry in entries)
-        worst = max(entry["floors"] for entry in entries)
+        worst = max(entry["frechet_floors"] for entry in entries)
         print(f"{recipe}: {good} of {len(entries)} seeds converge; {worst:.1f} floors at worst")
+    return 0
+
+
+def ablate(args: argparse.Namespace) -> int:
+    import json
+
+    from . import paths
+    from .ablation import gan_arms, in_lines, train_arms, vae_arms
+    from .data import load_signatures
+    from .runs import load_pretrained, load_run
+
+    data, out = load_signatures(args.data), Path(args.out)
+    start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
+    arms = (vae_arms if args.model == "vae" else gan_arms)(data, start)
+    if unknown := set(args.arms or ()) - set(arms):
+        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
+    arms = {name: arm for name, arm in arms.items() if not args.arms or name in args.arms}
+    found = train_arms(data, arms, out / "runs", range(args.seeds), args.minutes, args.steps)
+    with paths.atomic_write(out / f"ablation_{args.model}.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+    print("\n".join(in_lines(found)))
     return 0
 
 
@@ -478,15 +499,22 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
     sub.add_argument("--out", required=True, help="folder for the trials and the figure")
 
-    sub = command("converge", converge, "the same short GAN training with several seeds, ours and the reports' recipe")
-    sub.add_argument("--data", required=True)
-    sub.add_argument("--seeds", type=int, default=10)
-    budget = sub.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--steps", type=int, help="of one training")
-    budget.add_argument("--minutes", type=float, help="of one training")
-    sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
-    sub.add_argument("--scratch", action="store_true", help="ours from random weights")
-    sub.add_argument("--out", required=True, help="folder for the runs, convergence.json and the curves")
+    def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
+        sub.add_argument("--data", required=True)
+        sub.add_argument("--seeds", type=int, default=seeds, help="0 to this, exclusive (default: %(default)s)")
+        budget = sub.add_mutually_exclusive_group(required=True)
+        budget.add_argument("--steps", type=int, help="of one training")
+        budget.add_argument("--minutes", type=float, help="of one training")
+        sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
+        sub.add_argument("--scratch", action="store_true", help="ours from random weights")
+        sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
+
+    text = "the same short GAN training with several seeds, ours and the reports' recipe"
+    repeated(command("converge", converge, text), 10, "convergence.json with its curves")
+    sub = command("ablate", ablate, "the same training with one ingredient changed at a time, scored alike")
+    sub.add_argument("model", choices=("vae", "gan"))
+    sub.add_argument("--arms", nargs="+", help="only these (default: all)")
+    repeated(sub, 1, "a table as JSON")
 
     sub = command("blind-test", blind_test, "a page that asks people which signatures are genuine")
     sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")

@@ -1,10 +1,12 @@
 """Many trainings: the search over settings, and seeds that converge or do not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import convergence, study
+from sigen_utils import ablation, convergence, runs, study, training, vae
 
 TINY = study.StudyConfig(latent_dim=(4, 8), batch_size=(4,), images=(8, 24), widths=(8, 8))
 
@@ -45,17 +47,41 @@ def test_a_wrong_kind_is_refused(tmp_path):
 
 def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
     lines = []
-    found = convergence.repeat_training(
-        toy_signatures(), tmp_path, seeds=2, minutes=None, steps=2, start=None, progress=lines.append
-    )
-    assert {name: len(entries) for name, entries in found["recipes"].items()} == {"ours": 2, "report": 2}
-    assert len(lines) == 4 and not any(e["converged"] for e in found["recipes"]["report"])
-    for entry in found["recipes"]["ours"]:
-        limits = found["limits"]
-        good = entry["floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
-        assert entry["converged"] == good and entry["curve"] and entry["curve"][-1][0] == 2 * 16
-    again = convergence.repeat_training(
-        toy_signatures(), tmp_path, seeds=2, minutes=None, steps=2, start=None, progress=None
-    )
+    found = convergence.repeat_training(toy_signatures(), tmp_path, range(2), steps=2, progress=lines.append)
+    assert {name: len(entries) for name, entries in found["arms"].items()} == {"ours": 2, "report": 2}
+    assert len(lines) == 4 and not any(e["converged"] for e in found["arms"]["report"])
+    limits = found["limits"]
+    for entry in found["arms"]["ours"]:
+        good = entry["frechet_floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
+        assert entry["converged"] == good and entry["curve"][-1][0] == 2 * 16
+    again = convergence.repeat_training(toy_signatures(), tmp_path, range(2), steps=2, progress=None)
     assert again == found  # loaded, not trained again
     assert len(convergence.convergence_figure(found).axes[0].lines) == 4
+
+
+def test_every_arm_changes_one_thing():
+    data = toy_signatures()
+    start = runs.load_pretrained()
+    for arms in (ablation.vae_arms(data, start), ablation.gan_arms(data, start)):
+        ours = arms.pop("ours")
+        assert len(arms) > 6 and all(arm != ours for arm in arms.values())
+        for name, arm in arms.items():
+            sides = {field: getattr(arm, field) == getattr(ours, field) for field in ("model", "train", "prior")}
+            assert name == "from random weights" or sum(not same for same in sides.values()) == 1
+
+
+def test_arms_are_trained_scored_and_told(tmp_path):
+    data = toy_signatures()
+    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
+    arm = ablation.Arm(small, training.TrainConfig(batch_size=4))
+    arms = {
+        "ours": arm,
+        "other prior": replace(arm, prior="normal"),
+        "mse": replace(arm, model=replace(small, likelihood="mse")),
+    }
+    found = ablation.train_arms(data, arms, tmp_path, (0, 1), steps=2, progress=None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mse_0", "mse_1", "ours_0", "ours_1"]  # a training for both
+    assert found["arms"]["ours"][0]["percent_of_blank"] == found["arms"]["other prior"][0]["percent_of_blank"]
+    assert found["arms"]["other prior"][0]["top1"] is None is not found["arms"]["ours"][0]["top1"]
+    lines = ablation.in_lines(found)
+    assert len(lines) == 4 and "±" in lines[1] and lines[2].startswith("other prior")
