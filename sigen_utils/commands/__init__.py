@@ -1,0 +1,1 @@
+"""What `python -m sigen_utils` can be told to do, by subject; the words of it stand in `__main__`."""

@@ -1,0 +1,133 @@
+"""Commands: scores, and what they are good for.
+
+Each takes the parsed arguments and returns the process's status. Heavy imports are inside, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from .. import metrics, paths
+    from ..data import load_signatures
+    from ..runs import load_run
+
+    data = load_signatures(args.data, train_per_person=args.train_per_person)
+    runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
+    result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
+    with paths.atomic_write(args.out) as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    columns = ("frechet_floors", "recall", "coverage", "top1", "nearest_train", "within_ruler", "within_pixels")
+    heads = ("floors", "recall", "cover", "top-1", "nearest", "within", "pixels", "% blank", "F1")
+    print(f"{result['ruler'] + ', n = ' + str(result['n']):24}" + "".join(f"{head:>8}" for head in heads))
+    for name, scores in {"genuine": result["floor"] | dict(frechet_floors=1.0), **result["models"]}.items():
+        again = scores.get("reconstruction") or {}
+        cells = [*(scores[column] for column in columns), again.get("percent_of_blank"), again.get("f1")]
+        print(f"{name:24}" + "".join("       -" if cell is None else f"{cell:8.2f}" for cell in cells))
+    return 0
+
+
+def usefulness(args: argparse.Namespace) -> int:
+    from .. import metrics, paths
+    from ..data import load_signatures
+    from ..runs import load_pretrained, load_run
+
+    data = load_signatures(args.data, train_per_person=args.train_per_person)
+    runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    for name, run in runs.items():
+        if run.config["data"]["fingerprint"] != data.fingerprint():
+            raise ValueError(f"{name} was trained on other signatures, or another split of them, than {args.data}")
+    start = load_pretrained()
+    makers = {"moved copies of the one": metrics.moved_copies}
+    makers |= {"pretrained VAE, from the one": start.duplicate} if start else {}
+    ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
+    result = metrics.measure_usefulness(data, runs, makers, ruler, ks=args.duplicates, seed=args.seed)
+    with paths.atomic_write(args.out) as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    study = result["duplicates"]
+    print(f"{result['people']} people, {result['train_per_person']} signatures each to train on, {result['ruler']}")
+    rate = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}]"
+    print("one genuine reference: " + rate.format_map(study["one"]))
+    for n, one in study["genuine"].items():
+        print(f"{n} genuine references: " + rate.format_map(one))
+    for name, by_number in study["models"].items():
+        for k, one in by_number.items():
+            print(f"one and {k} by {name}: {rate.format_map(one)}, {one['cut']:.0%} saved")
+    for name, share in result["accepted"].items():
+        print(f"accepted at the equal error rate, {name}: {share:.1%}")
+    for name, one in result["classification"].items():
+        ways = " / ".join("-" if one[k] is None else f"{one[k]:.1%}" for k in ("train_on_these", "test_on_these"))
+        print(f"classifier trained / tested on {name}: {ways}, score {one['score']:.1f}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    from .. import metrics, paths
+    from ..data import load_signatures, render
+
+    data = load_signatures(args.data)
+    rulers = [metrics.Ruler()]
+    if args.ruler or (paths.weights_dir() / "ruler" / "config.json").exists():
+        rulers.append(metrics.SignatureRuler(args.ruler))
+    x, labels = render(data.x), data.labels.numpy()
+    for ruler in rulers:
+        score = metrics.verification(ruler.features(x), labels, args.seed)
+        rates = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}], top-1 {top1:.2%}".format_map(score)
+        print(f"{ruler.name}: {rates}, {score['n']} signatures of {score['people']} people")
+    return 0
+
+
+def realism(args: argparse.Namespace) -> int:
+    import torch
+
+    from .. import metrics, paths, plotting
+    from ..data import load_signatures, render
+
+    real, other = load_signatures(args.real), load_signatures(args.data)
+    if min(len(real), len(other)) < 40:
+        raise ValueError("the picture shows 40 signatures a side; name larger folders")
+    result = metrics.compare_collections(real, other, seed=args.seed)
+    out = Path(args.out)
+    with paths.atomic_write(out / "realism.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1))
+    generator = torch.Generator().manual_seed(args.seed)
+    sides = [side.x[torch.randperm(len(side), generator=generator)[:40]] for side in (real, other)]
+    sides = [render(x).unflatten(0, (-1, 5))[:8] for x in sides]  # [8 rows, 5, 1, 128, 128]
+    fig = plotting.image_grid(torch.cat(sides, dim=1).flatten(0, 1), 10, divider=5)
+    plotting.save_figure(fig, "realism", folder=out)
+    print(f"{result['frechet_floors']:.2f} floors at n = {result['n']} ({result['ruler']})")
+    for name in ("within", "between", "top1"):
+        print(f"{name:8} real {result['real'][name]:7.3f}   compared {result['other'][name]:7.3f}")
+    for name, stroke in result["stroke"].items():
+        print(f"{name:11} {stroke['w1_sd']:.2f} sd")
+    return 0
+
+
+def blind_test(args: argparse.Namespace) -> int:
+    from ..blind_test import make_items, write_page
+    from ..data import load_signatures, render
+    from ..runs import load_run
+
+    data, run = load_signatures(args.data).test, load_run(args.run)
+    fake, _ = run.sample(args.n, seed=args.seed)
+    items = make_items(render(data.x), render(fake), args.n, args.seed)
+    print(f"{args.n} signatures -> {write_page(items, args.out, model=Path(args.run).name)}; open it in a browser")
+    return 0
+
+
+def blind_score(args: argparse.Namespace) -> int:
+    from ..blind_test import in_words, score_answers
+
+    sheets = []
+    for path in map(Path, args.answers):
+        try:
+            sheets.append(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON ({error}); name files that the page has saved") from error
+    score = score_answers(sheets)
+    print(f"{score['people']} people: {in_words(score)}")
+    return 0

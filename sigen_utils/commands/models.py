@@ -1,0 +1,203 @@
+"""Commands: training, sampling, searching, and handing on.
+
+Each takes the parsed arguments and returns the process's status. Heavy imports are inside, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+
+def train(args: argparse.Namespace) -> int:
+    from .. import embedding, gan, paths, runs, training, vae
+    from ..data import ensure_signatures, load_signatures
+    from ..profiles import get_profile
+
+    start = _start(args)
+    data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
+    folder = Path(args.run or paths.runs_dir() / args.model)
+    if args.model == "ruler":
+        config, train_config = embedding.EmbeddingConfig(), training.RULER
+    elif args.recipe == "report":
+        config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
+        train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
+    else:
+        make = training.vae_from if args.model == "vae" else training.gan_from
+        config, train_config = make(start, data)
+    fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
+    mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
+    config = runs.parse_overrides(config, mine)
+    train_config = runs.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
+    steps, minutes = args.steps, args.minutes
+    if steps is None and minutes is None:
+        if args.model == "ruler":
+            raise ValueError("train ruler needs --steps or --minutes: it is made once, on a crowd, not in a profile")
+        profile = get_profile()
+        steps, minutes = (getattr(profile, f"{args.model}_{unit}") for unit in ("steps", "minutes"))
+    run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
+    return 0
+
+
+def _start(args: argparse.Namespace):
+    """What `train` goes on from: the run or the pretrained networks named, else the committed ones, else nothing."""
+    from .. import runs
+
+    if args.model == "ruler" or args.recipe == "report" or args.scratch:
+        if args.start or (args.model == "ruler" and args.recipe == "report"):
+            raise ValueError("--start begins our VAE and GAN with trained networks, not a ruler or another recipe")
+        return None
+    if not args.start:
+        return runs.load_pretrained()
+    if (Path(args.start) / "vae.safetensors").exists():
+        return runs.load_pretrained(args.start)
+    run = runs.load_run(args.start)
+    if run.kind != "vae":
+        raise ValueError("--start needs a run of `train vae`, or pretrained networks")
+    return run
+
+
+def sample(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from .. import paths
+    from ..data import render
+    from ..runs import load_run
+
+    run = load_run(args.run)
+    x, y = run.sample(args.n, person=args.person, seed=args.seed)
+    ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
+    x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
+    with paths.atomic_write(Path(args.out).with_suffix(".npz")) as temporary:
+        np.savez_compressed(temporary, x=x, y=ids)
+    print(f"{args.n} signatures -> {args.out}")
+    return 0
+
+
+def study(args: argparse.Namespace) -> int:
+    from .. import plotting
+    from ..data import ensure_signatures, load_signatures
+    from ..profiles import get_profile
+    from ..study import GOALS, importance, run_study, study_figure
+
+    data = load_signatures(args.data or ensure_signatures(get_profile()))
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found = run_study(args.model, data, args.storage or f"sqlite:///{out / 'study.db'}", args.trials)
+    states = [trial.state.name.lower() for trial in found.trials]
+    print(", ".join(f"{states.count(state)} trials {state}" for state in sorted(set(states))))
+    print(f"best, {GOALS[args.model]}: {found.best_value:.3f} with {found.best_params}")
+    if states.count("complete") > 3:
+        print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance(found).items()))
+        print(plotting.save_figure(study_figure(found, args.model), f"study_{args.model}", folder=out))
+    return 0
+
+
+def ablate(args: argparse.Namespace) -> int:
+    from .. import paths
+    from ..ablation import gan_arms, in_lines, train_arms, vae_arms
+    from ..data import load_signatures
+    from ..runs import load_pretrained, load_run
+
+    data, out = load_signatures(args.data), Path(args.out)
+    start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
+    arms = (vae_arms if args.model == "vae" else gan_arms)(data, start)
+    if unknown := set(args.arms or ()) - set(arms):
+        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
+    arms = {name: arm for name, arm in arms.items() if not args.arms or name in args.arms}
+    found = train_arms(data, arms, out / "runs", range(args.seeds), args.minutes, args.steps)
+    with paths.atomic_write(out / f"ablation_{args.model}.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+    print("\n".join(in_lines(found)))
+    return 0
+
+
+def converge(args: argparse.Namespace) -> int:
+    from .. import paths, plotting
+    from ..convergence import convergence_figure, repeat_training
+    from ..data import load_signatures
+    from ..runs import load_pretrained, load_run
+
+    data, out = load_signatures(args.data), Path(args.out)
+    start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
+    found = repeat_training(data, out / "runs", range(args.seeds), args.minutes, args.steps, start)
+    with paths.atomic_write(out / "convergence.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+    plotting.save_figure(convergence_figure(found), "convergence", folder=out)
+    for recipe, entries in found["arms"].items():
+        good = sum(entry["converged"] for entry in entries)
+        worst = max(entry["frechet_floors"] for entry in entries)
+        print(f"{recipe}: {good} of {len(entries)} seeds converge; {worst:.1f} floors at worst")
+    return 0
+
+
+def publish(args: argparse.Namespace) -> int:
+    import torch
+
+    from .. import metrics
+    from ..data import load_signatures
+    from ..runs import load_run, publish
+
+    run, data = load_run(args.run), load_signatures(args.data)
+    if run.config["data"]["fingerprint"] != data.fingerprint():
+        raise ValueError(f"{args.run} was not trained on {args.data}; name the signatures that it was trained on")
+    scores = metrics.evaluate_runs(data, {"model": run}, seed=args.seed, trap=False)
+    last = run.history[-1]
+    card = dict(
+        steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, seed=run.config["training"]["seed"],
+        device=args.device, torch=torch.__version__, platform=f"{platform.system()} {platform.machine()}",
+        ruler=scores["ruler"], n=scores["n"], scores=scores["models"]["model"],
+    )  # fmt: skip
+    publish(run, args.out, card)
+    print(f"{args.run} -> {args.out}: {card['scores']['frechet_floors']:.2f} floors")
+    return 0
+
+
+def publish_pretrained(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..runs import load_run, publish_pretrained
+
+    trained = {kind: load_run(folder) for kind, folder in (("vae", args.vae), ("gan", args.gan)) if folder}
+    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__)
+    for kind, run in trained.items():
+        if run.kind != kind:
+            raise ValueError(f"--{kind} {run.run_dir}: holds a {run.kind}")
+        folders = [run.run_dir] if kind == "gan" or not args.before else [args.before, run.run_dir]
+        phases = [_phase(folder) for folder in folders]
+        sums = {name: sum(phase[name] for phase in phases) for name in ("steps", "images", "minutes")}
+        card[kind] = sums | (dict(phases=phases) if len(phases) > 1 else dict(data=phases[0]["data"]))
+    if "gan" in trained and trained["gan"].config["start"] != trained["vae"].fingerprint():
+        raise ValueError(f"{args.gan} did not start from {args.vae}: its generator would not understand the codes")
+    publish_pretrained(trained["vae"], trained.get("gan"), args.out, card)
+    print(f"{', '.join(trained)} -> {args.out}")
+    return 0
+
+
+def publish_ruler(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..runs import load_run, publish_ruler
+
+    run = load_run(args.run)
+    if run.kind != "ruler":
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
+    last = run.history[-1]
+    card = dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, crowd=args.crowd)
+    publish_ruler(run, args.out, card | dict(device=args.device, torch=torch.__version__))
+    print(f"{args.run} -> {args.out}")
+    return 0
+
+
+def _phase(folder: str | Path) -> dict:
+    """What a training took, from its own records."""
+    from ..runs import CONFIG, read_history
+
+    last, config = read_history(folder)[-1], json.loads((Path(folder) / CONFIG).read_text())
+    data = config["data"]["fingerprint"]
+    return dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, data=data)

@@ -1,0 +1,48 @@
+"""Commands: sheets, the people who sign them, and reading them.
+
+Each takes the parsed arguments and returns the process's status. Heavy imports are inside, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def synthesize(args: argparse.Namespace) -> int:
+    from ..synthesis import SynthesisConfig, synthesize
+
+    config = SynthesisConfig(people=args.people, per_person=args.per_person, seed=args.seed)
+    synthesize(args.out, config, workers=args.workers)
+    return 0
+
+
+def crowd(args: argparse.Namespace) -> int:
+    from ..runs import parse_overrides
+    from ..synthesis import CrowdConfig, write_crowd
+
+    config = CrowdConfig(writers=args.writers, per_writer=args.per_writer, seed=args.seed)
+    write_crowd(args.out, parse_overrides(config, args.set), workers=args.workers)
+    return 0
+
+
+def extract(args: argparse.Namespace) -> int:
+    from ..extraction import ExtractionConfig, extract
+
+    result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
+    print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
+    for line in result.errors:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if result.errors else 0
+
+
+def stress(args: argparse.Namespace) -> int:
+    from .. import stress
+    from ..paths import display
+
+    results = stress.stress(args.out, seeds=args.seeds, workers=args.workers)
+    faults = [fault for result in results for fault in result.faults]
+    print(f"{sum(r.found for r in results)} of {sum(r.cells for r in results)} cells found -> {display(args.out)}")
+    for fault in faults:
+        print(f"fails: {fault}", file=sys.stderr)
+    return 1 if faults else 0
