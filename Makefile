@@ -54,7 +54,7 @@ bench: .venv/ready ## speed beside the plain way of doing it, in one run
 stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
 	$(PY) -m sigen_utils stress --out build/stress
 
-CROWD := 12,000 synthetic writers of six signatures each
+CROWD := two crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores
 # First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too
 pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: under two hours on two cores; goes on after a kill
@@ -70,8 +70,8 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: under 
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
 		--gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"
 	$(PY) -m sigen_utils train ruler --resume --data build/crowd_usual.npz --run build/pretrain/ruler --minutes 9
-	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler --crowd "$(CROWD)" \
-		--device "$(DEVICE)"
+	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler \
+		--crowd "12,000 synthetic writers, six signatures each" --device "$(DEVICE)"
 
 test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
 	@tools/setup.sh colab
