@@ -2,7 +2,7 @@
 
 A seed counts as converged if at the end the samples lie within `LIMIT_FLOORS` floors of the genuine signatures *and*
 cover `LIMIT_COVERAGE` of them: the one without the other is met by smoke that happens to lie near the mean, or by one
-good picture. The curve beside the verdict is the distance to the training signatures in the project's own ruler.
+good picture. The curve beside the verdict is the distance to the training signatures.
 """
 
 from __future__ import annotations
@@ -56,6 +56,6 @@ def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WID
             images, distance = zip(*entry["curve"], strict=True)
             label = f"{recipe}: {good} of {len(entries)} converge" if i == 0 else None
             ax.plot([n / 1000 for n in images], distance, color=plotting.COLORS[k], linewidth=0.8, label=label)
-    ax.set(xlabel="thousand images seen", ylabel="distance, own ruler", yscale="log")
+    ax.set(xlabel="thousand images seen", ylabel="Fréchet distance", yscale="log")
     ax.legend(fontsize=6.5)
     return fig

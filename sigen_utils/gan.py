@@ -32,7 +32,7 @@ class GANConfig:
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
     exemplars: int = 1  # signatures of each person that "codes" knows
-    spread: float = 0.3  # of the noise at first, in units of the spread of codes within people
+    spread: float = 0.45  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size

@@ -37,7 +37,7 @@ LABELS = {
 }
 GOALS = {
     "vae": "squared error in % of a blank page, validation",
-    "gan": "Fréchet distance to genuine, own ruler",
+    "gan": "Fréchet distance to genuine",
 }
 
 
@@ -108,7 +108,7 @@ def run_study(
     ----------
     kind
         "vae" (the goal is the squared error of validation signatures, in percent of a blank page) or "gan" (the
-        Fréchet distance of as many samples from the genuine ones, in the project's own ruler).
+        Fréchet distance of as many samples from the genuine ones).
     data
         The signatures.
     storage
@@ -188,7 +188,7 @@ class _GANGoal:
     """Fréchet distance of a run's samples from all signatures of the study, as many of them."""
 
     def __init__(self, data: SignatureSet):
-        self.ruler = metrics.SignatureRuler(device=data.device)
+        self.ruler = metrics.Ruler(data.device)
         self.real = self.ruler.features(render(data.x))
 
     def __call__(self, run, data: SignatureSet) -> float:

@@ -38,6 +38,7 @@ from .loop import (
 )
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
+SELECTED = 256  # training signatures, and as many samples, by whose distance a GAN's moment is chosen
 
 
 @dataclass(frozen=True)
@@ -451,17 +452,18 @@ class GANTrainer(Trainer):
 
 
 class _Selection:
-    """Distance of generated from training signatures during a training, by the project's own ruler.
+    """Distance of generated from training signatures during a training, by the ruler that scores models.
 
-    Not by the ruler that scores models: a choice made by a score is no longer judged by it. The held-out signatures
-    are not looked at.
+    The project's own ruler will not do: it was trained to look past the width of strokes, which is what the game mends
+    first. As a choice made by a score is no longer judged by it alone, scores are also given in the other ruler. The
+    held-out signatures are not looked at.
     """
 
     def __init__(self, train_set: SignatureSet):
         from . import metrics  # scores are heavy to import, and a VAE needs none
 
-        self.frechet, self.ruler = metrics.frechet_distance, metrics.SignatureRuler(device=train_set.device)
-        n = min(CHECKED, len(train_set))
+        self.frechet, self.ruler = metrics.frechet_distance, metrics.Ruler(train_set.device)
+        n = min(SELECTED, len(train_set))
         part = train_set.subset(torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0))[:n])
         self.real = self.ruler.features(render(part.x))
 

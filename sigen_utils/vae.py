@@ -44,7 +44,7 @@ class VAEConfig:
     components: int = 20  # of the mixture fitted to the posterior means after training
     n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
     exemplars: int = 3  # codes remembered of each
-    bandwidth: float = 0.3  # of the density around them, in units of the spread within people
+    bandwidth: float = 0.45  # of the density around them, in units of the spread within people; 0.3 copies
 
     def __post_init__(self):
         if self.architecture not in ("residual", "report"):
