@@ -631,7 +631,7 @@ def _readme_usefulness(results: dict) -> str:
     def row(name: str, path: str, accepted: str = "", classified: str = "") -> list[str]:
         eer = [plain(results, f"{path}.{end}", "percentage") for end in ("eer", "eer_low", "eer_high")]
         cut = _get(results, f"{path}.cut")
-        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is _ABSENT else f"{100 * cut:.0f}"]
+        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is _ABSENT else f"{round(100 * cut)}"]
         cells += [plain(results, accepted, "percentage") if accepted else NOT_APPLICABLE]
         return [name, *cells, plain(results, classified, "share") if classified else NOT_APPLICABLE]
 
