@@ -46,11 +46,18 @@ def train(args: argparse.Namespace) -> int:
 
 def _start(args: argparse.Namespace):
     """What `train` goes on from: the run or the pretrained networks named, else the committed ones, else nothing."""
-    from .. import runs
-
     if args.model == "ruler" or args.recipe == "report" or args.scratch:
         if args.start or (args.model == "ruler" and args.recipe == "report"):
             raise ValueError("--start begins our VAE and GAN with trained networks, not a ruler or another recipe")
+        return None
+    return _beginning(args)
+
+
+def _beginning(args: argparse.Namespace):
+    """The run or the pretrained networks named by ``--start``, else the committed ones; None with ``--scratch``."""
+    from .. import runs
+
+    if args.scratch:
         return None
     if not args.start:
         return runs.load_pretrained()
@@ -102,10 +109,9 @@ def ablate(args: argparse.Namespace) -> int:
     from .. import paths
     from ..ablation import gan_arms, in_lines, train_arms, vae_arms
     from ..data import load_signatures
-    from ..runs import load_pretrained, load_run
 
     data, out = load_signatures(args.data), Path(args.out)
-    start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
+    start = _beginning(args)
     arms = (vae_arms if args.model == "vae" else gan_arms)(data, start)
     if unknown := set(args.arms or ()) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
@@ -121,10 +127,9 @@ def converge(args: argparse.Namespace) -> int:
     from .. import paths, plotting
     from ..convergence import convergence_figure, repeat_training
     from ..data import load_signatures
-    from ..runs import load_pretrained, load_run
 
     data, out = load_signatures(args.data), Path(args.out)
-    start = None if args.scratch else load_run(args.start) if args.start else load_pretrained()
+    start = _beginning(args)
     found = repeat_training(data, out / "runs", range(args.seeds), args.minutes, args.steps, start)
     with paths.atomic_write(out / "convergence.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
