@@ -21,7 +21,7 @@ STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || 
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*/*)
 
-.PHONY: all setup test report bench stress pretrain test-colab lock clean help FORCE
+.PHONY: all setup test report bench stress studies pretrain test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -36,7 +36,7 @@ setup: .venv/ready ## only the Python environment in .venv
 	@tools/setup.sh python
 	@touch $@
 
-test: .venv/ready ## every check: ruff, the tests, the five notebooks in the smoke profile
+test: .venv/ready ## every check: ruff, the tests, the six notebooks in the smoke profile
 	@tools/setup.sh browser
 	@rm -rf .smoke
 	@status=0; $(PY) -m ruff check . || status=1; \
@@ -54,6 +54,14 @@ bench: .venv/ready ## speed beside the plain way of doing it, in one run
 stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
 	$(PY) -m sigen_utils stress --out build/stress
 
+STUDY := --data data/signatures --out build/studies --record
+studies: $(RUN) ## ablations, seeds and searches anew, about two hours on two cores, kept in results.json; goes on after a kill
+	$(PY) -m sigen_utils ablate vae $(STUDY) --minutes 1 --seeds 5 --repeat ours "from random weights"
+	$(PY) -m sigen_utils ablate gan $(STUDY) --minutes 2 --start runs/vae_pretrained
+	$(PY) -m sigen_utils converge $(STUDY) --minutes 0.75 --seeds 10 --start runs/vae_pretrained
+	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
+	$(PY) -m sigen_utils study gan $(STUDY) --trials 30
+
 CROWD := two crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores
 # First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too
@@ -65,7 +73,7 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: under 
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae \
 		--minutes 32 --set beta=0.4 learning_rate=0.001
 	$(PY) -m sigen_utils train gan --start build/pretrain/vae --resume --data build/crowd.npz --run build/pretrain/gan \
-		--minutes 20 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}' select=false \
+		--minutes 20 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}' watch=false \
 		learning_rate_d=0.0004
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
 		--gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"

@@ -96,6 +96,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
     sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
     sub.add_argument("--out", required=True, help="folder for the trials and the figure")
+    keep = "also keep the result in report/generated/results.json, for notebook 06 and the report"
+    sub.add_argument("--record", action="store_true", help=keep)
 
     def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
         sub.add_argument("--data", required=True)
@@ -106,12 +108,16 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
         sub.add_argument("--scratch", action="store_true", help="ours from random weights")
         sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
+        sub.add_argument("--record", action="store_true", help=keep)
 
     text = "the same short GAN training with several seeds, ours and the reports' recipe"
     repeated(command("converge", models.converge, text), 10, "convergence.json with its curves")
     sub = command("ablate", models.ablate, "the same training with one ingredient changed at a time, scored alike")
     sub.add_argument("model", choices=("vae", "gan"))
     sub.add_argument("--arms", nargs="+", help="only these (default: all)")
+    sub.add_argument(
+        "--repeat", nargs="+", default=[], help="arms that all seeds are for (default: all; others: seed 0)"
+    )
     repeated(sub, 1, "a table as JSON")
 
     sub = command("blind-test", evidence.blind_test, "a page that asks people which signatures are genuine")
@@ -164,7 +170,7 @@ def parser() -> argparse.ArgumentParser:
 
     command("report", story.report, "numbers, tables and, where there is TeX, the PDF")
 
-    sub = command("all", story.run_all, "notebooks 01 to 05, then the report")
+    sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
     return top
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from . import metrics, runs, training
+from . import metrics, plotting, runs, training, vae
 from .data import AugmentConfig, SignatureSet, render
 
 SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
+BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
 STILL = AugmentConfig(rotation=0.0, scale=0.0, shear=0.0, translation=0.0, elastic=0.0)
 
 
@@ -38,8 +40,7 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
     return {
         "ours": ours,
         **{name.replace("_", " "): replace(ours, model=replace(ours.model, likelihood=name)) for name in likelihoods},
-        "beta 4": replace(ours, model=replace(ours.model, beta=4.0)),
-        "beta 0.1": replace(ours, model=replace(ours.model, beta=0.1)),
+        **{f"beta {b:g}": replace(ours, model=replace(ours.model, beta=b)) for b in BETAS if b != ours.model.beta},
         "no augmentation": replace(ours, train=replace(ours.train, reals=STILL)),
         "no noise on the input": replace(ours, train=replace(ours.train, noise=0.0)),
         "mixture prior": replace(ours, prior="mixture"),
@@ -56,7 +57,7 @@ def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
         "no augmentation": replace(ours, train=replace(ours.train, reals=STILL, fakes=None)),
         "equal rates": replace(ours, model=replace(ours.model, learning_rate_d=ours.model.learning_rate_g)),
-        "last moment": replace(ours, train=replace(ours.train, select=False)),
+        "last moment": replace(ours, train=replace(ours.train, keep_best=False)),
         "from random weights": Arm(*training.gan_from(None, data)),
     }
     if start is not None:
@@ -69,7 +70,7 @@ def train_arms(
     data: SignatureSet,
     arms: Mapping[str, Arm],
     folder: str | Path,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | Mapping[str, Sequence[int]] = (0,),
     minutes: float | None = None,
     steps: int | None = None,
     progress: Callable[[str], None] | None = print,
@@ -85,7 +86,7 @@ def train_arms(
     folder
         A run each.
     seeds
-        Of the training and of the samples.
+        Of the training and of the samples; for all arms alike, or by arm.
     minutes, steps
         Budget of one training, one of the two.
     progress
@@ -95,8 +96,9 @@ def train_arms(
     -------
     dict
         ``ruler, n, floor`` and ``arms``: name -> list, an entry a seed, of ``seed, minutes, images, curve`` (a list of
-        images and distance or held-out error), the scores of `metrics.evaluate_samples` and, for a VAE,
-        ``percent_of_blank`` and ``f1`` of held-out signatures.
+        minutes, images and distance or held-out error in percent of a blank page), the scores of
+        `metrics.evaluate_samples` and, for a VAE, ``beta``, ``percent_of_blank`` and ``f1`` of held-out signatures and
+        the share ``active`` of its latents.
     """
     ruler = metrics.Ruler(data.device)
     reference = metrics.make_reference(data, ruler)
@@ -104,7 +106,7 @@ def train_arms(
     for name, arm in arms.items():
         trained_as = next(other for other, one in arms.items() if replace(one, prior=arm.prior) == arm)
         fit = training.fit_vae if hasattr(arm.model, "likelihood") else training.fit_gan
-        for seed in seeds:
+        for seed in seeds[name] if isinstance(seeds, Mapping) else seeds:
             place = Path(folder) / f"{trained_as.replace(' ', '_')}_{seed}"
             settings = replace(arm.train, seed=seed, snapshots=2)
             budget = dict(minutes=minutes, steps=steps, restart=True, progress=False, device=data.device)
@@ -121,27 +123,90 @@ def train_arms(
 def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:
     x, y = run.sample(len(data), seed=seed, prior=arm.prior)
     score = metrics.evaluate_samples(data, render(x), y, ruler, seed, reference=reference)
-    watched = "test_squared_error" if run.kind == "vae" else "distance"
-    curve = [(record["images"], record[watched]) for record in run.history if watched in record]
+    watched, unit = "distance", 1.0
+    if run.kind == "vae":
+        watched, unit = "test_squared_error", data.test.x[: training.CHECKED].flatten(1).sum(1).mean().item() / 100
+    curve = [[r["seconds"] / 60, r["images"], r[watched] / unit] for r in run.history if watched in r]
     last = run.history[-1]
     entry = dict(seed=seed, minutes=last["seconds"] / 60, images=last["images"], curve=curve)
     entry |= {key: value for key, value in score.items() if key not in ("label", "reconstruction")}
     if run.kind == "vae":
         again = metrics.score_reconstruction(data.test.x, run.reconstruct(data.test.x))
         entry |= {key: again[key] for key in ("percent_of_blank", "f1")}
+        active = vae.active_units(run.model, data.train.images)
+        entry |= dict(beta=run.model.config.beta, active=active / run.model.config.latent_dim)
     return entry
+
+
+def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tuple[float, float | None] | None]]:
+    """Mean and, with several seeds, standard deviation of scores of every arm; None where a score does not apply."""
+    out: dict[str, list[tuple[float, float | None] | None]] = {}
+    for name, entries in found["arms"].items():
+        columns_of = ([entry[column] for entry in entries if entry.get(column) is not None] for column in columns)
+        out[name] = [
+            (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None) if values else None
+            for values in columns_of
+        ]
+    return out
 
 
 def in_lines(found: Mapping[str, Any]) -> list[str]:
     """A plain table: mean over the seeds, and the spread where there are several."""
-    columns = (*SCORES, "percent_of_blank", "f1")
-    heads = ("floors", "recall", "cover", "top-1", "within", "nearest", "% blank", "F1")
-    lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>14}" for head in heads)]
-    for name, entries in found["arms"].items():
-        cells = []
-        for column in columns:
-            values = [entry[column] for entry in entries if entry.get(column) is not None]
-            spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3g}{spread}" if values else "-")
+    heads = dict(zip(SCORES, ("floors", "recall", "cover", "top-1", "within", "nearest"), strict=True))
+    heads |= dict(percent_of_blank="% blank", f1="F1", active="active")
+    lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>14}" for head in heads.values())]
+    for name, scores in means(found, list(heads)).items():
+        cells = ["-" if one is None else f"{one[0]:.3g}" + (f" ± {one[1]:.2g}" if one[1] else "") for one in scores]
         lines.append(f"{name:26}" + "".join(f"{cell:>14}" for cell in cells))
     return lines
+
+
+def summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is worth keeping of `train_arms`, as small JSON: no distributions of strokes but their distances."""
+    arms: dict[str, list[dict[str, Any]]] = {}
+    for name, entries in found["arms"].items():
+        for entry in entries:
+            kept = {k: v for k, v in entry.items() if k not in ("stroke", "curve", "n")}
+            kept |= {f"stroke_{k}": v["w1_sd"] for k, v in entry["stroke"].items()}
+            kept["curve"] = [[round(minutes, 3), images, _short(value)] for minutes, images, value in entry["curve"]]
+            kept = {k: _short(v) if isinstance(v, float) else v for k, v in kept.items()}
+            arms.setdefault(name, []).append(kept)
+    floor = {k: v for k, v in found["floor"].items() if k != "stroke"}
+    return {**found, "floor": floor, "arms": arms}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+@plotting.styled
+def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -> Figure:
+    """What the weight of the KL term does: held-out error, distance of the samples, latents in use."""
+    swept = {e["beta"]: e for name, (e, *_) in found["arms"].items() if name == "ours" or name.startswith("beta ")}
+    betas = sorted(swept)
+    panels = dict(percent_of_blank="held-out error, % of blank", frechet_floors="samples, floors", active="active")
+    fig = Figure(figsize=(width, 1.9), layout="constrained")
+    for k, (ax, (column, label)) in enumerate(zip(fig.subplots(1, 3), panels.items(), strict=True)):
+        ax.plot(betas, [swept[b][column] for b in betas], marker="o", markersize=3.5, color=plotting.COLORS[k])
+        ours = found["arms"]["ours"][0]
+        ax.plot(ours["beta"], ours[column], "o", markersize=8, markerfacecolor="none", color="black")
+        ax.set(xscale="log", xlabel=r"$\beta$", title=label)
+        ax.set_ylim(bottom=0)
+    return fig
+
+
+@plotting.styled
+def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = plotting.COLUMN_WIDTH) -> Figure:
+    """Held-out error over the clock, a line a seed, of some arms of a VAE's study."""
+    fig = Figure(figsize=(width, 2.2), layout="constrained")
+    ax = fig.subplots()
+    for k, name in enumerate(arms):
+        for i, entry in enumerate(found["arms"].get(name, ())):
+            minutes, _, error = zip(*entry["curve"], strict=True)
+            ax.plot(minutes, error, color=plotting.COLORS[k], linewidth=0.8, label=None if i else name)
+    ax.axhline(100, color="0.45", linewidth=0.7)
+    ax.annotate("blank page", (0.98, 100), (0, 2), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
+                ha="right", fontsize=6.5)  # fmt: skip
+    ax.set(xlabel="minutes", ylabel="held-out error, % of blank", ylim=(0, 130))
+    ax.legend(fontsize=6.5)
+    return fig

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Profile:
-    """Budgets of one run of the five notebooks. A ``*_minutes`` of None means that ``*_steps`` decides."""
+    """Budgets of one run of the six notebooks. A ``*_minutes`` of None means that ``*_steps`` decides."""
 
     name: str
     people: int  # writers of the synthetic class, used when there are no photographs
@@ -24,14 +24,18 @@ class Profile:
     gan_steps: int | None
     report_gan_minutes: float | None  # the GAN of the student reports, as written
     report_gan_steps: int | None
+    study_minutes: float | None  # of one training of notebook 06, where no study of these signatures is kept
+    study_steps: int | None
+    study_seeds: int
+    study_trials: int
     n_samples: int  # generated signatures a score is computed on
     snapshots: int  # sample grids kept during a training
 
 
 PROFILES = {
-    "smoke": Profile("smoke", 12, 4, None, 4, None, 2, None, 4, None, 2, 48, 2),
-    "cpu": Profile("cpu", 184, 4, 5.0, None, 0.6, None, 10.0, None, 0.8, None, 736, 6),
-    "gpu": Profile("gpu", 184, 4, None, 12_000, None, 6_000, None, 40_000, None, 6_000, 736, 8),
+    "smoke": Profile("smoke", 12, 4, None, 4, None, 2, None, 4, None, 2, None, 2, 2, 3, 48, 2),
+    "cpu": Profile("cpu", 184, 4, 5.0, None, 0.6, None, 10.0, None, 1.0, None, 0.25, None, 3, 10, 736, 6),
+    "gpu": Profile("gpu", 184, 4, None, 12_000, None, 6_000, None, 40_000, None, 6_000, None, 2_000, 5, 30, 736, 8),
 }
 
 

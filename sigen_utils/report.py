@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import paths
 
-SECTIONS = ("provenance", "data", "training", "comparison", "usefulness")
+SECTIONS = ("provenance", "data", "training", "comparison", "usefulness", "studies")
 MISSING, NOT_APPLICABLE = "--", "n/a"
 TRAP = "augmented_copies"  # of training images: scored like a model, but none
 LABELS = {  # in the order of the tables; the label stored with the results goes first
@@ -73,7 +73,7 @@ def load_results() -> dict:
     """
     path = paths.generated_dir() / "results.json"
     if not path.exists():
-        raise ReportError(f"{paths.display(path)}: no results yet; run the notebooks 01 to 05 first")
+        raise ReportError(f"{paths.display(path)}: no results yet; run the notebooks 01 to 06 first")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -267,6 +267,8 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "CrowdGanMinutes": ("provenance.pretrained.gan.minutes", "minutes"),
     "CrowdGanImages": ("provenance.pretrained.gan.images", "count"),
     "Crowd": ("provenance.pretrained.crowd", "text"),
+    "LimitFloors": ("studies.convergence.limits.floors", "setting"),
+    "LimitCoverage": ("studies.convergence.limits.coverage", "setting"),
     "Seed": ("provenance.seed", "count"),
     "Profile": ("provenance.profile", "text"),
     "Device": ("provenance.device", "text"),
@@ -348,11 +350,66 @@ def _pairs(results: dict, path: str, pattern: str) -> str:
     return ", ".join(pattern.format(k, v) for k, v in items) or "none"
 
 
+def _converged(results: dict, recipe: str) -> str:
+    """``10 of 10`` seeds."""
+    entries = _get(results, f"studies.convergence.arms.{recipe}")
+    return f"{sum(e['converged'] for e in entries)} of {len(entries)}" if isinstance(entries, list) else MISSING
+
+
+def _over_seeds(results: dict, study: str, arm: str, score: str, kind: str) -> str:
+    """``23.5 +- 0.2`` over the seeds of an arm, rounded alike."""
+    entries = _get(results, f"studies.{study}.arms")
+    values = [entry[score] for entry in entries.get(arm, [])] if isinstance(entries, dict) else []
+    if not values:
+        return MISSING
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1))
+    return f"{FORMATS[kind](mean)} ({_significant(1)(spread)})"
+
+
+def _range(results: dict, study: str, arm: str, score: str, kind: str) -> str:
+    """``2.9 to 3.3`` over the seeds of an arm."""
+    entries = _get(results, f"studies.{study}.arms.{arm}")
+    if not isinstance(entries, list):
+        return MISSING
+    values = [entry[score] for entry in entries]
+    return f"{FORMATS[kind](min(values))} to {FORMATS[kind](max(values))}"
+
+
+def _search(results: dict, kind: str) -> str:
+    """The settings that explain most of a search's goal, with their shares."""
+    from .study import LABELS as SETTING
+
+    shares = _get(results, f"studies.search_{kind}.importance")
+    if not isinstance(shares, dict):
+        return MISSING
+    return (
+        ", ".join(f"{SETTING[k]} ({round(100 * v)} %)" for k, v in list(shares.items())[:3]) or "none, too few trials"
+    )
+
+
+def _study_costs(results: dict) -> str:
+    """Minutes of one training of each study."""
+    names = dict(ablation_vae="VAE ablation", ablation_gan="GAN ablation", convergence="convergence")
+    found = {words: _get(results, f"studies.{name}.arms.ours") for name, words in names.items()}
+    known = {words: one[0]["minutes"] for words, one in found.items() if isinstance(one, list)}
+    return ", ".join(f"{words} {_significant(2)(minutes)}" for words, minutes in known.items()) or MISSING
+
+
 PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow the numbers, whichever way they come out
     "RankFloors": lambda r: _ranking(r, "frechet_floors", "floors", lowest_first=True),
     "RankCoverage": lambda r: _ranking(r, "coverage", "share", lowest_first=False),
     "WorseThanBlank": _worse_than_blank,
     "LowCoverage": _collapsed,
+    "OursConverged": lambda r: _converged(r, "ours"),
+    "ReportConverged": lambda r: _converged(r, "report"),
+    "OursConvergedFloors": lambda r: _range(r, "convergence", "ours", "frechet_floors", "floors"),
+    "ReportConvergedFloors": lambda r: _range(r, "convergence", "report", "frechet_floors", "floors"),
+    "VaeSeeds": lambda r: _over_seeds(r, "ablation_vae", "ours", "percent_of_blank", "percent"),
+    "ScratchSeeds": lambda r: _over_seeds(r, "ablation_vae", "from random weights", "percent_of_blank", "percent"),
+    "SearchVae": lambda r: _search(r, "vae"),
+    "SearchGan": lambda r: _search(r, "gan"),
+    "StudyMinutes": _study_costs,
     "Flags": lambda r: _pairs(r, "data.flags", "{0} ({1})"),
     "Versions": lambda r: _pairs(r, "provenance.versions", "{0} {1}"),
 }
@@ -572,6 +629,45 @@ def usefulness_table(results: dict) -> str:
     return _tabular("lrrrrrr", header, rows)
 
 
+ABLATION = [
+    ("percent_of_blank", "percent"),
+    ("f1", "share"),
+    ("active", "share"),
+    ("frechet_floors", "floors"),
+    ("recall", "share"),
+    ("coverage", "share"),
+    ("top1", "share"),
+    ("within_ruler", "share"),
+    ("nearest_train", "share"),
+    ("stroke_width", "share"),
+    ("stroke_components", "share"),
+]
+
+
+def ablation_table(results: dict) -> str:
+    """Every arm of the two ablations: mean over the seeds and, where there are several, the standard deviation."""
+    from .ablation import means
+
+    rows: list[list[str] | None] = []
+    for kind in ("vae", "gan"):
+        found = _get(results, f"studies.ablation_{kind}")
+        if not isinstance(found, dict):
+            continue
+        rows += [None] if rows else []
+        for name, scores in means(found, [column for column, _ in ABLATION]).items():
+            cells = [_with_spread(one, form) for one, (_, form) in zip(scores, ABLATION, strict=True)]
+            rows.append([latex(f"{kind.upper()}: {name}"), str(len(found["arms"][name])), *cells])
+    header = ["Arm", "Seeds", r"\% of blank $\downarrow$", r"Ink $F_1$", "Active", r"FD/floor $\downarrow$", "Recall"]
+    header += ["Coverage", "Top-1", "Within", "Nearest", "Width", "Comp."]
+    return _tabular("lrrrrrrrrrrrr", header, rows or [[MISSING] * len(header)])
+
+
+def _with_spread(one: tuple[float, float | None] | None, kind: str) -> str:
+    if one is None:
+        return NOT_APPLICABLE
+    return FORMATS[kind](one[0]) + (rf"\,$\pm$\,{_significant(1)(one[1])}" if one[1] else "")
+
+
 TABLES: dict[str, Callable[[dict], str]] = {
     "data": data_table,
     "training": training_table,
@@ -579,6 +675,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "reconstruction": reconstruction_table,
     "strokes": stroke_table,
     "usefulness": usefulness_table,
+    "ablation": ablation_table,
 }
 
 
@@ -709,7 +806,7 @@ def _gather_sources() -> Path:
     missing = [name for name in figures_used() if not (paths.figures_dir() / name).is_file()]
     if missing:
         where = paths.display(paths.figures_dir())
-        raise ReportError(f"{where}: no {', '.join(missing)}; the notebooks 01 to 05 make them, run those first")
+        raise ReportError(f"{where}: no {', '.join(missing)}; the notebooks 01 to 06 make them, run those first")
     return target
 
 

@@ -9,9 +9,10 @@ References: Bergstra et al. 2011 (TPE); Hutter et al. 2014 (importance); Akiba e
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,11 @@ def propose(trial: optuna.Trial, kind: str, config: StudyConfig) -> tuple[Any, t
 _RATES = ("learning_rate_g", "learning_rate_d")
 
 
+def installed() -> bool:
+    """Whether Optuna can be imported."""
+    return importlib.util.find_spec("optuna") is not None
+
+
 def run_study(
     kind: str,
     data: SignatureSet,
@@ -127,10 +133,10 @@ def run_study(
     ValueError
         For an unknown kind, or data without two training signatures of anybody.
     """
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise ImportError("a study needs Optuna: pip install optuna") from error
+    if not installed():
+        raise ImportError("a study needs Optuna: pip install optuna")
+    import optuna
+
     if kind not in GOALS:
         raise ValueError(f"a study of {kind!r}: choose vae or gan")
     data = validation_split(data)
@@ -208,23 +214,47 @@ def importance(study: optuna.Study) -> dict[str, float]:
     return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
 
 
+def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
+    """What is worth keeping of a study, as JSON.
+
+    ``kind``, ``trials`` (``params, value`` (None if pruned or failed), ``state``, ``seconds``), ``importance`` and
+    ``best`` (``value, params``; None without a whole trial).
+    """
+    trials = [
+        dict(
+            params=dict(trial.params),
+            value=trial.value if trial.state.name == "COMPLETE" and math.isfinite(trial.value) else None,
+            state=trial.state.name.lower(),
+            seconds=trial.user_attrs.get("seconds"),
+        )
+        for trial in study.trials
+    ]
+    whole = [trial for trial in trials if trial["value"] is not None]
+    best = min(whole, key=lambda trial: trial["value"]) if whole else None
+    best = best and dict(value=best["value"], params=best["params"])
+    return dict(kind=kind, trials=trials, importance=importance(study) if len(whole) > 3 else {}, best=best)
+
+
 @plotting.styled
-def study_figure(study: optuna.Study, kind: str, width: float = plotting.TEXT_WIDTH) -> Figure:
-    """Importance of the settings, and the goal over the two that matter most, a dot a trial."""
-    shares = importance(study)
-    if len(shares) < 2:
-        raise ValueError("the trials ended alike, so nothing can be said about the settings; try more")
-    names = list(shares)[:2]
-    done = [t for t in study.trials if t.value is not None and math.isfinite(t.value)]
-    fig = Figure(figsize=(width, 2.4))
+def study_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -> Figure:
+    """Importance of the settings, and the goal over the two that matter most, a dot a trial, of a `summary`."""
+    shares, done = found["importance"], [trial for trial in found["trials"] if trial["value"] is not None]
+    fig = Figure(figsize=(width, 2.4), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.3))
-    left.barh([LABELS[n] for n in shares][::-1], list(shares.values())[::-1], color=plotting.COLORS[0])
     left.set(xlabel="share of the variance explained", xlim=(0, 1))
-    x, y = (np.array([float(t.params[n]) for t in done]) for n in names)
-    values = np.array([t.value for t in done])
+    if shares:
+        left.barh([LABELS[n] for n in shares][::-1], list(shares.values())[::-1], color=plotting.COLORS[0])
+    else:
+        left.text(0.5, 0.5, "too few trials to say", ha="center", va="center", transform=left.transAxes)
+    if not done:
+        right.text(0.5, 0.5, "no trial was finished", ha="center", va="center", transform=right.transAxes)
+        return fig
+    names = (*shares, *done[0]["params"])[:2]
+    x, y = (np.array([float(trial["params"][n]) for trial in done]) for n in names)
+    values = np.array([trial["value"] for trial in done])
     dots = right.scatter(x, y, c=values, s=22, cmap="viridis_r", vmax=np.quantile(values, 0.9), edgecolors="white")
     best = int(values.argmin())
     right.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=plotting.COLORS[1], linewidths=1.3)
     right.set(xlabel=LABELS[names[0]], ylabel=LABELS[names[1]], xscale="log", yscale="log")
-    fig.colorbar(dots, ax=right, label=GOALS[kind].replace(", ", ",\n"))
+    fig.colorbar(dots, ax=right, label=GOALS[found["kind"]].replace(", ", ",\n"))
     return fig

@@ -55,7 +55,8 @@ class TrainConfig:
     checks: int = 20  # times a run is scored on the held-out signatures
     snapshots: int = 6  # times the fixed samples are kept
     n_fixed: int = 16  # fixed samples
-    select: bool = True  # keep a GAN's weights of the check at which its samples lay nearest to the training signatures
+    watch: bool = True  # measure at each check how far a GAN's samples lie from the training signatures, and ...
+    keep_best: bool = True  # ... keep the weights of the check at which they lay nearest, not the last ones
     checkpoint_seconds: float = 60.0
     reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
     fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do
@@ -295,7 +296,7 @@ class GANTrainer(Trainer):
             parts = (render(part[:, None].float() / 255)[:, 0] for part in self.train_set.images.split(1024))
             self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
             self.augment_fakes = self.config.fakes
-        self.best, self.selection = Best(), _Selection(self.train_set) if self.config.select else None
+        self.best, self.selection = Best(), _Selection(self.train_set) if self.config.watch else None
         noise = torch.Generator().manual_seed(self.config.seed)
         self.fixed_z = torch.randn(self.config.n_fixed, cfg.latent_dim, generator=noise).to(self.device)
         self.fixed_y = None
@@ -409,8 +410,8 @@ class GANTrainer(Trainer):
     def check(self) -> dict[str, float]:
         """Mean logit of training, held-out and generated signatures: a gap between the first two is overfitting.
 
-        With `TrainConfig.select` also the ``distance`` of generated signatures from the training ones, and the step
-        ``kept`` so far.
+        With `TrainConfig.watch` also the ``distance`` of generated signatures from the training ones, their
+        ``coverage`` of them and, with `keep_best`, the step ``kept`` so far.
         """
         cfg, out = self.model_config, {}
         sets = dict(train_logit=self.train_set, test_logit=self.test_set)
@@ -423,7 +424,8 @@ class GANTrainer(Trainer):
             x = self.fixed_samples()
             out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
             if self.selection:
-                out["distance"] = self.selection.distance(self.drawn)
+                out |= self.selection.measure(self.drawn)
+            if self.selection and self.config.keep_best:
                 self.best.offer(out["distance"], self.steps_done, self.ema.model)
                 out["kept"] = self.best.step
         return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())
@@ -452,7 +454,7 @@ class GANTrainer(Trainer):
 
 
 class _Selection:
-    """Distance of generated from training signatures during a training, by the ruler that scores models.
+    """Distance of generated from training signatures, and coverage, during a training, by the ruler that scores models.
 
     The project's own ruler will not do: it was trained to look past the width of strokes, which is what the game mends
     first. As a choice made by a score is no longer judged by it alone, scores are also given in the other ruler. The
@@ -462,16 +464,18 @@ class _Selection:
     def __init__(self, train_set: SignatureSet):
         from . import metrics  # scores are heavy to import, and a VAE needs none
 
-        self.frechet, self.ruler = metrics.frechet_distance, metrics.Ruler(train_set.device)
+        self.metrics, self.ruler = metrics, metrics.Ruler(train_set.device)
         n = min(SELECTED, len(train_set))
         part = train_set.subset(torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0))[:n])
         self.real = self.ruler.features(render(part.x))
 
-    def distance(self, draw: Callable[[int], Tensor]) -> float:
-        """Fréchet distance between as many generated as training signatures, `draw` gives that many."""
+    def measure(self, draw: Callable[[int], Tensor]) -> dict[str, float]:
+        """Fréchet ``distance`` and ``coverage`` of generated against as many training signatures; `draw` gives them."""
         x = render(draw(len(self.real)))
         with torch.autocast(x.device.type, enabled=False):
-            return float(self.frechet(self.real, self.ruler.features(x)))
+            fake = self.ruler.features(x)
+        overlap = self.metrics.prdc(self.real, fake, min(5, len(fake) - 1))
+        return dict(distance=float(self.metrics.frechet_distance(self.real, fake)), coverage=overlap["coverage"])
 
 
 # ---------------------------------------------------------------------------------------------- the ruler
@@ -636,7 +640,7 @@ VAE_REPORT = TrainConfig(
     batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT, fakes=None
 )
 GAN_STABLE = TrainConfig(batch_size=16)  # more updates for the same images: a game is played in turns
-GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, select=False, reals=REPORT_AUGMENT, fakes=None)
+GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=False, reals=REPORT_AUGMENT, fakes=None)
 
 
 VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class

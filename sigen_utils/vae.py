@@ -4,8 +4,9 @@ Bottom-up: configuration, the student reports' plain network, the residual netwo
 the prior fitted after training.
 
 References: Kingma & Welling 2014 (the bound, reparameterisation); Bowman et al. 2016 (KL warm-up); Kingma et
-al. 2016 (free bits); Loaiza-Ganem & Cunningham 2019 (continuous Bernoulli); Lucas et al. 2019 (collapse of the linear
-VAE); Ghosh et al. 2020 (a density fitted to the codes after training); Rybkin et al. 2021 (optimal variance).
+al. 2016 (free bits); Burda et al. 2016 (active units); Loaiza-Ganem & Cunningham 2019 (continuous Bernoulli); Lucas et
+al. 2019 (collapse of the linear VAE); Ghosh et al. 2020 (a density fitted to the codes after training); Rybkin et
+al. 2021 (optimal variance).
 """
 
 from __future__ import annotations
@@ -271,6 +272,14 @@ def posterior_means(vae: VAE, images: Tensor, batch_size: int = 256) -> Tensor:
     """Codes float64 ``[N, latent_dim]``, on the CPU, of ink stored as uint8 ``[N, 128, 128]`` (255 = ink)."""
     parts = (part[:, None].float() / 255 for part in images.split(batch_size))
     return torch.cat([vae.encode(part)[0].double().cpu() for part in parts])
+
+
+def active_units(vae: VAE, images: Tensor, threshold: float = 0.01) -> int:
+    """Latents whose posterior mean moves with the picture: Var_x(mu_d) > `threshold` (Burda et al. 2016).
+
+    `images` as in `posterior_means`, two or more.
+    """
+    return int((posterior_means(vae, images).var(0) > threshold).sum())
 
 
 @torch.no_grad()

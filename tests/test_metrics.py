@@ -492,3 +492,16 @@ def test_a_model_without_variation_is_seen(data, ruler, reference):
     score = metrics.evaluate_samples(data, x, y, ruler, reference=reference)
     assert score["within_ruler"] == score["within_pixels"] == 0
     assert metrics.evaluate_samples(data, data.x, data.labels, ruler, reference=reference)["within_pixels"] == 1
+
+
+def test_a_wave_shows_at_its_own_frequency():
+    along = torch.arange(64) / 64
+    wave = torch.sin(2 * torch.pi * 10 * along).expand(64, 64)
+    frequency, power = metrics.radial_spectrum(torch.stack([wave, wave.T])[:, None])
+    assert frequency[power.argmax()] == 10 and power[9] > 1e6 * np.delete(power, 9).max()
+    noise = torch.randn(200, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert np.allclose(metrics.radial_spectrum(noise)[1], 1, atol=0.1), (
+        "white noise of variance 1 has power 1 everywhere"
+    )
+    with pytest.raises(ValueError, match="square"):
+        metrics.radial_spectrum(torch.zeros(1, 1, 8, 16))

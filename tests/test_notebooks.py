@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
-NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness"]
+NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters"]
 BADGE = "https://colab.research.google.com/github/sigen-project/sigen/blob/main/notebooks/{}.ipynb"
 BOOTSTRAP = '"google.colab" in sys.modules'
 FOREIGN = re.compile(r"(?<![\w./:~-])/(?:work|home|tmp|root|Users|var|opt|mnt)\b|\b[A-Z]:\\{1,2}\w")

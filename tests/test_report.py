@@ -339,7 +339,7 @@ def draw_figures() -> None:
 
 
 def test_missing_figures_are_named(results):
-    with pytest.raises(report.ReportError, match=r"sheet_audit\.png.*notebooks 01 to 05"):
+    with pytest.raises(report.ReportError, match=r"sheet_audit\.png.*notebooks 01 to 06"):
         report.build_pdf()
 
 

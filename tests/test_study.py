@@ -1,12 +1,13 @@
 """Many trainings: the search over settings, and seeds that converge or do not."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import ablation, convergence, runs, study, training, vae
+from sigen_utils import ablation, convergence, runs, studies, study, training, vae
 
 TINY = study.StudyConfig(latent_dim=(4, 8), batch_size=(4,), images=(8, 24), widths=(8, 8))
 
@@ -30,14 +31,15 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, kind):
     asked = {"vae": {"learning_rate", "beta"}, "gan": {"learning_rate_g", "learning_rate_d"}}[kind]
     assert asked < set(found.trials[0].params) and len({t.params["images"] for t in found.trials}) > 1
     assert found.best_value == min(t.value for t in found.trials if t.value is not None) > 0
-    shares = study.importance(found)
-    if kind == "gan" and not shares:  # so short a training may keep its first moment every time
-        with pytest.raises(ValueError, match="ended alike"):
-            study.study_figure(found, kind)
-        return
-    assert sum(shares.values()) == pytest.approx(1)
-    fig = study.study_figure(found, kind)
+    kept = study.summary(found, kind)
+    assert json.loads(json.dumps(kept)) == kept and len(kept["trials"]) == 5
+    assert kept["best"] == dict(value=found.best_value, params=found.best_params)
+    if kept["importance"]:  # so short a training of a GAN may keep its first moment every time
+        assert sum(kept["importance"].values()) == pytest.approx(1)
+    fig = study.study_figure(kept)
     assert fig.axes[0].get_xlabel() and len(fig.axes[1].collections) == 2
+    none = study.study_figure(dict(kind=kind, trials=[], importance={}, best=None))
+    assert "no trial" in none.axes[1].texts[0].get_text()
 
 
 def test_a_wrong_kind_is_refused(tmp_path):
@@ -53,7 +55,7 @@ def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
     limits = found["limits"]
     for entry in found["arms"]["ours"]:
         good = entry["frechet_floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
-        assert entry["converged"] == good and entry["curve"][-1][0] == 2 * 16
+        assert entry["converged"] == good and entry["curve"][-1][1] == 2 * 16
     again = convergence.repeat_training(toy_signatures(), tmp_path, range(2), steps=2, progress=None)
     assert again == found  # loaded, not trained again
     assert len(convergence.convergence_figure(found).axes[0].lines) == 4
@@ -85,3 +87,36 @@ def test_arms_are_trained_scored_and_told(tmp_path):
     assert found["arms"]["other prior"][0]["top1"] is None is not found["arms"]["ours"][0]["top1"]
     lines = ablation.in_lines(found)
     assert len(lines) == 4 and "±" in lines[1] and lines[2].startswith("other prior")
+    kept = ablation.summary(found)
+    assert json.loads(json.dumps(kept)) == kept and kept["arms"]["mse"][0]["stroke_width"] > 0
+    assert 0 <= kept["arms"]["ours"][0]["active"] <= 1
+    assert ablation.means(kept, ["top1"])["other prior"] == [None]
+    mean, spread = ablation.means(kept, ["percent_of_blank"])["ours"][0]
+    both = [entry["percent_of_blank"] for entry in kept["arms"]["ours"]]
+    assert mean == pytest.approx(sum(both) / 2) and spread == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+    assert len(ablation.time_figure(kept, ["ours", "mse"]).axes[0].lines) == 5  # two seeds each, and the blank page
+
+
+def test_arms_may_have_seeds_of_their_own(tmp_path):
+    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
+    arm = ablation.Arm(small, training.TrainConfig(batch_size=4))
+    arms = {"ours": arm, **{f"beta {b:g}": replace(arm, model=replace(small, beta=b)) for b in (0.1, 4.0)}}
+    seeds = {"ours": range(2), "beta 0.1": (0,), "beta 4": (0,)}
+    found = ablation.train_arms(toy_signatures(), arms, tmp_path, seeds, steps=2, progress=None)
+    assert [len(entries) for entries in found["arms"].values()] == [2, 1, 1]
+    line = ablation.beta_figure(found).axes[0].lines[0]
+    assert list(line.get_xdata()) == [0.1, 1.0, 4.0]
+
+
+def test_a_study_is_kept_with_where_it_came_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGEN_HOME", str(tmp_path))
+    data = toy_signatures()
+    assert studies.recorded("search_vae", data) is None
+    found = dict(kind="vae", trials=[], importance={}, best=None)
+    studies.record("search_vae", found, data, "study vae --trials 0")
+    kept = studies.recorded("search_vae", data)
+    assert kept["command"] == "study vae --trials 0" and kept["provenance"]["data_fingerprint"] == data.fingerprint()
+    assert studies.recorded("search_vae", data.subset(torch.arange(8))) is None, "other signatures"
+    assert studies.recorded("search_gan", data) is None
+    with pytest.raises(ValueError, match="choose one of"):
+        studies.record("search_ruler", found, data, "")

@@ -61,7 +61,7 @@ def test_a_run_has_all_its_parts_and_samples(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["vae", "gan"])
 def test_training_moves_weights_and_is_repeatable(tmp_path, kind):
-    to_the_end = dict(train=replace(QUICK, select=False))
+    to_the_end = dict(train=replace(QUICK, keep_best=False))
     small_fit(kind, tmp_path / "a", 3, **to_the_end)
     small_fit(kind, tmp_path / "b", 3, **to_the_end)
     small_fit(kind, tmp_path / "c", 6, **to_the_end)
@@ -173,8 +173,9 @@ def test_a_gan_keeps_its_best_moment_not_its_last(tmp_path):
     checked = [r for r in run.history if "distance" in r]
     best = min(checked, key=lambda r: r["distance"])
     assert len(checked) == 3 and checked[-1]["kept"] == best["step"] and all(r["distance"] > 0 for r in checked)
-    shorter = small_fit("gan", tmp_path / "free", 12, train=replace(QUICK, select=False))
-    assert not any("distance" in r for r in shorter.history)
+    shorter = small_fit("gan", tmp_path / "free", 12, train=replace(QUICK, keep_best=False))
+    assert not any("kept" in r for r in shorter.history)
+    assert [r["distance"] for r in shorter.history if "distance" in r] == [r["distance"] for r in checked]
     last = best["step"] == checked[-1]["step"]
     one, two = weights(run.run_dir), weights(shorter.run_dir)
     same = all(torch.equal(one[name], two[name]) for name in one)

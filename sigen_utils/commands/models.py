@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 
 
@@ -90,49 +91,62 @@ def study(args: argparse.Namespace) -> int:
     from .. import plotting
     from ..data import ensure_signatures, load_signatures
     from ..profiles import get_profile
-    from ..study import GOALS, importance, run_study, study_figure
+    from ..study import GOALS, run_study, study_figure, summary
 
     data = load_signatures(args.data or ensure_signatures(get_profile()))
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    found = run_study(args.model, data, args.storage or f"sqlite:///{out / 'study.db'}", args.trials)
-    states = [trial.state.name.lower() for trial in found.trials]
+    trials = run_study(args.model, data, args.storage or f"sqlite:///{out / 'study.db'}", args.trials)
+    found = summary(trials, args.model)
+    _keep(args, f"search_{args.model}", found, data, out)
+    states = [trial["state"] for trial in found["trials"]]
     print(", ".join(f"{states.count(state)} trials {state}" for state in sorted(set(states))))
-    print(f"best, {GOALS[args.model]}: {found.best_value:.3f} with {found.best_params}")
-    if states.count("complete") > 3:
-        print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance(found).items()))
-        print(plotting.save_figure(study_figure(found, args.model), f"study_{args.model}", folder=out))
+    if found["best"]:
+        print(f"best, {GOALS[args.model]}: {found['best']['value']:.3f} with {found['best']['params']}")
+    if found["importance"]:
+        print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in found["importance"].items()))
+        print(plotting.save_figure(study_figure(found), f"search_{args.model}", folder=out))
     return 0
 
 
+def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path) -> None:
+    """Write a study as JSON to its folder and, with ``--record``, to results.json for notebook 06 and the report."""
+    from .. import paths, studies
+
+    with paths.atomic_write(out / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1))
+    if args.record:
+        print(f"{name} -> {paths.display(studies.record(name, found, data, ' '.join(sys.argv[1:])))}")
+
+
 def ablate(args: argparse.Namespace) -> int:
-    from .. import paths
-    from ..ablation import gan_arms, in_lines, train_arms, vae_arms
+    from ..ablation import gan_arms, in_lines, summary, train_arms, vae_arms
     from ..data import load_signatures
 
     data, out = load_signatures(args.data), Path(args.out)
     start = _beginning(args)
     arms = (vae_arms if args.model == "vae" else gan_arms)(data, start)
-    if unknown := set(args.arms or ()) - set(arms):
+    wanted = [*(args.arms or arms), *args.repeat]
+    if unknown := set(wanted) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
-    arms = {name: arm for name, arm in arms.items() if not args.arms or name in args.arms}
-    found = train_arms(data, arms, out / "runs", range(args.seeds), args.minutes, args.steps)
-    with paths.atomic_write(out / f"ablation_{args.model}.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    arms = {name: arm for name, arm in arms.items() if name in wanted}
+    seeds = {name: range(args.seeds) if name in args.repeat or not args.repeat else (0,) for name in arms}
+    found = summary(train_arms(data, arms, out / f"runs_{args.model}", seeds, args.minutes, args.steps))
+    _keep(args, f"ablation_{args.model}", found, data, out)
     print("\n".join(in_lines(found)))
     return 0
 
 
 def converge(args: argparse.Namespace) -> int:
-    from .. import paths, plotting
+    from .. import plotting
+    from ..ablation import summary
     from ..convergence import convergence_figure, repeat_training
     from ..data import load_signatures
 
     data, out = load_signatures(args.data), Path(args.out)
     start = _beginning(args)
-    found = repeat_training(data, out / "runs", range(args.seeds), args.minutes, args.steps, start)
-    with paths.atomic_write(out / "convergence.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    found = summary(repeat_training(data, out / "runs", range(args.seeds), args.minutes, args.steps, start))
+    _keep(args, "convergence", found, data, out)
     plotting.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
         good = sum(entry["converged"] for entry in entries)

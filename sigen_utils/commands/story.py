@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness")
+NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters")
 
 
 def report(args: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def report(args: argparse.Namespace) -> int:
 
 
 def run_all(args: argparse.Namespace) -> int:
-    """Notebooks 01 to 05 by papermill, each kept as executed, then the report."""
+    """Notebooks 01 to 06 by papermill, each kept as executed, then the report."""
     from .. import paths
     from ..profiles import get_profile
 

@@ -33,6 +33,7 @@ from .protocol import (
 from .realism import compare_collections, spread_of_people
 from .reconstruction import ink_f1, reconstruction_baselines, score_reconstruction, squared_error
 from .ruler import EfficientNetLite0, Ruler, SignatureRuler, find_weights
+from .spectrum import radial_spectrum
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
 from .usefulness import (
     PersonClassifier,
@@ -80,6 +81,7 @@ __all__ = [
     "moved_copies",
     "nearest_train",
     "prdc",
+    "radial_spectrum",
     "real_floor",
     "reconstruction_baselines",
     "rendered",
