@@ -564,6 +564,7 @@ def reconstruction_table(results: dict) -> str:
         ("mean training image", "mean_image"),
         ("mean of the person's others", "same_person_mean"),
         ("nearest other of the person", "nearest_same_person"),
+        ("itself, moved by half a pixel", "moved_half_pixel"),
     ]
     for name, key in names:
         error = _get(results, f"comparison.baselines.{key}")

@@ -264,6 +264,9 @@ def test_reconstruction_baselines_by_hand():
     expected_mean = 6 * 0.25 + 4 * 0.25  # the mean is one half on pixels 10..19
     baselines = metrics.reconstruction_baselines(toy)
     expected = {"blank": 16, "mean_image": expected_mean, "same_person_mean": expected_mean, "nearest_same_person": 4}
+    expected["moved_half_pixel"] = (
+        0.75**2 + 15 * 0.25 + 0.25**2 + 2 * 0.25**2 + 15 * 0.25
+    )  # two rows of quarters, halves
     assert baselines == pytest.approx(expected)
     with pytest.raises(ValueError, match="same person"):
         metrics.reconstruction_baselines(toy.subset(torch.tensor([0, 3])))
@@ -320,7 +323,13 @@ def test_results_follow_the_schema(comparison, data):
     assert comparison["ruler"] == "efflite0_block10" and comparison["n"] == len(data) // 2
     floor = {"frechet", "frechet_low", "frechet_high", "kernel", "precision", "recall", "density", "coverage", "top1"}
     assert floor <= set(comparison["floor"])
-    assert set(comparison["baselines"]) == {"blank", "mean_image", "same_person_mean", "nearest_same_person"}
+    assert set(comparison["baselines"]) == {
+        "blank",
+        "mean_image",
+        "same_person_mean",
+        "nearest_same_person",
+        "moved_half_pixel",
+    }
     distances = {"frechet", "frechet_floors", "frechet_low", "frechet_high", "kernel", "kernel_floors"}
     shares = {"precision", "recall", "density", "coverage", "top1", "nearest_train"}
     memory = {"authenticity", "copying_z", "within_ruler", "within_pixels"}

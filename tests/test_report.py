@@ -72,7 +72,8 @@ def sample_results() -> dict:
         training={m: dict(label=labels[m], **run, **rates.get(m, dict(learning_rate=1e-3))) for m in labels},
         comparison=dict(
             ruler="a_ruler", n=24, floor=scores(frechet=4.0, kernel=0.001), models=models,
-            baselines=dict(blank=1000.0, mean_image=800.0, same_person_mean=820.0, nearest_same_person=1400.0),
+            baselines=dict(blank=1000.0, mean_image=800.0, same_person_mean=820.0, nearest_same_person=1400.0,
+                           moved_half_pixel=200.0),
         ),
     )  # fmt: skip
 

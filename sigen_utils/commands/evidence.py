@@ -21,6 +21,9 @@ def evaluate(args: argparse.Namespace) -> int:
     result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
+    blank = result["baselines"]["blank"]
+    shares = (f"{name} {100 * error / blank:.1f}" for name, error in result["baselines"].items())
+    print(f"held-out error of answers without a model, % of a blank page: {', '.join(shares)}")
     columns = ("frechet_floors", "recall", "coverage", "top1", "nearest_train", "within_ruler", "within_pixels")
     heads = ("floors", "recall", "cover", "top-1", "nearest", "within", "pixels", "% blank", "F1")
     print(f"{result['ruler'] + ', n = ' + str(result['n']):24}" + "".join(f"{head:>8}" for head in heads))

@@ -19,6 +19,7 @@ from .distances import (
     top1,
     top1_leave_one_out,
 )
+from .inception import InceptionUnavailable, inception_networks, inception_scores
 from .protocol import (
     COPIES,
     AugmentedCopies,
@@ -52,6 +53,7 @@ __all__ = [
     "STROKE_NAMES",
     "AugmentedCopies",
     "EfficientNetLite0",
+    "InceptionUnavailable",
     "PersonClassifier",
     "Reference",
     "Ruler",
@@ -73,6 +75,8 @@ __all__ = [
     "find_weights",
     "frechet_distance",
     "half_splits",
+    "inception_networks",
+    "inception_scores",
     "ink_f1",
     "interval",
     "kernel_distance",

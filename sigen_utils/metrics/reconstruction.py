@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 if TYPE_CHECKING:
     from ..data import SignatureSet
@@ -78,7 +79,9 @@ def reconstruction_baselines(data: SignatureSet) -> dict[str, float]:
     -------
     dict
         ``blank`` (page), ``mean_image`` (of the training side), ``same_person_mean`` (of the person's
-        training signatures), ``nearest_same_person`` (the closest of the person's training signatures).
+        training signatures), ``nearest_same_person`` (the closest of the person's training signatures), and
+        ``moved_half_pixel``: the held-out signature itself, half a pixel to the right and down. That one knows
+        everything but half a pixel, so it tells how much of an error is precision: the thinner the pen, the more.
 
     Raises
     ------
@@ -97,4 +100,10 @@ def reconstruction_baselines(data: SignatureSet) -> dict[str, float]:
         "mean_image": squared_error(x, train_x.mean(0, keepdim=True).expand_as(x)).mean().item(),
         "same_person_mean": squared_error(x, torch.stack([o.mean(0) for o in own])).mean().item(),
         "nearest_same_person": torch.stack(nearest).mean().item(),
+        "moved_half_pixel": squared_error(x, _half_a_pixel(x)).mean().item(),
     }
+
+
+def _half_a_pixel(x: torch.Tensor) -> torch.Tensor:
+    """Pictures ``[N, 1, H, W]`` moved right and down by half a pixel: each pixel the mean of four."""
+    return F.avg_pool2d(F.pad(x, (1, 0, 1, 0)), 2, stride=1)
