@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import DownTower, UpTower
-from .data import sharpen
+from .data import INK, sharpen
 from .vae import VAE, VAEConfig
 
 
@@ -172,6 +172,13 @@ class Generator(nn.Module):
         logits = self.net(torch.cat([w[: len(w) - len(known)], known]))
         return crisp(logits), logits[len(w) - len(known) :]
 
+    def guess(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
+        """The same signatures as `forward` draws, as grey as the network is unsure: what `data.render` wants to see."""
+        if self.config.recipe == "report":
+            return self.net(z[:, :, None, None])
+        w = self.code(z, label_strength * self.describe(y, z) if self.config.conditional else None)
+        return torch.sigmoid(self.net(w))
+
     def describe(self, y: Tensor, z: Tensor) -> Tensor:
         """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.
 
@@ -210,7 +217,7 @@ def crisp(logits: Tensor, slope: float = 12.0) -> Tensor:
     the shapes.
     """
     with torch.autocast(logits.device.type, enabled=False):  # a steep slope would show the rounding of bf16
-        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - 0.5))
+        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - INK))
 
 
 class Discriminator(nn.Module):

@@ -170,7 +170,7 @@ class Run:
             if self.kind == "vae":
                 out.append(self.model.to_ink(self.model.decode(part)))
             else:
-                out.append(self.model(part, None if y is None else y[start : start + batch_size].to(self.device)))
+                out.append(self.model.guess(part, None if y is None else y[start : start + batch_size].to(self.device)))
         return torch.cat(out)
 
     @torch.inference_mode()

@@ -439,7 +439,8 @@ class GANTrainer(Trainer):
             y = torch.arange(n, device=self.device) % self.data.n_people
             y = y if cfg.n_people else self.who(y)
         some = range(0, n, 64)
-        return torch.cat([self.ema.model(z[k : k + 64], None if y is None else y[k : k + 64]).float() for k in some])
+        draw = self.ema.model.guess
+        return torch.cat([draw(z[k : k + 64], None if y is None else y[k : k + 64]).float() for k in some])
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:

@@ -25,24 +25,24 @@ def squared_error(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def ink_f1(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
-    """F1 of the ink of `y` against that of `x`, each thresholded at one half as in rendering, forgiving one pixel.
+    """F1 of the ink of `y` against that of `x`, each found as in rendering, forgiving one pixel.
 
     Precision is the share of `y`'s ink within one pixel of `x`'s (8 neighbours), recall the reverse.
 
     Parameters
     ----------
     x, y
-        Truth and reconstruction ``[N, 1, H, W]``, ink = 1; binary ink is taken as it is, see `data.sharpen`.
+        Truth and reconstruction ``[N, 1, H, W]``, ink = 1; binary ink is taken as it is, see `data.find_ink`.
 
     Returns
     -------
     numpy.ndarray
         float64 ``[N]`` in [0, 1]; 0 where one side is blank, 1 where both are.
     """
-    from ..data import sharpen  # scores do not need the data module otherwise
+    from ..data import find_ink  # scores do not need the data module otherwise
 
     kernel, out = np.ones((3, 3), np.uint8), []
-    truths, guesses = (sharpen(t.detach().float().cpu())[:, 0].numpy() > 0.5 for t in (x, y))
+    truths, guesses = (find_ink(t) > 0 for t in (x, y))
     for truth, guess in zip(truths, guesses, strict=True):
         near_truth, near_guess = (cv2.dilate(m.astype(np.uint8), kernel) > 0 for m in (truth, guess))
         precision = (guess & near_truth).sum() / max(guess.sum(), 1)
