@@ -55,12 +55,12 @@ stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a h
 	$(PY) -m sigen_utils stress --out build/stress
 
 STUDY := --data data/signatures --out build/studies --record
-studies: $(RUN) ## ablations, seeds and searches anew, about two hours on two cores, kept in results.json; goes on after a kill
-	$(PY) -m sigen_utils ablate vae $(STUDY) --minutes 1 --seeds 5 --repeat ours "from random weights"
-	$(PY) -m sigen_utils ablate gan $(STUDY) --minutes 2 --start runs/vae_pretrained
-	$(PY) -m sigen_utils converge $(STUDY) --minutes 0.75 --seeds 10 --start runs/vae_pretrained
-	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
-	$(PY) -m sigen_utils study gan $(STUDY) --trials 30
+studies: $(RUN) ## ablations, seeds and searches anew, about an hour on two cores, kept in results.json; goes on after a kill
+	$(PY) -m sigen_utils ablate vae $(STUDY) --minutes 0.6 --seeds 5 --repeat ours "from random weights"
+	$(PY) -m sigen_utils ablate gan $(STUDY) --minutes 1 --start runs/vae_pretrained
+	$(PY) -m sigen_utils converge $(STUDY) --minutes 0.3 --seeds 10 --start runs/vae_pretrained
+	$(PY) -m sigen_utils study vae $(STUDY) --trials 16
+	$(PY) -m sigen_utils study gan $(STUDY) --trials 16
 
 CROWD := two crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import DownTower, UpTower
-from .data import INK, sharpen
+from .data import sharpen
 from .vae import VAE, VAEConfig
 
 
@@ -213,11 +213,12 @@ class Generator(nn.Module):
 def crisp(logits: Tensor, slope: float = 12.0) -> Tensor:
     """Ink in (0, 1) with the edges of a pen's, of logits ``[N, 1, H, W]``: `data.render` as far as it has a gradient.
 
-    Haze is what a discriminator sees first in a decoder's guess. Drawing what would be rendered leaves the game to
-    the shapes.
+    Haze is what a discriminator sees first in a decoder's guess. Drawing nearly what would be rendered leaves the game
+    to the shapes. The level is one half, below that of rendering: a discriminator puts up with strokes that are
+    somewhat too wide, and at rendering's own level it is the rendered ones that come out so.
     """
     with torch.autocast(logits.device.type, enabled=False):  # a steep slope would show the rounding of bf16
-        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - INK))
+        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - 0.5))
 
 
 class Discriminator(nn.Module):

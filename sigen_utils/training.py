@@ -56,7 +56,8 @@ class TrainConfig:
     snapshots: int = 6  # times the fixed samples are kept
     n_fixed: int = 16  # fixed samples
     watch: bool = True  # measure at each check how far a GAN's samples lie from the training signatures, and ...
-    keep_best: bool = True  # ... keep the weights of the check at which they lay nearest, not the last ones
+    keep_best: bool = True  # ... keep the weights of the check at which they lay nearest, not the last ones, ...
+    keep_from: float = 0.5  # ... of those after this share of the training: at first a warm start is still what it was
     checkpoint_seconds: float = 60.0
     reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
     fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do
@@ -90,7 +91,7 @@ class Trainer:
         self.data = data.to(device)
         self.train_set, self.test_set = self.data.train, self.data.test
         self.batch = config.batch_size * world  # signatures a step, all processes together
-        self.steps_done = 0
+        self.steps_done, self.share = 0, 0.0  # share of the budget that is used up
         self.means = Means()
         self.start, self.judge = start, judge
         torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
@@ -147,6 +148,7 @@ class Trainer:
             share = budget.progress(self.steps_done, self.device)
             if self.rank:
                 continue
+            self.share = share
             checked = self.check() if checks.due(share) else {}
             if checked and on_check:
                 on_check(checked)
@@ -425,7 +427,7 @@ class GANTrainer(Trainer):
             out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
             if self.selection:
                 out |= self.selection.measure(self.drawn)
-            if self.selection and self.config.keep_best:
+            if self.selection and self.config.keep_best and self.share >= self.config.keep_from:
                 self.best.offer(out["distance"], self.steps_done, self.ema.model)
                 out["kept"] = self.best.step
         return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())

@@ -16,7 +16,7 @@ FIGURES = {  # what the notebooks export
     "vae_curves.pdf", "vae_reconstructions.png", "vae_samples.png", "vae_interpolation.png", "vae_traversal.png",
     "gan_curves.pdf", "gan_progress.png", "gan_samples.png", "gan_person.png",
     "comparison_panel.png", "scores.pdf", "nearest_neighbours.png", "reconstruction_baselines.pdf", "defects.pdf",
-    "duplicates.pdf",
+    "duplicates.pdf", "beta.pdf", "seeds.pdf", "convergence.pdf", "search_vae.pdf", "search_gan.pdf",
 }  # fmt: skip
 
 
@@ -396,3 +396,29 @@ def test_a_tex_error_is_reported_with_its_line_and_keeps_the_old_pdf(results, mo
     with pytest.raises(report.ReportError, match=r"(?s)main\.tex does not typeset.*nosuchmacro"):
         report.build_pdf()
     assert (paths.report_dir() / "report.pdf").read_text() == "the old one"
+
+
+def test_ablations_are_told_as_means_with_spreads():
+    arm = dict(
+        percent_of_blank=24.0, f1=0.97, active=1.0, frechet_floors=3.0, recall=0.9, coverage=0.98, top1=0.9,
+        within_ruler=1.0, nearest_train=0.5, stroke_width=0.2, stroke_components=0.1, minutes=0.6, converged=True,
+    )  # fmt: skip
+    other, game = arm | dict(percent_of_blank=26.0, frechet_floors=4.0, converged=False), dict(arm)
+    del game["percent_of_blank"], game["f1"], game["active"]
+    found = sample_results()
+    found["studies"] = dict(
+        ablation_vae=dict(arms={"ours": [arm, other], "beta 4": [other]}),
+        ablation_gan=dict(arms={"no penalty": [game]}),
+        convergence=dict(arms=dict(ours=[arm, other], report=[other]), limits=dict(floors=10.0, coverage=0.5)),
+        search_gan=dict(importance=dict(learning_rate_g=0.6, images=0.4)),
+    )
+    table = report.ablation_table(found)
+    ours, beta, game_row = (next(row for row in table.splitlines() if row.startswith(name))
+                            for name in ("VAE: ours", "VAE: beta 4", "GAN: no penalty"))  # fmt: skip
+    assert ours.split(" & ")[1:3] == ["2", r"25.0\,$\pm$\,1"] and r"\pm" not in beta
+    assert game_row.split(" & ")[2:5] == ["n/a"] * 3
+    phrases = {name: make(found) for name, make in report.PHRASES.items()}
+    assert (phrases["OursConverged"], phrases["ReportConverged"]) == ("1 of 2", "0 of 1")
+    assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 (1)"
+    assert phrases["SearchGan"] == "rate of G (60 %), images seen (40 %)" and phrases["SearchVae"] == "--"
+    assert report.ablation_table(sample_results()).count("--") >= 13
