@@ -422,14 +422,22 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
     return Pretrained(model.eval(), judge, card, where)
 
 
-def load_reference(name: str, data: SignatureSet, device: str | torch.device = "cpu") -> Run | None:
-    """The committed model `name` of the full run, or None where there is none that was trained on this class."""
+def load_reference(
+    name: str, data: SignatureSet, device: str | torch.device = "cpu", beyond: Run | None = None
+) -> Run | None:
+    """The committed model `name`, or None where there is none that was trained on this class.
+
+    Nor is it given where the run `beyond` was trained on nearly as many images: it would be the same model twice.
+    """
     folder = paths.weights_dir() / name
     if not (folder / CONFIG).exists():
         return None
     run = load_run(folder, device)
     thumbnails = run.thumbnails()
-    return run if thumbnails is not None and data.matches(run.people, thumbnails) else None
+    if thumbnails is None or not data.matches(run.people, thumbnails):
+        return None
+    seen = [one.history[-1]["images"] if one and one.history else 0 for one in (run, beyond)]
+    return run if beyond is None or seen[0] > 1.5 * seen[1] else None
 
 
 def config_dict(kind: str, model: Any, training: Any, data, extra: dict | None = None) -> dict:

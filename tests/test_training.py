@@ -266,6 +266,17 @@ def test_a_published_run_draws_the_same_signatures(tmp_path):
         runs.publish(run, tmp_path / "again", {})
 
 
+def test_a_reference_model_stands_beside_shorter_runs_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.paths, "weights_dir", lambda: tmp_path)
+    data, long = toy_signatures(), small_fit("gan", tmp_path / "run", 6)
+    assert runs.load_reference("gan", data) is None
+    runs.publish(long, tmp_path / "gan", dict(device="none"))
+    assert runs.load_reference("gan", data).people == data.people
+    assert runs.load_reference("gan", data, beyond=small_fit("gan", tmp_path / "short", 3)) is not None
+    assert runs.load_reference("gan", data, beyond=long) is None, "the same model twice"
+    assert runs.load_reference("gan", toy_signatures(seed=1)) is None, "another class"
+
+
 def write_crowd_archive(path, people=8, each=4):
     """An archive as `crowd` writes it, of toy people."""
     toy = toy_signatures(people, each, seed=5)
