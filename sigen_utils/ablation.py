@@ -108,7 +108,7 @@ def train_arms(
         fit = training.fit_vae if hasattr(arm.model, "likelihood") else training.fit_gan
         for seed in seeds[name] if isinstance(seeds, Mapping) else seeds:
             place = Path(folder) / f"{trained_as.replace(' ', '_')}_{seed}"
-            settings = replace(arm.train, seed=seed, snapshots=2)
+            settings = replace(arm.train, seed=seed, snapshots=2, checks=min(6, arm.train.checks))
             budget = dict(minutes=minutes, steps=steps, restart=True, progress=False, device=data.device)
             run = fit(data, arm.model, place, train=settings, start=arm.start, **budget)
             entry = _scored(run, arm, data, ruler, reference, seed)
@@ -154,10 +154,10 @@ def in_lines(found: Mapping[str, Any]) -> list[str]:
     """A plain table: mean over the seeds, and the spread where there are several."""
     heads = dict(zip(SCORES, ("floors", "recall", "cover", "top-1", "within", "nearest"), strict=True))
     heads |= dict(percent_of_blank="% blank", f1="F1", active="active")
-    lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>14}" for head in heads.values())]
+    lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>18}" for head in heads.values())]
     for name, scores in means(found, list(heads)).items():
         cells = ["-" if one is None else f"{one[0]:.3g}" + (f" ± {one[1]:.2g}" if one[1] else "") for one in scores]
-        lines.append(f"{name:26}" + "".join(f"{cell:>14}" for cell in cells))
+        lines.append(f"{name:26}" + "".join(f"{cell:>18}" for cell in cells))
     return lines
 
 

@@ -389,11 +389,12 @@ def _search(results: dict, kind: str) -> str:
 
 
 def _study_costs(results: dict) -> str:
-    """Minutes of one training of each study."""
+    """Minutes and images of one training of each study."""
     names = dict(ablation_vae="VAE ablation", ablation_gan="GAN ablation", convergence="convergence")
     found = {words: _get(results, f"studies.{name}.arms.ours") for name, words in names.items()}
-    known = {words: one[0]["minutes"] for words, one in found.items() if isinstance(one, list)}
-    return ", ".join(f"{words} {_significant(2)(minutes)}" for words, minutes in known.items()) or MISSING
+    known = {words: one[0] for words, one in found.items() if isinstance(one, list)}
+    texts = (f"{words} {_significant(2)(e['minutes'])} ({e['images']:,} images)" for words, e in known.items())
+    return ", ".join(texts) or MISSING
 
 
 PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow the numbers, whichever way they come out

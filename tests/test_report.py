@@ -401,7 +401,8 @@ def test_a_tex_error_is_reported_with_its_line_and_keeps_the_old_pdf(results, mo
 def test_ablations_are_told_as_means_with_spreads():
     arm = dict(
         percent_of_blank=24.0, f1=0.97, active=1.0, frechet_floors=3.0, recall=0.9, coverage=0.98, top1=0.9,
-        within_ruler=1.0, nearest_train=0.5, stroke_width=0.2, stroke_components=0.1, minutes=0.6, converged=True,
+        within_ruler=1.0, nearest_train=0.5, stroke_width=0.2, stroke_components=0.1, minutes=0.6, images=3200,
+        converged=True,
     )  # fmt: skip
     other, game = arm | dict(percent_of_blank=26.0, frechet_floors=4.0, converged=False), dict(arm)
     del game["percent_of_blank"], game["f1"], game["active"]
