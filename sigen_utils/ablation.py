@@ -141,7 +141,7 @@ def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> d
 def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tuple[float, float | None] | None]]:
     """Mean and, with several seeds, standard deviation of scores of every arm; None where a score does not apply."""
     out: dict[str, list[tuple[float, float | None] | None]] = {}
-    for name, entries in found["arms"].items():
+    for name, entries in sorted(found["arms"].items(), key=lambda arm: arm[0] != "ours"):  # the yardstick first
         columns_of = ([entry[column] for entry in entries if entry.get(column) is not None] for column in columns)
         out[name] = [
             (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None) if values else None

@@ -383,9 +383,8 @@ def _search(results: dict, kind: str) -> str:
     shares = _get(results, f"studies.search_{kind}.importance")
     if not isinstance(shares, dict):
         return MISSING
-    return (
-        ", ".join(f"{SETTING[k]} ({round(100 * v)} %)" for k, v in list(shares.items())[:3]) or "none, too few trials"
-    )
+    largest = sorted(shares.items(), key=lambda share: -share[1])[:3]  # a file keeps no order
+    return ", ".join(f"{SETTING[k]} ({round(100 * v)} %)" for k, v in largest) or "none, too few trials"
 
 
 def _study_costs(results: dict) -> str:
