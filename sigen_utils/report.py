@@ -357,14 +357,14 @@ def _converged(results: dict, recipe: str) -> str:
 
 
 def _over_seeds(results: dict, study: str, arm: str, score: str, kind: str) -> str:
-    """``23.5 +- 0.2`` over the seeds of an arm, rounded alike."""
-    entries = _get(results, f"studies.{study}.arms")
-    values = [entry[score] for entry in entries.get(arm, [])] if isinstance(entries, dict) else []
-    if not values:
+    """``23.5 (0.2)``: mean and standard deviation over the seeds of an arm."""
+    from .ablation import means
+
+    found = _get(results, f"studies.{study}")
+    one = means(found, [score]).get(arm, [None])[0] if isinstance(found, dict) else None
+    if one is None:
         return MISSING
-    mean = sum(values) / len(values)
-    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1))
-    return f"{FORMATS[kind](mean)} ({_significant(1)(spread)})"
+    return FORMATS[kind](one[0]) + (f" ({_significant(1)(one[1])})" if one[1] is not None else "")
 
 
 def _range(results: dict, study: str, arm: str, score: str, kind: str) -> str:
