@@ -69,11 +69,11 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: under 
 	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
 	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd_usual.npz --run build/pretrain/vae_usual --minutes 28 \
-		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 learning_rate=0.0015
+		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 versions=1 learning_rate=0.0015
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae \
-		--minutes 32 --set beta=0.4 learning_rate=0.001
+		--minutes 32 --set beta=0.4 versions=1 learning_rate=0.001
 	$(PY) -m sigen_utils train gan --start build/pretrain/vae --resume --data build/crowd.npz --run build/pretrain/gan \
-		--minutes 20 --set people_by=codes n_people=0 ema_images=5000 'reals={"elastic":0.0}' watch=false \
+		--minutes 20 --set people_by=codes n_people=0 versions=1 ema_images=5000 'reals={"elastic":0.0}' watch=false \
 		learning_rate_d=0.0004
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
 		--gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"

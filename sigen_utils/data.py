@@ -331,6 +331,9 @@ class AugmentConfig:
     probability: float = 0.9  # of changing an image at all
 
 
+PERSON_MOVES = AugmentConfig(elastic=0.7)  # about as far as signatures of one person differ in place, size and slant
+
+
 @functools.cache
 def _spread(size: int, device: torch.device, points: int = 5) -> torch.Tensor:
     """Bicubic interpolation from `points` places to `size` pixels as a matrix ``[size, points]``."""

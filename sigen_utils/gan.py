@@ -22,6 +22,9 @@ from .blocks import DownTower, UpTower
 from .data import sharpen
 from .vae import VAE, VAEConfig
 
+SIZES = ("latent_dim", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
+PEOPLE = ("n_people", "exemplars", "versions")  # ... and in these, where the VAE knows people
+
 
 @dataclass(frozen=True)
 class GANConfig:
@@ -31,8 +34,9 @@ class GANConfig:
     latent_dim: int = 64  # numbers of noise a signature starts from
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
-    exemplars: int = 1  # signatures of each person that "codes" knows
-    spread: float = 0.45  # of the noise at first, in units of the spread of codes within people
+    exemplars: int = 1  # signatures of each person that "codes" knows ...
+    versions: int = 1  # ... each as it is and moved a little, see `VAEConfig.versions`
+    spread: float = 0.25  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
@@ -53,8 +57,8 @@ class GANConfig:
             raise ValueError(f"recipe={self.recipe!r}: choose stable or report")
         if self.people_by not in ("table", "codes"):
             raise ValueError(f"people_by={self.people_by!r}: choose table or codes")
-        if self.people_by == "table" and self.exemplars != 1:
-            raise ValueError("people_by='table' learns one place a person; exemplars are for 'codes'")
+        if self.people_by == "table" and self.codes_each != 1:
+            raise ValueError("people_by='table' learns one place a person; exemplars and versions are for 'codes'")
         if self.recipe == "report" and self.conditional:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
@@ -65,10 +69,15 @@ class GANConfig:
         """Whether the networks are told whose signature they see or draw."""
         return self.n_people > 0 or self.people_by == "codes"
 
+    @property
+    def codes_each(self) -> int:
+        """Codes that the generator holds of each person."""
+        return self.exemplars * self.versions
+
     @classmethod
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
         """A configuration that `Generator.start_from` accepts: the VAE's sizes and people, no fade-in of labels."""
-        shared = {name: getattr(vae, name) for name in ("latent_dim", "widths", "blocks", "n_people", "exemplars")}
+        shared = {name: getattr(vae, name) for name in SIZES + PEOPLE}
         gentle = dict(fidelity=0.05, learning_rate_g=1e-4, learning_rate_d=3e-4, fade_in=0.0)
         return cls(**{**shared, "people_by": "codes", **gentle, **settings})
 
@@ -125,7 +134,7 @@ class Generator(nn.Module):
             return
         d = config.latent_dim
         if config.conditional:
-            self.embedding = nn.Embedding(config.n_people * config.exemplars, d)
+            self.embedding = nn.Embedding(config.n_people * config.codes_each, d)
             self.embedding.requires_grad_(config.people_by == "table")
         self.scale = nn.Parameter(torch.eye(d))
         self.mapping = nn.Sequential(
@@ -182,12 +191,12 @@ class Generator(nn.Module):
     def describe(self, y: Tensor, z: Tensor) -> Tensor:
         """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.
 
-        Where several signatures of a person are known, a digit of the noise that nobody could see decides which.
+        Where several codes of a person are known, a digit of the noise that nobody could see decides which.
         """
         if y.is_floating_point():
             return y
-        which = (z[:, 0].abs() * 1e4).long() % self.config.exemplars
-        return self.embedding(y * self.config.exemplars + which)
+        which = (z[:, 0].abs() * 1e4).long() % self.config.codes_each
+        return self.embedding(y * self.config.codes_each + which)
 
     @torch.no_grad()
     def start_from(self, vae: VAE) -> None:
@@ -199,7 +208,7 @@ class Generator(nn.Module):
             If the two networks differ in size or, where people are asked for, in their number.
         """
         mine, its = self.config, vae.config
-        names = ("latent_dim", "widths", "blocks") + (("n_people", "exemplars") if mine.n_people else ())
+        names = SIZES + (PEOPLE if mine.n_people else ())
         if its.architecture != "residual" or any(getattr(mine, name) != getattr(its, name) for name in names):
             raise ValueError(f"the VAE to start from needs the GAN's {', '.join(names)}")
         self.net.load_state_dict(vae.decoder.state_dict())

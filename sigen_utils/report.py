@@ -282,6 +282,7 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
     "VaeWarmup": ("vae", "warmup", "setting"),
     "VaeComponents": ("vae", "components", "setting"),
     "VaeBandwidth": ("vae", "bandwidth", "setting"),
+    "VaeVersions": ("vae", "versions", "setting"),
     "GanLatent": ("gan", "latent_dim", "setting"),
     "GanPenalty": ("gan", "penalty", "setting"),
     "GanPenaltyEnd": ("gan", "penalty_end", "setting"),

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from . import paths
-from .data import SignatureSet, to_image, to_model
+from .data import PERSON_MOVES, SignatureSet, augment, to_image, to_model
 from .embedding import Embedding, EmbeddingConfig
 from .gan import GANConfig, Generator, project
 from .vae import VAE, VAEConfig
@@ -377,7 +377,8 @@ class Pretrained:
         device = next(self.model.parameters()).device
         generator, out = torch.Generator(device).manual_seed(seed), []
         for part in x.split(64):
-            codes = self.model.sample_around(self.model.encode(part.to(device))[0], generator)
+            moved = augment(part.to(device), PERSON_MOVES, generator)
+            codes = self.model.sample_around(self.model.encode(moved)[0], generator)
             out.append(self.model.to_ink(self.model.decode(codes)).float())
         return torch.cat(out)
 
@@ -392,7 +393,8 @@ def publish_pretrained(vae_run: Run, gan_run: Run | None, folder: str | Path, ca
     if gan_run is not None:
         state = torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]
         parts |= dict(discriminator=state["discriminator"])
-    config = vae_run.config["model"] | dict(n_people=0)
+    people = ("n_people", "exemplars", "versions", "bandwidth")  # who they were, and how a class's people are drawn
+    config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
     tensors = {f"{name}.safetensors": halved(state) for name, state in parts.items()}
     _publish(Path(folder), tensors, {CARD: card, CONFIG: config})
 

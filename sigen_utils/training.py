@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import embedding, gan, paths, runs, vae
 from .blocks import gradient_norm
-from .data import AugmentConfig, SignatureSet, augment, batch_index, render
+from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, render
 from .loop import (
     Average,
     Best,
@@ -277,7 +277,7 @@ class GANTrainer(Trainer):
             self.start = self.start.to(self.device)
             if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
                 train = self.train_set
-                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars)
+                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.versions)
             self.generator.start_from(self.start)
         elif cfg.fidelity:
             raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
@@ -306,7 +306,7 @@ class GANTrainer(Trainer):
             self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
 
     def training_codes(self) -> Tensor:
-        """Code of each training signature, ``[N, latent_dim]``; the signatures writer by writer stand in `order`."""
+        """Codes ``[versions, N, latent_dim]`` of the training signatures; writer by writer these stand in `order`."""
         if self.start is None:
             raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
         y = self.train_set.labels
@@ -314,10 +314,10 @@ class GANTrainer(Trainer):
         self.begin = self.count.cumsum(0) - self.count
         self.turn = torch.empty_like(self.order)  # the how-manieth of its person each signature is
         self.turn[self.order] = torch.arange(len(y), device=y.device) - self.begin[y[self.order]]
-        return vae.posterior_means(self.start, self.train_set.images).float().to(self.device)
+        return vae.versions_of(self.start, self.train_set.images).float().to(self.device)
 
     def others(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """For the training signatures `index` ``[n]`` the code of another one of the same person, ``[n, latent_dim]``.
+        """For the training signatures `index` ``[n]`` a code of another one of the same person, ``[n, latent_dim]``.
 
         A discriminator that was shown a signature beside its own code would take every new one for a forgery, and the
         generator would learn to copy. Whoever has one signature only is described by that.
@@ -325,11 +325,12 @@ class GANTrainer(Trainer):
         y = self.train_set.labels[index]
         step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
         turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
-        return self.codes[self.order[self.begin[y] + turn]]
+        version = torch.randint(len(self.codes), y.shape, device=self.device, generator=generator)
+        return self.codes[version, self.order[self.begin[y] + turn]]
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
-        return people if self.codes is None else self.codes[self.order[self.begin[people]]]
+        return people if self.codes is None else self.codes[0, self.order[self.begin[people]]]
 
     @property
     def average(self) -> Average:
@@ -647,7 +648,7 @@ GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=Fals
 
 
 VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class
-GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(elastic=0.7))  # and need little invented variation
+GAN_ON = TrainConfig(batch_size=16, reals=PERSON_MOVES)  # and need little invented variation
 
 
 def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:

@@ -20,6 +20,7 @@ from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
 from .blocks import DownTower, UpTower
+from .data import PERSON_MOVES, augment
 
 LIKELIHOODS = (
     "bce",  # Bernoulli: ink or none, the right one for binary ink
@@ -44,8 +45,9 @@ class VAEConfig:
     blocks: int = 1  # residual blocks at each size
     components: int = 20  # of the mixture fitted to the posterior means after training
     n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
-    exemplars: int = 3  # codes remembered of each
-    bandwidth: float = 0.45  # of the density around them, in units of the spread within people; 0.3 copies
+    exemplars: int = 3  # training signatures remembered of each ...
+    versions: int = 8  # ... by the code of it as it is and those of it moved as `data.PERSON_MOVES` has it
+    bandwidth: float = 0.25  # of the density around the codes, in units of the spread within people
 
     def __post_init__(self):
         if self.architecture not in ("residual", "report"):
@@ -95,7 +97,7 @@ class VAE(nn.Module):
         self.register_buffer("prior_weights", torch.full((k,), 1 / k))
         self.register_buffer("prior_means", torch.zeros(k, d))
         self.register_buffer("prior_scale", torch.eye(d))  # lower Cholesky factor of the shared covariance
-        self.register_buffer("person_codes", torch.zeros(config.n_people, config.exemplars, d))
+        self.register_buffer("person_codes", torch.zeros(config.n_people, config.exemplars * config.versions, d))
         self.register_buffer("person_scale", torch.eye(d))  # of the codes of one person around their mean
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,11 +136,13 @@ class VAE(nn.Module):
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near one of their training signatures'.
 
-        A kernel density with a kernel in the shape of the spread within people, `bandwidth` times as wide. A normal
-        distribution around a person's *mean* would be wider and simpler, and worse: codes of a person lie on a
-        curved surface, their mean lies off it, and what lies off it is decoded to a blur.
+        A kernel density around the codes of the signatures, as they are and moved a little, with a kernel in the shape
+        of the spread within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be
+        wider and simpler, and worse: codes of a person lie on a curved surface, their mean lies off it, and what lies
+        off it is decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded:
+        that is a way along the surface, where noise on the code leads off it.
         """
-        which = torch.randint(self.config.exemplars, y.shape, device=y.device, generator=generator)
+        which = torch.randint(self.person_codes.shape[1], y.shape, device=y.device, generator=generator)
         return self.sample_around(self.person_codes[y, which], generator)
 
     def sample_around(self, codes: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -316,12 +320,24 @@ def fit_prior(
     vae.prior_means[:k] = torch.from_numpy(mixture.means_).to(vae.prior_means)
     vae.prior_scale.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
     if y is not None:
-        _fit_people(vae, codes, y.cpu(), person_scale)
+        _fit_people(vae, versions_of(vae, images, seed), y.cpu(), person_scale)
     return vae
 
 
 @torch.no_grad()
-def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3) -> VAE:
+def versions_of(vae: VAE, images: Tensor, seed: int = 0) -> Tensor:
+    """Codes float64 ``[versions, N, latent_dim]`` of signatures: first as they are, then moved at random."""
+    generator = torch.Generator(images.device).manual_seed(seed)
+    codes = [posterior_means(vae, images)]
+    for _ in range(vae.config.versions - 1):
+        parts = (part[:, None].float() / 255 for part in images.split(256))
+        moved = (augment(part, PERSON_MOVES, generator) for part in parts)
+        codes.append(torch.cat([vae.encode(part)[0].double().cpu() for part in moved]))
+    return torch.stack(codes)
+
+
+@torch.no_grad()
+def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3, versions: int = 1) -> VAE:
     """The same networks for other people: a copy that knows their codes and, of their spread, what these tell.
 
     Parameters
@@ -330,12 +346,12 @@ def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3)
         A trained model; its ``person_scale`` is what the spread is shrunk towards.
     images, y
         Training ink uint8 ``[N, 128, 128]`` and person indices ``[N]`` below `n_people`.
-    exemplars
-        Codes to remember of each person.
+    exemplars, versions
+        Signatures to remember of each person, and codes of each of these; see `VAEConfig`.
     """
-    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars)).to(images.device).eval()
+    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars, versions=versions)).to(images.device).eval()
     other.start_from(vae)
-    _fit_people(other, posterior_means(other, images), y.cpu(), vae.person_scale)
+    _fit_people(other, versions_of(other, images), y.cpu(), vae.person_scale)
     return other
 
 
@@ -348,11 +364,13 @@ def _exemplars(codes: Tensor, y: Tensor, n_people: int, k: int) -> Tensor:
     return torch.where((count > 0)[:, None, None], chosen, torch.zeros((), dtype=codes.dtype))
 
 
-def _fit_people(vae: VAE, codes: Tensor, y: Tensor, known_scale: Tensor | None) -> None:
-    """Codes of every person, and the pooled covariance of the codes around their means, shrunk.
+def _fit_people(vae: VAE, versions: Tensor, y: Tensor, known_scale: Tensor | None) -> None:
+    """Codes of every person, and the pooled covariance of the unmoved ones around their means, shrunk.
 
+    `versions` as in `versions_of`; a person's codes are stored version by version, unmoved ones first.
     The shrinkage is that of a covariance under an inverse Wishart prior worth as many codes as it has dimensions.
     """
+    codes = versions[0]
     count = y.bincount(minlength=vae.config.n_people).clamp(min=1)[:, None]
     means = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes) / count
     residual = codes - means[y]
@@ -362,5 +380,6 @@ def _fit_people(vae: VAE, codes: Tensor, y: Tensor, known_scale: Tensor | None) 
     weight = len(covariance) / (len(covariance) + degrees)
     covariance = (1 - weight) * covariance + weight * known.cpu()
     covariance += 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype)
-    vae.person_codes.copy_(_exemplars(codes, y, vae.config.n_people, vae.config.exemplars))
+    known = [_exemplars(codes, y, vae.config.n_people, vae.config.exemplars) for codes in versions]
+    vae.person_codes.copy_(torch.cat(known, dim=1))
     vae.person_scale.copy_(torch.linalg.cholesky(covariance))

@@ -143,6 +143,7 @@ def test_the_noise_chooses_among_a_persons_signatures():
     assert share.sum() == pytest.approx(1.0) and share.min() > 0.28  # each about a third, nobody else's
     with pytest.raises(ValueError, match="exemplars"):
         GANConfig(exemplars=2)
+    assert GANConfig(people_by="codes", exemplars=3, versions=4).codes_each == 12
 
 
 def test_the_reports_gan_is_unconditional():

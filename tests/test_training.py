@@ -310,8 +310,9 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     settings = replace(settings, batch_size=4, n_fixed=4)
     run = fit_gan(toy, config, tmp_path / "gan", steps=1, train=settings, start=start, progress=False)
     codes = vae.posterior_means(start.model, toy.train.images)
-    own = codes[toy.train.labels == 2].float()
-    assert torch.allclose(run.model.embedding.weight[6:9], own, atol=1e-5)  # a person is three codes, not learned
+    own, each = codes[toy.train.labels == 2].float(), config.codes_each
+    assert each == 3 * config.versions and len(run.model.embedding.weight) == toy.n_people * each
+    assert torch.allclose(run.model.embedding.weight[2 * each :][:3], own, atol=1e-5)  # a person is codes, not learned
     assert run.sample(4, person="3")[0].shape == (4, 1, 128, 128)
     config, settings = training.vae_from(start, toy)
     run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
@@ -324,16 +325,17 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     config, settings = training.gan_from(start, toy)
     cpu = torch.device("cpu")
     trainer = training.GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.judge)
-    codes = vae.posterior_means(start.model, toy.train.images).float()
+    codes = vae.versions_of(trainer.start, toy.train.images)
     index, seen = torch.arange(len(toy.train)), set()
-    for seed in range(8):
+    for seed in range(40):
         others = trainer.others(index, torch.Generator().manual_seed(seed))
-        which = torch.cdist(others, codes).argmin(1)
-        assert torch.allclose(others, codes[which], atol=1e-5) and (which != index).all()
+        gap, place = torch.cdist(others, codes.flatten(0, 1).float()).min(1)
+        version, which = place // len(index), place % len(index)
+        assert gap.max() < 1e-4 and (which != index).all()
         assert torch.equal(toy.train.labels[which], toy.train.labels)
-        seen.add(int(which[0]))
-    assert seen == {1, 2}  # any of the others
-    assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[:1], atol=1e-5)
+        seen.add((int(version[0]), int(which[0])))
+    assert {which for _, which in seen} == {1, 2} and len(seen) > config.versions  # any of the others, in any version
+    assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[0, :1].float(), atol=1e-5)
     with pytest.raises(ValueError, match="needs a VAE"):
         training.GANTrainer(toy, config, settings, cpu)
 

@@ -19,6 +19,7 @@ from sigen_utils.vae import (
     kl_divergence,
     linear_active_units,
     reconstruction_loss,
+    versions_of,
 )
 
 SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
@@ -101,8 +102,12 @@ def test_fitted_prior_samples_where_the_codes_are():
     assert torch.allclose(z.mean(0), codes.mean(0), atol=0.15)
     assert torch.allclose(z.var(0), codes.var(0), rtol=0.35, atol=5e-3)
     own = model.sample_person(torch.full((2000,), 3), torch.Generator().manual_seed(0))
-    near = codes[toy.labels == 3][: SMALL.exemplars]
-    assert torch.equal(model.person_codes[3], near)
+    near = model.person_codes[3]
+    versions = versions_of(model, toy.images, seed=0).float()[:, toy.labels == 3]  # [versions, per person, D]
+    assert torch.equal(near, versions[:, : SMALL.exemplars].flatten(0, 1))
+    assert (
+        torch.equal(versions[0], codes[toy.labels == 3]) and (versions[1:] != versions[:1]).any(2).float().mean() > 0.5
+    )  # then moved ones
     assert torch.allclose(own.mean(0), near.mean(0), atol=0.1)
     away = own - near[torch.cdist(own, near).argmin(1)]
     assert away.var(0).sum() < 0.5 * own.var(0).sum()  # a kernel around each, not one cloud around the mean
