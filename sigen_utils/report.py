@@ -154,6 +154,7 @@ FORMATS: dict[str, Callable] = {
     "speed": lambda value: f"{round(value):,}" if value >= 10 else _significant(2)(value),
     "parameters": lambda value: f"{value / 1e6:.1f} M" if value >= 1e5 else f"{value:,}",
     "rate": _rate,
+    "z": lambda value: f"{value:.1f}".replace("-0.0", "0.0"),  # standard scores
     "percentage": lambda value: _significant(2)(100 * value) if value < 0.995 else "100",  # of a share
 }
 
@@ -696,14 +697,15 @@ def write_tables(results: dict | None = None) -> list[Path]:
 def readme_table(results: dict | None = None) -> str:
     """The main results as a Markdown table, with a line that says where they come from."""
     results = load_results() if results is None else results
-    header = ["Samples", "Fréchet distance, floors ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
+    header = ["Samples", "Fréchet distance, floors [95 %] ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
     header += ["Held-out squared error, % of a blank page ↓", "Training, minutes", "Parameters"]
     scores = [("precision", "share"), ("recall", "share"), ("coverage", "share"), ("top1", "share")]
     rows = [["genuine halves", "1", *(plain(results, f"comparison.floor.{n}", k) for n, k in scores)]]
     rows[0] += [NOT_APPLICABLE] * 3
     for model in models_of(results, "comparison.models", "training"):
-        columns = [("frechet_floors", "floors"), *scores, ("reconstruction.percent_of_blank", "percent")]
-        cells = [plain(results, f"comparison.models.{model}.{name}", kind) for name, kind in columns]
+        columns = [*scores, ("reconstruction.percent_of_blank", "percent")]
+        cells = [_in_floors(results, model)]
+        cells += [plain(results, f"comparison.models.{model}.{name}", kind) for name, kind in columns]
         cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
         rows.append([label(results, model), *cells, *cost])
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
@@ -714,7 +716,55 @@ def readme_table(results: dict | None = None) -> str:
         f"{source.get(str(_get(results, 'data.source')), MISSING)}, {where[0]} people, {where[1]} signatures; "
         f"{plain(results, 'comparison.n', 'count')} samples a model; profile {run[0]} on {run[1]}, commit {run[2]}."
     )
-    return f"{_markdown(lines)}\n\nMeasured on {note}{_readme_usefulness(results)}"
+    return f"{_markdown(lines)}\n\nMeasured on {note}{_readme_variation(results)}{_readme_usefulness(results)}"
+
+
+def _in_floors(results: dict, model: str) -> str:
+    """Fréchet distance of a model over its floor, with the interval."""
+    floor, text = (
+        _get(results, "comparison.floor.frechet"),
+        plain(results, f"comparison.models.{model}.frechet_floors", "floors"),
+    )
+    ends = [_get(results, f"comparison.models.{model}.frechet_{end}") for end in ("low", "high")]
+    if not (isinstance(floor, int | float) and floor and all(isinstance(end, int | float) for end in ends)):
+        return text
+    return f"{text} [{', '.join(FORMATS['floors'](end / floor) for end in ends)}]"
+
+
+def _readme_variation(results: dict) -> str:
+    """A second table: are they new, as varied as a person's own, and drawn as with a pen?"""
+    where = "comparison.models"
+    models = [m for m in models_of(results, where) if isinstance(_get(results, f"{where}.{m}.stroke"), dict)]
+    if not models:
+        return ""
+
+    def row(name: str, prefix: str, kernel: str) -> list[str]:
+        strokes = _get(results, f"{prefix}.stroke")
+        off = {part: one["w1_sd"] for part, one in strokes.items()} if isinstance(strokes, dict) else {}
+        worst = max(off, key=off.get) if off else None
+        columns = [
+            ("within_ruler", "share"),
+            ("within_pixels", "share"),
+            ("nearest_train", "share"),
+            ("copying_z", "z"),
+        ]
+        cells = [plain(results, f"{prefix}.{column}", kind) for column, kind in columns]
+        return [name, kernel, *cells, f"{_share(off[worst])} ({worst.replace('_', ' ')})" if worst else NOT_APPLICABLE]
+
+    rows = [row("genuine halves", "comparison.floor", "1")]
+    rows += [
+        row(label(results, m), f"{where}.{m}", plain(results, f"{where}.{m}.kernel_floors", "floors")) for m in models
+    ]
+    header = [
+        "Samples",
+        "Kernel distance, floors ↓",
+        "Spread within a person, ruler (real: 1)",
+        "the same, pixels (real: 1)",
+    ]
+    header += ["Nearer to a training signature than held-out ones (real: .50)", "Copying z (copies: below -2)"]
+    header += ["Stroke statistic furthest from real, sd ↓"]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return f"\n\nAre they new, as varied as a person's own signatures, and drawn as with a pen?\n\n{_markdown(lines)}"
 
 
 def _markdown(lines: list[list[str]]) -> str:

@@ -26,7 +26,8 @@ def scores(**changes) -> dict:
     }
     base = dict(
         n=40, frechet=8.0, frechet_floors=2.0, frechet_low=7.0, frechet_high=9.0, kernel=0.01, kernel_floors=3.0,
-        precision=0.5, recall=0.25, density=0.75, coverage=0.5, top1=0.5, nearest_train=0.5,
+        precision=0.5, recall=0.25, density=0.75, coverage=0.5, top1=0.5, nearest_train=0.5, copying_z=-0.04,
+        within_ruler=0.95, within_pixels=1.25,
         stroke=strokes, reconstruction=None,
     )  # fmt: skip
     return {**base, **changes}
@@ -315,10 +316,11 @@ def test_readme_is_updated_between_its_markers_only(results, home):
     assert report.update_readme(readme) is True
     text = readme.read_text()
     assert text.startswith("# a\n<!-- results:begin -->\n| Samples |") and text.endswith("results:end -->\nlast\n")
-    assert "old" not in text and "| report GAN | 200 | 0.50 |" in text
+    assert "old" not in text and "| report GAN | 200 [1.8, 2.2] | 0.50 |" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
-    assert len(tables) == 2 and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables)
-    assert "| one and 16: stabilised GAN | 3.0 [1.0, 5.0] | 40 | 99 | 0.90 |" in tables[1]
+    assert len(tables) == 3 and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables)
+    assert "| stabilised GAN | 3.0 | 0.95 | 1.25 | 0.50 | 0.0 | 0.25 (" in tables[1]
+    assert "| one and 16: stabilised GAN | 3.0 [1.0, 5.0] | 40 | 99 | 0.90 |" in tables[2]
     assert report.update_readme(readme) is False  # the same results give the same file
     readme.write_text("no markers")
     with pytest.raises(report.ReportError, match="needs one line"):
