@@ -529,6 +529,47 @@ def metric_over_time(
     return fig
 
 
+@styled
+def quality_at_cost(
+    models: Mapping[str, tuple[float, float | tuple]],
+    *,
+    ylabel: str,
+    xlabel: str = "training, minutes",
+    references: Mapping[str, float] | None = None,
+    width: float = COLUMN_WIDTH,
+    height: float = 2.0,
+) -> Figure:
+    """What each model cost and how good it is: a marked dot a model with its interval.
+
+    Parameters
+    ----------
+    models
+        Label -> (cost, value or (value, low, high)); the values on a logarithmic axis.
+    ylabel, xlabel
+        Axes.
+    references
+        Name -> value of a horizontal line.
+    width, height
+        Inches.
+    """
+    if not models:
+        raise ValueError("quality_at_cost needs at least one model")
+    fig = _figure(width, height + 0.16 * math.ceil(len(models) / 3))
+    ax = fig.subplots()
+    for i, (label, (cost, score)) in enumerate(models.items()):
+        value, low, high = _interval(label, score)
+        if low <= 0:
+            raise ValueError(f"{label}: {low} has no place on a logarithmic axis")
+        look = dict(color=COLORS[i % 7], marker=MARKERS[i % 7], markersize=5, linestyle="none", elinewidth=0.8)
+        ax.errorbar(cost, value, [[value - low], [high - value]], label=label, **look)
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log", xlim=(0, 1.06 * max(cost for cost, _ in models.values())))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.set_ylim(bottom=min(ax.get_ylim()[0], 0.8 * min((references or {}).values(), default=math.inf)))
+    _references(ax, references, horizontal=True)
+    _legend(fig, width)
+    return fig
+
+
 def _interval(label: str, value) -> tuple[float, float, float]:
     """(value, low, high) from a number or a triple; a None bound counts as the value itself."""
     value, low, high = (value, None, None) if np.ndim(value) == 0 else value

@@ -211,6 +211,19 @@ def test_a_model_without_a_score_keeps_its_row():
     assert len(fig.axes[1].texts) == 1
 
 
+def test_quality_at_cost_has_a_dot_and_an_interval_a_model():
+    models = {"quick": (0.5, (80.0, 70.0, 95.0)), "careful": (5.0, 2.5)}
+    fig = plotting.quality_at_cost(models, ylabel="floors", references={"genuine": 1.0})
+    (ax,) = fig.axes
+    dots = [container.lines[0].get_xydata().tolist() for container in ax.containers]
+    assert dots == [[[0.5, 80.0]], [[5.0, 2.5]]]
+    assert ax.get_yscale() == "log" and ax.get_ylim()[0] < 1.0 and ax.get_xlim()[0] == 0.0  # the reference is seen
+    with pytest.raises(ValueError, match="perfect"):
+        plotting.quality_at_cost({"perfect": (1.0, 0.0)}, ylabel="floors")
+    with pytest.raises(ValueError, match="at least one"):
+        plotting.quality_at_cost({}, ylabel="floors")
+
+
 def test_metric_and_bars_show_their_data():
     fig = plotting.metric_over_time(
         {"VAE": ([1, 2], [4.0, 3.0], [3.5, 2.5], [4.5, 3.5])}, ylabel="error", references={"blank page": 9.0}

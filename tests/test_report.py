@@ -16,7 +16,8 @@ FIGURES = {  # what the notebooks export
     "vae_curves.pdf", "vae_reconstructions.png", "vae_samples.png", "vae_interpolation.png", "vae_traversal.png",
     "gan_curves.pdf", "gan_progress.png", "gan_samples.png", "gan_person.png",
     "comparison_panel.png", "scores.pdf", "nearest_neighbours.png", "reconstruction_baselines.pdf", "defects.pdf",
-    "duplicates.pdf", "beta.pdf", "seeds.pdf", "convergence.pdf", "search_vae.pdf", "search_gan.pdf",
+    "duplicates.pdf", "quality_at_cost.pdf", "beta.pdf", "seeds.pdf", "convergence.pdf", "search_vae.pdf",
+    "search_gan.pdf",
 }  # fmt: skip
 
 
