@@ -24,6 +24,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import paths
 from .data import PERSON_MOVES, SignatureSet, augment, to_image, to_model
@@ -33,6 +34,7 @@ from .vae import VAE, VAEConfig
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
 CARD = "card.json"
+CANDIDATES = 24  # codes of a person that a projection is started from, the best of them
 CODE = ("blocks.py", "data.py", "gan.py", "training.py", "vae.py")  # what a trained model depends on
 
 
@@ -240,11 +242,24 @@ class Run:
         out = []
         for start in range(0, len(x), batch_size):
             part = x[start : start + batch_size].to(self.device)
-            here = None if y is None else y[start : start + batch_size]
-            e = None if y is None else self.model.describe(here, torch.zeros(len(part), 1, device=self.device))
+            e = None if y is None else self.nearest_codes(part, y[start : start + batch_size])
             z = project(self.model, part, e)
             out.append(torch.sigmoid(self.model.net(self.model.code(z, e)).float()))
         return torch.cat(out)
+
+    @torch.no_grad()
+    def nearest_codes(self, x: Tensor, y: Tensor) -> Tensor:
+        """Codes ``[n, latent_dim]`` a projection of `x` ``[n, 1, 128, 128]`` by the people `y` ``[n]`` starts from.
+
+        Of the person's first `CANDIDATES` codes the one that the GAN, without noise, draws most alike.
+        """
+        codes = self.model.embedding.weight.unflatten(0, (self.model.config.n_people, -1))[y]  # [n, k, latent_dim]
+        still = torch.zeros_like(codes[:, 0])
+        losses = []
+        for k in range(min(CANDIDATES, codes.shape[1])):
+            logits = self.model.net(self.model.code(still, codes[:, k]))
+            losses.append(F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1))
+        return codes[torch.arange(len(x), device=x.device), torch.stack(losses).argmin(0)]
 
     def snapshots(self) -> list[tuple[int, Tensor]]:
         """(step, ink ``[n, 1, 128, 128]``) of the fixed noise at each kept moment of the training."""

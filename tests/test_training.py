@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import runs, training, vae
+from sigen_utils import gan, runs, training, vae
 from sigen_utils.__main__ import main
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
@@ -314,6 +314,11 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert each == 3 * config.versions and len(run.model.embedding.weight) == toy.n_people * each
     assert torch.allclose(run.model.embedding.weight[2 * each :][:3], own, atol=1e-5)  # a person is codes, not learned
     assert run.sample(4, person="3")[0].shape == (4, 1, 128, 128)
+    with torch.no_grad():  # of all codes of the person, the one that draws the signature best
+        still, x = torch.zeros(1, config.latent_dim), toy.x[toy.labels == 2][:1]
+        codes = run.model.embedding.weight[2 * each : 3 * each]
+        losses = [gan.redraw_loss(run.model.net(run.model.code(still, code[None])), x) for code in codes]
+        assert torch.equal(run.nearest_codes(x, torch.tensor([2]))[0], codes[torch.stack(losses).argmin()])
     config, settings = training.vae_from(start, toy)
     run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
     error = (run.reconstruct(toy.x[:4]) - start.model.reconstruct(toy.x[:4])).abs().mean()
