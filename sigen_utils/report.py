@@ -138,6 +138,11 @@ def _rate(value: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+def _percentage(value: float) -> str:
+    """Two digits; hundredths of a percent say nothing of shares of a few hundred."""
+    return "100" if value >= 99.5 else "0" if abs(value) < 0.05 else _significant(2)(value)
+
+
 FORMATS: dict[str, Callable] = {
     "text": str,
     "count": lambda value: f"{round(value):,}",
@@ -155,7 +160,7 @@ FORMATS: dict[str, Callable] = {
     "parameters": lambda value: f"{value / 1e6:.1f} M" if value >= 1e5 else f"{value:,}",
     "rate": _rate,
     "z": lambda value: f"{value:.1f}".replace("-0.0", "0.0"),  # standard scores
-    "percentage": lambda value: _significant(2)(100 * value) if value < 0.995 else "100",  # of a share
+    "percentage": lambda value: _percentage(100 * value),  # of a share
 }
 
 
