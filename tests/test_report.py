@@ -132,7 +132,7 @@ def test_unknown_section_is_refused(home):
 
 def test_a_failing_write_leaves_the_old_results(home, monkeypatch):
     path = report.update_results("data", {"n_people": 3})
-    monkeypatch.setattr(report.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         report.update_results("data", {"n_people": 4})
     monkeypatch.undo()
@@ -349,7 +349,7 @@ def test_missing_figures_are_named(results):
 
 def test_without_tex_one_line_says_what_to_install(results, monkeypatch):
     draw_figures()
-    monkeypatch.setattr(report.shutil, "which", lambda name: None)
+    monkeypatch.setattr(report.pdf.shutil, "which", lambda name: None)
     said = []
     assert report.build_pdf(progress=said.append) is None
     assert len(said) == 1 and "apt-get install" in said[0]
@@ -395,7 +395,7 @@ def test_a_tex_error_is_reported_with_its_line_and_keeps_the_old_pdf(results, mo
     (paths.report_dir() / "report.pdf").write_text("the old one")
     monkeypatch.setitem(report.NUMBERS, "Seed", ("provenance.seed", "text"))
     monkeypatch.setitem(report.FORMATS, "text", lambda value: "ok")
-    monkeypatch.setattr(report, "latex", lambda text, kind="text": r"\nosuchmacro")
+    monkeypatch.setattr(report.macros, "latex", lambda text, kind="text": r"\nosuchmacro")
     with pytest.raises(report.ReportError, match=r"(?s)main\.tex does not typeset.*nosuchmacro"):
         report.build_pdf()
     assert (paths.report_dir() / "report.pdf").read_text() == "the old one"

@@ -1,0 +1,146 @@
+"""The tables of the README in Markdown, between two marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import paths
+from .formatting import ABSENT, FORMATS, LABELS, MISSING, NOT_APPLICABLE, label, models_of, plain, stored
+from .results import ReportError, load_results
+
+
+def readme_table(results: dict | None = None) -> str:
+    """The main results as a Markdown table, with a line that says where they come from."""
+    results = load_results() if results is None else results
+    header = ["Samples", "Fréchet distance, floors [95 %] ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
+    header += ["Held-out squared error, % of a blank page ↓", "Training, minutes", "Parameters"]
+    scores = [("precision", "share"), ("recall", "share"), ("coverage", "share"), ("top1", "share")]
+    rows = [["genuine halves", "1", *(plain(results, f"comparison.floor.{n}", k) for n, k in scores)]]
+    rows[0] += [NOT_APPLICABLE] * 3
+    for model in models_of(results, "comparison.models", "training"):
+        columns = [*scores, ("reconstruction.percent_of_blank", "percent")]
+        cells = [_in_floors(results, model)]
+        cells += [plain(results, f"comparison.models.{model}.{name}", kind) for name, kind in columns]
+        cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
+        rows.append([label(results, model), *cells, *cost])
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    source = {"synthetic": "the synthetic class", "photographs": "photographed sheets"}
+    where = [plain(results, f"data.{name}", "count") for name in ("n_people", "n_signatures")]
+    run = [plain(results, f"provenance.{name}", "text") for name in ("profile", "device", "commit")]
+    note = (
+        f"{source.get(str(stored(results, 'data.source')), MISSING)}, {where[0]} people, {where[1]} signatures; "
+        f"{plain(results, 'comparison.n', 'count')} samples a model; profile {run[0]} on {run[1]}, commit {run[2]}."
+    )
+    return f"{_markdown(lines)}\n\nMeasured on {note}{_readme_variation(results)}{_readme_usefulness(results)}"
+
+
+def _in_floors(results: dict, model: str) -> str:
+    """Fréchet distance of a model over its floor, with the interval."""
+    floor, text = (
+        stored(results, "comparison.floor.frechet"),
+        plain(results, f"comparison.models.{model}.frechet_floors", "floors"),
+    )
+    ends = [stored(results, f"comparison.models.{model}.frechet_{end}") for end in ("low", "high")]
+    if not (isinstance(floor, int | float) and floor and all(isinstance(end, int | float) for end in ends)):
+        return text
+    return f"{text} [{', '.join(FORMATS['floors'](end / floor) for end in ends)}]"
+
+
+def _readme_variation(results: dict) -> str:
+    """A second table: are they new, as varied as a person's own, and drawn as with a pen?"""
+    where = "comparison.models"
+    models = [m for m in models_of(results, where) if isinstance(stored(results, f"{where}.{m}.stroke"), dict)]
+    if not models:
+        return ""
+
+    def row(name: str, prefix: str, kernel: str) -> list[str]:
+        strokes = stored(results, f"{prefix}.stroke")
+        off = {part: one["w1_sd"] for part, one in strokes.items()} if isinstance(strokes, dict) else {}
+        worst = max(off, key=off.get) if off else None
+        columns = [
+            ("within_ruler", "share"),
+            ("within_pixels", "share"),
+            ("nearest_train", "share"),
+            ("copying_z", "z"),
+        ]
+        cells = [plain(results, f"{prefix}.{column}", kind) for column, kind in columns]
+        return [
+            name,
+            kernel,
+            *cells,
+            f"{FORMATS['share'](off[worst])} ({worst.replace('_', ' ')})" if worst else NOT_APPLICABLE,
+        ]
+
+    rows = [row("genuine halves", "comparison.floor", "1")]
+    rows += [
+        row(label(results, m), f"{where}.{m}", plain(results, f"{where}.{m}.kernel_floors", "floors")) for m in models
+    ]
+    header = [
+        "Samples",
+        "Kernel distance, floors ↓",
+        "Spread within a person, ruler (real: 1)",
+        "the same, pixels (real: 1)",
+    ]
+    header += ["Nearer to a training signature than held-out ones (real: .50)", "Copying z (copies: below -2)"]
+    header += ["Stroke statistic furthest from real, sd ↓"]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return f"\n\nAre they new, as varied as a person's own signatures, and drawn as with a pen?\n\n{_markdown(lines)}"
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _readme_usefulness(results: dict) -> str:
+    """A second table under the first: what a verifier and a classifier gain; nothing where that was not measured."""
+    study = stored(results, "usefulness.duplicates")
+    if not isinstance(study, dict):
+        return ""
+
+    def row(name: str, path: str, accepted: str = "", classified: str = "") -> list[str]:
+        eer = [plain(results, f"{path}.{end}", "percentage") for end in ("eer", "eer_low", "eer_high")]
+        cut = stored(results, f"{path}.cut")
+        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is ABSENT else f"{round(100 * cut)}"]
+        cells += [plain(results, accepted, "percentage") if accepted else NOT_APPLICABLE]
+        return [name, *cells, plain(results, classified, "share") if classified else NOT_APPLICABLE]
+
+    where = "usefulness.duplicates"
+    genuine = ("usefulness.accepted.genuine", "usefulness.classification.genuine.train_on_these")
+    rows = [row("one genuine signature", f"{where}.one", *genuine)]
+    rows += [row(f"{n} genuine signatures", f"{where}.genuine.{n}") for n in sorted(study["genuine"], key=int)]
+    for model in sorted(study["models"], key=lambda m: (m in LABELS, list(LABELS).index(m) if m in LABELS else 0)):
+        more = (f"usefulness.accepted.{model}", f"usefulness.classification.{model}.train_on_these")
+        name = f"one and 16: {label(results, model)}"
+        rows.append(row(name, f"{where}.models.{model}.16", *(more if model in LABELS else ())))
+    header = ["The verifier knows", "Equal error rate, % [95 %] ↓", "Error saved, % ↑"]
+    header += ["Samples accepted, %", "Accuracy of a classifier trained on these ↑"]
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    ruler = plain(results, "usefulness.ruler", "text")
+    return f"\n\nWhat generated signatures are good for (ruler `{ruler}`, intervals over people):\n\n{_markdown(lines)}"
+
+
+def update_readme(path: str | Path, results: dict | None = None) -> bool:
+    """Replace what stands between ``<!-- results:begin -->`` and ``<!-- results:end -->`` by `readme_table`.
+
+    Returns
+    -------
+    bool
+        Whether the file changed.
+
+    Raises
+    ------
+    ReportError
+        If the file does not hold exactly one such pair.
+    """
+    path = Path(path)
+    begin, end = "<!-- results:begin -->", "<!-- results:end -->"
+    text = path.read_text(encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ReportError(f"{paths.display(path)}: needs one line {begin} and, below it, one line {end}")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    new = f"{head}{begin}\n{readme_table(results)}\n{end}{tail}"
+    if new == text:
+        return False
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text(new, encoding="utf-8")
+    return True
