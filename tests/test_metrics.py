@@ -317,6 +317,18 @@ def comparison(data, ruler):
     return metrics.evaluate_runs(data, runs, ruler, seed=3, n_splits=4, labels=labels)
 
 
+def test_an_interval_of_a_share_knows_that_samples_of_a_person_go_together():
+    rng = np.random.default_rng(0)
+    alone = rng.random(400) < 0.3
+    low, high = metrics.share_interval(alone, None)
+    assert low < alone.mean() < high and high - low == pytest.approx(2 * 1.96 * np.sqrt(0.21 / 400), rel=0.15)
+    people = np.arange(400) // 10
+    together = (rng.random(40) < 0.3)[people]  # 40 people, each all right or all wrong: 40 answers, not 400
+    low, high = metrics.share_interval(together, people)
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(together.mean() * (1 - together.mean()) / 40), rel=0.2)
+    assert metrics.share_interval(np.ones(5, bool), None) == (1.0, 1.0)
+
+
 def test_results_follow_the_schema(comparison, data):
     json.dumps(comparison, allow_nan=False)
     assert set(comparison) == {"ruler", "n", "floor", "baselines", "models"}
@@ -330,13 +342,18 @@ def test_results_follow_the_schema(comparison, data):
         "nearest_same_person",
         "moved_half_pixel",
     }
-    distances = {"frechet", "frechet_floors", "frechet_low", "frechet_high", "kernel", "kernel_floors"}
-    shares = {"precision", "recall", "density", "coverage", "top1", "nearest_train"}
-    memory = {"authenticity", "copying_z", "within_ruler", "within_pixels"}
+    distances = {"frechet", "frechet_floors", "kernel", "kernel_floors"}
+    shares = {"precision", "recall", "density", "coverage", "top1", "nearest_train", "authenticity"}
+    memory = {"copying_z", "within_ruler", "within_pixels"}
+    ends = {f"{name}_{end}" for name in {"frechet", "kernel"} | shares for end in ("low", "high")}
     for scores in comparison["models"].values():
-        assert set(scores) == {"label", "n", "stroke", "reconstruction"} | distances | shares | memory
+        assert set(scores) == {"label", "n", "stroke", "reconstruction"} | distances | shares | memory | ends
         assert set(scores["stroke"]) == set(metrics.STROKE_NAMES)
-        assert scores["frechet_low"] <= scores["frechet"] <= scores["frechet_high"]
+        known = [name for name in {"frechet", "kernel"} | shares if scores[name] is not None]
+        assert all(scores[f"{name}_low"] <= scores[name] <= scores[f"{name}_high"] for name in known)
+        assert all(
+            0 <= scores[f"{name}_low"] and scores[f"{name}_high"] <= 1 for name in set(known) & shares - {"density"}
+        )
     assert comparison["models"]["honest"]["label"] == "An honest model"
     assert metrics.COPIES in comparison["models"]
 

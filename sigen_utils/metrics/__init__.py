@@ -16,6 +16,7 @@ from .distances import (
     nearest_train,
     prdc,
     real_floor,
+    share_interval,
     top1,
     top1_leave_one_out,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "rendered",
     "score_features",
     "score_reconstruction",
+    "share_interval",
     "spread_of_people",
     "squared_error",
     "stroke_statistics",

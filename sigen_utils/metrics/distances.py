@@ -115,10 +115,17 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> dict[str, float]:
     }
 
 
-def top1(query: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray) -> float:
-    """Share of queries ``[n, d]`` whose nearest gallery signature ``[m, d]`` is by the same person."""
+def nearest_is_own(
+    query: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray
+) -> np.ndarray:
+    """bool ``[n]``: whether the nearest gallery signature ``[m, d]`` of a query ``[n, d]`` is by the same person."""
     nearest = cdist(query, gallery).argmin(1)
-    return float((np.asarray(gallery_labels)[nearest] == np.asarray(query_labels)).mean())
+    return np.asarray(gallery_labels)[nearest] == np.asarray(query_labels)
+
+
+def top1(query: np.ndarray, query_labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray) -> float:
+    """Share of queries for which `nearest_is_own`."""
+    return float(nearest_is_own(query, query_labels, gallery, gallery_labels).mean())
 
 
 def top1_leave_one_out(features: np.ndarray, labels: np.ndarray) -> float:
@@ -129,15 +136,20 @@ def top1_leave_one_out(features: np.ndarray, labels: np.ndarray) -> float:
     return float((labels[distance.argmin(1)] == labels).mean())
 
 
+def nearer_than_held_out(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """bool ``[n]``: whether a sample is closer to a training signature than the median held-out real one is."""
+    limit = np.median(cdist(held_out, train).min(1))
+    return cdist(samples, train).min(1) < limit
+
+
 def nearest_train(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
-    """Share of samples closer to a training signature than the median held-out real signature is.
+    """Share of samples that are `nearer_than_held_out`.
 
     About one half for new signatures of the same people, towards 1 for copies, 0 for signatures unlike any
     real one. All are features ``[n, d]``. Read it beside coverage: a model may copy little because it is bad,
     and a copy that is bent as far as a person's own signatures differ passes for new.
     """
-    limit = np.median(cdist(held_out, train).min(1))
-    return float((cdist(samples, train).min(1) < limit).mean())
+    return float(nearer_than_held_out(samples, train, held_out).mean())
 
 
 def within_people(x: np.ndarray, labels: np.ndarray) -> float:
@@ -154,15 +166,20 @@ def within_people(x: np.ndarray, labels: np.ndarray) -> float:
     return float(total / pairs) if pairs else float("nan")
 
 
-def authenticity(samples: np.ndarray, train: np.ndarray) -> float:
-    """Share of samples ``[n, d]`` that are further from their nearest training signature than that is from its own
-    nearest neighbour among the others (Alaa et al. 2022): near 0 for copies, read beside what held-out ones get.
+def is_authentic(samples: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """bool ``[n]``: whether a sample is further from its nearest training signature than that is from its own nearest
+    neighbour among the others (Alaa et al. 2022). Both are features ``[n, d]``.
     """
     among = cdist(train, train)
     np.fill_diagonal(among, np.inf)
     distance = cdist(samples, train)
     nearest = distance.argmin(1)
-    return float((distance.min(1) > among.min(1)[nearest]).mean())
+    return distance.min(1) > among.min(1)[nearest]
+
+
+def authenticity(samples: np.ndarray, train: np.ndarray) -> float:
+    """Share of samples for which `is_authentic`: near 0 for copies, read beside what held-out ones get."""
+    return float(is_authentic(samples, train).mean())
 
 
 def copying_z(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
@@ -236,8 +253,23 @@ def real_floor(features: np.ndarray, labels: np.ndarray, seed: int = 0, n_splits
     return {"n": len(splits[0][0]), **floor, "frechet_low": low, "frechet_high": high, "top1": top}
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """95 % interval of a distance from its values on half samples.
+def share_interval(
+    hits: np.ndarray, people: np.ndarray | None, seed: int = 0, draws: int = 1000
+) -> tuple[float, float]:
+    """95 % interval of a share by the bootstrap over people: samples of one person succeed and fail together.
+
+    `hits` bool ``[n]``; `people` ``[n]``, or None where each sample is drawn on its own.
+    """
+    groups = np.arange(len(hits)) if people is None else np.unique(people, return_inverse=True)[1]
+    right, size = np.bincount(groups, hits), np.bincount(groups)
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(size), np.full(len(size), 1 / len(size)), draws)  # how often each person is drawn
+    low, high = np.quantile((times @ right) / (times @ size), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def interval(values: list[float], lowest: float = 0.0, highest: float = np.inf) -> tuple[float, float]:
+    """95 % interval of a score, by default a distance, from its values on half samples; cut at its limits.
 
     The bootstrap of a Frechet distance is biased upwards (repeated signatures narrow the covariance). Halves
     drawn without replacement have no repeats, and their spread *is* the standard error of the distance on the
@@ -245,4 +277,4 @@ def interval(values: list[float]) -> tuple[float, float]:
     interval is about these people signing again, not about another class.
     """
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return max(mean - Z95 * spread, 0.0), mean + Z95 * spread
+    return max(mean - Z95 * spread, lowest), min(mean + Z95 * spread, highest)

@@ -135,11 +135,12 @@ def evaluate_samples(
     Returns
     -------
     dict
-        ``label, n, frechet, frechet_floors, frechet_low, frechet_high, kernel, kernel_floors, precision,
+        ``label, n, frechet, frechet_floors, kernel, kernel_floors, precision,
         recall, density, coverage, top1, nearest_train, authenticity, copying_z, within_ruler, within_pixels, stroke,
         reconstruction`` (None here), plain floats. ``within_*`` is the distance of two samples of one person over that
         of two real signatures.
-        ``*_floors`` is the distance over its floor; the interval of ``frechet`` is explained at `interval`.
+        ``*_floors`` is the distance over its floor. Scores have 95 % intervals ``*_low`` and ``*_high``: distances and
+        overlaps over the halves (`interval`), shares of samples over people (`share_interval`).
 
     Raises
     ------
@@ -158,10 +159,15 @@ def evaluate_samples(
     scores = score_features(reference, fake, people, seed)
     train = ~reference.is_test
     real_train, real_test = reference.features[train], reference.features[~train]
-    top = None if people is None else distances.top1(fake, people, real_train, reference.labels[train])
-    near = distances.nearest_train(fake, real_train, real_test) if len(real_test) else None
+    hits = dict(top1=None, nearest_train=None, authenticity=distances.is_authentic(fake, real_train))
+    if people is not None:
+        hits["top1"] = distances.nearest_is_own(fake, people, real_train, reference.labels[train])
+    if len(real_test):
+        hits["nearest_train"] = distances.nearer_than_held_out(fake, real_train, real_test)
     mean = {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
-    low, high = distances.interval([s["frechet"] for s in scores])
+    limits = dict(frechet=(0, np.inf), kernel=(-np.inf, np.inf), density=(0, np.inf))
+    ends = {k: distances.interval([s[k] for s in scores], *limits.get(k, (0, 1))) for k in mean}
+    ends |= {k: (None, None) if h is None else distances.share_interval(h, people, seed) for k, h in hits.items()}
     within = dict.fromkeys(("ruler", "pixels"))
     if people is not None and len(np.unique(people)) < len(people):
         within = {name: value / reference.within[name] for name, value in _within(fake, x, people).items()}
@@ -170,18 +176,19 @@ def evaluate_samples(
         "n": len(x),
         "frechet": mean["frechet"],
         "frechet_floors": mean["frechet"] / max(floor["frechet"], 1e-12),
-        "frechet_low": low,
-        "frechet_high": high,
         "kernel": mean["kernel"],
         "kernel_floors": mean["kernel"] / max(floor["kernel"], 1e-12),
         **{name: mean[name] for name in ("precision", "recall", "density", "coverage")},
-        "top1": top,
-        "nearest_train": near,
-        "authenticity": distances.authenticity(fake, real_train),
+        **{name: None if hit is None else float(hit.mean()) for name, hit in hits.items()},
         "copying_z": distances.copying_z(fake, real_train, real_test) if len(real_test) else None,
         **{f"within_{name}": value for name, value in within.items()},
         "stroke": compare_strokes(reference.strokes, stroke_statistics(x)),
         "reconstruction": None,
+        **{
+            f"{name}_{end}": value
+            for name, pair in ends.items()
+            for end, value in zip(("low", "high"), pair, strict=True)
+        },
     }
 
 

@@ -12,15 +12,17 @@ from .results import ReportError, load_results
 def readme_table(results: dict | None = None) -> str:
     """The main results as a Markdown table, with a line that says where they come from."""
     results = load_results() if results is None else results
-    header = ["Samples", "Fréchet distance, floors [95 %] ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
+    header = ["Samples", "Fréchet distance, floors ↓"]
+    header += ["Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
     header += ["Held-out squared error, % of a blank page ↓", "Training, minutes", "Parameters"]
     scores = [("precision", "share"), ("recall", "share"), ("coverage", "share"), ("top1", "share")]
     rows = [["genuine halves", "1", *(plain(results, f"comparison.floor.{n}", k) for n, k in scores)]]
     rows[0] += [NOT_APPLICABLE] * 3
     for model in models_of(results, "comparison.models", "training"):
-        columns = [*scores, ("reconstruction.percent_of_blank", "percent")]
-        cells = [_in_floors(results, model)]
-        cells += [plain(results, f"comparison.models.{model}.{name}", kind) for name, kind in columns]
+        prefix = f"comparison.models.{model}"
+        cells = [_with_interval(results, prefix, "frechet_floors", "floors", "comparison.floor.frechet")]
+        cells += [_with_interval(results, prefix, name, kind) for name, kind in scores]
+        cells += [plain(results, f"{prefix}.reconstruction.percent_of_blank", "percent")]
         cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
         rows.append([label(results, model), *cells, *cost])
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
@@ -29,21 +31,19 @@ def readme_table(results: dict | None = None) -> str:
     run = [plain(results, f"provenance.{name}", "text") for name in ("profile", "device", "commit")]
     note = (
         f"{source.get(str(stored(results, 'data.source')), MISSING)}, {where[0]} people, {where[1]} signatures; "
-        f"{plain(results, 'comparison.n', 'count')} samples a model; profile {run[0]} on {run[1]}, commit {run[2]}."
+        f"{plain(results, 'comparison.n', 'count')} samples a model, 95 % intervals in brackets; "
+        f"profile {run[0]} on {run[1]}, commit {run[2]}."
     )
     return f"{_markdown(lines)}\n\nMeasured on {note}{_readme_variation(results)}{_readme_usefulness(results)}"
 
 
-def _in_floors(results: dict, model: str) -> str:
-    """Fréchet distance of a model over its floor, with the interval."""
-    floor, text = (
-        stored(results, "comparison.floor.frechet"),
-        plain(results, f"comparison.models.{model}.frechet_floors", "floors"),
-    )
-    ends = [stored(results, f"comparison.models.{model}.frechet_{end}") for end in ("low", "high")]
-    if not (isinstance(floor, int | float) and floor and all(isinstance(end, int | float) for end in ends)):
+def _with_interval(results: dict, prefix: str, name: str, kind: str, unit: str | None = None) -> str:
+    """``2.4 [2.2, 2.6]``; the ends of ``x_floors`` are those of ``x`` over the value at `unit`."""
+    text, per = plain(results, f"{prefix}.{name}", kind), 1.0 if unit is None else stored(results, unit)
+    ends = [stored(results, f"{prefix}.{name.removesuffix('_floors')}_{end}") for end in ("low", "high")]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in (per, *ends)) or not per:
         return text
-    return f"{text} [{', '.join(FORMATS['floors'](end / floor) for end in ends)}]"
+    return f"{text} [{', '.join(FORMATS[kind](end / per) for end in ends)}]"
 
 
 def _readme_variation(results: dict) -> str:
@@ -63,7 +63,7 @@ def _readme_variation(results: dict) -> str:
             ("nearest_train", "share"),
             ("copying_z", "z"),
         ]
-        cells = [plain(results, f"{prefix}.{column}", kind) for column, kind in columns]
+        cells = [_with_interval(results, prefix, column, kind) for column, kind in columns]
         return [
             name,
             kernel,
