@@ -102,6 +102,8 @@ def test_results_are_merged_by_name(home):
     report.update_results("training", {"gan": {"steps": 2}})
     report.update_results("training", {"vae": {"steps": 3}})  # replaces the model with all below it
     assert report.load_results() == {"training": {"vae": {"steps": 3}, "gan": {"steps": 2}}}
+    report.update_results("training", {"gan": {"steps": 4}}, without=["vae", "gan", "never there"])
+    assert report.load_results() == {"training": {"gan": {"steps": 4}}}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import paths
@@ -55,7 +56,7 @@ def load_results() -> dict:
     return results
 
 
-def update_results(section: str, values: dict) -> Path:
+def update_results(section: str, values: dict, without: Sequence[str] = ()) -> Path:
     """Merge measured values into one section of ``results.json``, whole or not at all.
 
     Parameters
@@ -66,6 +67,8 @@ def update_results(section: str, values: dict) -> Path:
         JSON values by name. A name replaces what stood there before, with everything below it; other names of
         the section stay. So two notebooks can share ``training``, and a new ``comparison.models`` leaves no
         model of an older run behind. One writer at a time.
+    without
+        Names of the section that go unless `values` has them: what only some runs measure must not outlive them.
 
     Raises
     ------
@@ -79,7 +82,8 @@ def update_results(section: str, values: dict) -> Path:
     _check(values, section)
     path = paths.generated_dir() / "results.json"
     results = load_results() if path.exists() else {}
-    results[section] = {**results.get(section, {}), **values}
+    kept = {name: value for name, value in results.get(section, {}).items() if name not in without}
+    results[section] = {**kept, **values}
     text = json.dumps(results, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     with paths.atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
