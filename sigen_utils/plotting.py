@@ -506,7 +506,7 @@ def metric_over_time(
     Parameters
     ----------
     series
-        Label -> (x, y) or (x, y, low, high); the last two are drawn as a band.
+        Label -> (x, y) or (x, y, low, high); the last two are drawn as a band, around a single point as a bar.
     ylabel, xlabel, log
         Axes; `log` is for the score.
     references
@@ -521,50 +521,11 @@ def metric_over_time(
     for i, (label, (x, y, *band)) in enumerate(series.items()):
         look = {"color": COLORS[i % 7], "linestyle": LINES[i % 7]}
         ax.plot(x, y, label=label, marker=MARKERS[i % 7], markersize=3, **look)
-        if band:
+        if band and len(x) == 1:
+            ax.vlines(x, *band, color=look["color"], linewidth=0.8)
+        elif band:
             ax.fill_between(x, *band, color=look["color"], alpha=0.15, linewidth=0)
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    _references(ax, references, horizontal=True)
-    _legend(fig, width)
-    return fig
-
-
-@styled
-def quality_at_cost(
-    models: Mapping[str, tuple[float, float | tuple]],
-    *,
-    ylabel: str,
-    xlabel: str = "training, minutes",
-    references: Mapping[str, float] | None = None,
-    width: float = COLUMN_WIDTH,
-    height: float = 2.0,
-) -> Figure:
-    """What each model cost and how good it is: a marked dot a model with its interval.
-
-    Parameters
-    ----------
-    models
-        Label -> (cost, value or (value, low, high)); the values on a logarithmic axis.
-    ylabel, xlabel
-        Axes.
-    references
-        Name -> value of a horizontal line.
-    width, height
-        Inches.
-    """
-    if not models:
-        raise ValueError("quality_at_cost needs at least one model")
-    fig = _figure(width, height + 0.16 * math.ceil(len(models) / 3))
-    ax = fig.subplots()
-    for i, (label, (cost, score)) in enumerate(models.items()):
-        value, low, high = _interval(label, score)
-        if low <= 0:
-            raise ValueError(f"{label}: {low} has no place on a logarithmic axis")
-        look = dict(color=COLORS[i % 7], marker=MARKERS[i % 7], markersize=5, linestyle="none", elinewidth=0.8)
-        ax.errorbar(cost, value, [[value - low], [high - value]], label=label, **look)
-    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log", xlim=(0, 1.06 * max(cost for cost, _ in models.values())))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_ylim(bottom=min(ax.get_ylim()[0], 0.8 * min((references or {}).values(), default=math.inf)))
     _references(ax, references, horizontal=True)
     _legend(fig, width)
     return fig

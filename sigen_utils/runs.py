@@ -24,13 +24,12 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from . import paths
 from .data import PERSON_MOVES, SignatureSet, augment, to_image, to_model
 from .embedding import Embedding, EmbeddingConfig
 from .gan import GANConfig, Generator, project
-from .vae import VAE, VAEConfig
+from .vae import VAE, VAEConfig, reconstruction_loss
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
 CARD = "card.json"
@@ -258,7 +257,7 @@ class Run:
         losses = []
         for k in range(min(CANDIDATES, codes.shape[1])):
             logits = self.model.net(self.model.code(still, codes[:, k]))
-            losses.append(F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1))
+            losses.append(reconstruction_loss(logits, x, VAEConfig()))
         return codes[torch.arange(len(x), device=x.device), torch.stack(losses).argmin(0)]
 
     def snapshots(self) -> list[tuple[int, Tensor]]:

@@ -211,25 +211,17 @@ def test_a_model_without_a_score_keeps_its_row():
     assert len(fig.axes[1].texts) == 1
 
 
-def test_quality_at_cost_has_a_dot_and_an_interval_a_model():
-    models = {"quick": (0.5, (80.0, 70.0, 95.0)), "careful": (5.0, 2.5)}
-    fig = plotting.quality_at_cost(models, ylabel="floors", references={"genuine": 1.0})
-    (ax,) = fig.axes
-    dots = [container.lines[0].get_xydata().tolist() for container in ax.containers]
-    assert dots == [[[0.5, 80.0]], [[5.0, 2.5]]]
-    assert ax.get_yscale() == "log" and ax.get_ylim()[0] < 1.0 and ax.get_xlim()[0] == 0.0  # the reference is seen
-    with pytest.raises(ValueError, match="perfect"):
-        plotting.quality_at_cost({"perfect": (1.0, 0.0)}, ylabel="floors")
-    with pytest.raises(ValueError, match="at least one"):
-        plotting.quality_at_cost({}, ylabel="floors")
-
-
 def test_metric_and_bars_show_their_data():
     fig = plotting.metric_over_time(
         {"VAE": ([1, 2], [4.0, 3.0], [3.5, 2.5], [4.5, 3.5])}, ylabel="error", references={"blank page": 9.0}
     )
     assert list(fig.axes[0].lines[0].get_ydata()) == [4.0, 3.0]
     assert "blank page" in texts(fig)
+    dot = plotting.metric_over_time(
+        {"VAE": ([5], [2.0], [1.5], [3.0])}, ylabel="floors", log=True, references={"one": 1}
+    )
+    (bar,) = dot.axes[0].collections
+    assert bar.get_segments()[0].tolist() == [[5.0, 1.5], [5.0, 3.0]] and dot.axes[0].get_ylim()[0] < 1.0
     bars = plotting.bar_plot({"1": np.arange(4.0), "4": np.ones(4)}, xlabel="latent", ylabel="KL (nats)")
     assert [list(p.get_data().values) for p in bars.axes[0].patches] == [[0, 1, 2, 3], [1, 1, 1, 1]]
 

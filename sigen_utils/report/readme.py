@@ -12,8 +12,7 @@ from .results import ReportError, load_results
 def readme_table(results: dict | None = None) -> str:
     """The main results as a Markdown table, with a line that says where they come from."""
     results = load_results() if results is None else results
-    header = ["Samples", "Fréchet distance, floors ↓"]
-    header += ["Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
+    header = ["Samples", "Fréchet distance, floors ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
     header += ["Held-out squared error, % of a blank page ↓", "Training, minutes", "Parameters"]
     scores = [("precision", "share"), ("recall", "share"), ("coverage", "share"), ("top1", "share")]
     rows = [["genuine halves", "1", *(plain(results, f"comparison.floor.{n}", k) for n, k in scores)]]
@@ -25,7 +24,6 @@ def readme_table(results: dict | None = None) -> str:
         cells += [plain(results, f"{prefix}.reconstruction.percent_of_blank", "percent")]
         cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
         rows.append([label(results, model), *cells, *cost])
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     source = {"synthetic": "the synthetic class", "photographs": "photographed sheets"}
     where = [plain(results, f"data.{name}", "count") for name in ("n_people", "n_signatures")]
     run = [plain(results, f"provenance.{name}", "text") for name in ("profile", "device", "commit")]
@@ -34,7 +32,7 @@ def readme_table(results: dict | None = None) -> str:
         f"{plain(results, 'comparison.n', 'count')} samples a model, 95 % intervals in brackets; "
         f"profile {run[0]} on {run[1]}, commit {run[2]}."
     )
-    return f"{_markdown(lines)}\n\nMeasured on {note}{_readme_variation(results)}{_readme_usefulness(results)}"
+    return f"{_markdown(header, rows)}\n\nMeasured on {note}{_readme_variation(results)}{_readme_usefulness(results)}"
 
 
 def _with_interval(results: dict, prefix: str, name: str, kind: str, unit: str | None = None) -> str:
@@ -64,35 +62,28 @@ def _readme_variation(results: dict) -> str:
             ("copying_z", "z"),
         ]
         cells = [_with_interval(results, prefix, column, kind) for column, kind in columns]
-        return [
-            name,
-            kernel,
-            *cells,
-            f"{FORMATS['share'](off[worst])} ({worst.replace('_', ' ')})" if worst else NOT_APPLICABLE,
-        ]
+        furthest = f"{FORMATS['share'](off[worst])} ({worst.replace('_', ' ')})" if worst else NOT_APPLICABLE
+        return [name, kernel, *cells, furthest]
 
     rows = [row("genuine halves", "comparison.floor", "1")]
-    rows += [
-        row(label(results, m), f"{where}.{m}", plain(results, f"{where}.{m}.kernel_floors", "floors")) for m in models
-    ]
-    header = [
-        "Samples",
-        "Kernel distance, floors ↓",
-        "Spread within a person, ruler (real: 1)",
-        "the same, pixels (real: 1)",
-    ]
+    for model in models:
+        prefix = f"{where}.{model}"
+        rows.append(row(label(results, model), prefix, plain(results, f"{prefix}.kernel_floors", "floors")))
+    header = ["Samples", "Kernel distance, floors ↓"]
+    header += ["Spread within a person, ruler (real: 1)", "the same, pixels (real: 1)"]
     header += ["Nearer to a training signature than held-out ones (real: .50)", "Copying z (copies: below -2)"]
     header += ["Stroke statistic furthest from real, sd ↓"]
+    question = "Are they new, as varied as a person's own signatures, and drawn as with a pen?"
+    return f"\n\n{question}\n\n{_markdown(header, rows)}"
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return f"\n\nAre they new, as varied as a person's own signatures, and drawn as with a pen?\n\n{_markdown(lines)}"
-
-
-def _markdown(lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _readme_usefulness(results: dict) -> str:
-    """A second table under the first: what a verifier and a classifier gain; nothing where that was not measured."""
+    """A third table: what a verifier and a classifier gain; nothing where that was not measured."""
     study = stored(results, "usefulness.duplicates")
     if not isinstance(study, dict):
         return ""
@@ -114,9 +105,9 @@ def _readme_usefulness(results: dict) -> str:
         rows.append(row(name, f"{where}.models.{model}.16", *(more if model in LABELS else ())))
     header = ["The verifier knows", "Equal error rate, % [95 %] ↓", "Error saved, % ↑"]
     header += ["Samples accepted, %", "Accuracy of a classifier trained on these ↑"]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     ruler = plain(results, "usefulness.ruler", "text")
-    return f"\n\nWhat generated signatures are good for (ruler `{ruler}`, intervals over people):\n\n{_markdown(lines)}"
+    title = f"What generated signatures are good for (ruler `{ruler}`, intervals over people):"
+    return f"\n\n{title}\n\n{_markdown(header, rows)}"
 
 
 def update_readme(path: str | Path, results: dict | None = None) -> bool:
