@@ -185,7 +185,7 @@ def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) ->
     swept = {e["beta"]: e for name, (e, *_) in found["arms"].items() if name == "ours" or name.startswith("beta ")}
     betas = sorted(swept)
     panels = dict(percent_of_blank="held-out error, % of blank", frechet_floors="samples, floors", active="active")
-    fig = Figure(figsize=(width, 1.9), layout="constrained")
+    fig = plotting.ShownOnce(figsize=(width, 1.9), layout="constrained")
     for k, (ax, (column, label)) in enumerate(zip(fig.subplots(1, 3), panels.items(), strict=True)):
         ax.plot(betas, [swept[b][column] for b in betas], marker="o", markersize=3.5, color=plotting.COLORS[k])
         ours = found["arms"]["ours"][0]
@@ -198,7 +198,7 @@ def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) ->
 @plotting.styled
 def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = plotting.COLUMN_WIDTH) -> Figure:
     """Held-out error over the clock, a line a seed, of some arms of a VAE's study."""
-    fig = Figure(figsize=(width, 2.2), layout="constrained")
+    fig = plotting.ShownOnce(figsize=(width, 2.2), layout="constrained")
     ax = fig.subplots()
     for k, name in enumerate(arms):
         for i, entry in enumerate(found["arms"].get(name, ())):

@@ -48,7 +48,7 @@ def repeat_training(
 @plotting.styled
 def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WIDTH) -> Figure:
     """Distance to the training signatures over images seen, a line a seed."""
-    fig = Figure(figsize=(width, 2.2), layout="constrained")
+    fig = plotting.ShownOnce(figsize=(width, 2.2), layout="constrained")
     ax = fig.subplots()
     for k, (recipe, entries) in enumerate(found["arms"].items()):
         good = sum(entry["converged"] for entry in entries)

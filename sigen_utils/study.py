@@ -240,7 +240,7 @@ def study_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -
     """Importance of the settings, and the goal over the two that matter most, a dot a trial, of a `summary`."""
     shares = dict(sorted(found["importance"].items(), key=lambda share: -share[1]))  # a file keeps no order
     done = [trial for trial in found["trials"] if trial["value"] is not None]
-    fig = Figure(figsize=(width, 2.4), layout="constrained")
+    fig = plotting.ShownOnce(figsize=(width, 2.4), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.3))
     left.set(xlabel="share of the variance explained", xlim=(0, 1))
     if shares:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import ablation, convergence, runs, studies, study, training, vae
+from sigen_utils import ablation, convergence, plotting, runs, studies, study, training, vae
 
 TINY = study.StudyConfig(latent_dim=(4, 8), batch_size=(4,), images=(8, 24), widths=(8, 8))
 
@@ -37,6 +37,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, kind):
     if kept["importance"]:  # so short a training of a GAN may keep its first moment every time
         assert sum(kept["importance"].values()) == pytest.approx(1)
     fig = study.study_figure(kept)
+    assert isinstance(fig, plotting.ShownOnce)  # which a notebook shows without pyplot
     assert fig.axes[0].get_xlabel() and len(fig.axes[1].collections) == 2
     none = study.study_figure(dict(kind=kind, trials=[], importance={}, best=None))
     assert "no trial" in none.axes[1].texts[0].get_text()
@@ -58,7 +59,8 @@ def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
         assert entry["converged"] == good and entry["curve"][-1][1] == 2 * 16
     again = convergence.repeat_training(toy_signatures(), tmp_path, range(2), steps=2, progress=None)
     assert again == found  # loaded, not trained again
-    assert len(convergence.convergence_figure(found).axes[0].lines) == 4
+    fig = convergence.convergence_figure(found)
+    assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 4
 
 
 def test_every_arm_changes_one_thing():
@@ -94,7 +96,8 @@ def test_arms_are_trained_scored_and_told(tmp_path):
     mean, spread = ablation.means(kept, ["percent_of_blank"])["ours"][0]
     both = [entry["percent_of_blank"] for entry in kept["arms"]["ours"]]
     assert mean == pytest.approx(sum(both) / 2) and spread == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
-    assert len(ablation.time_figure(kept, ["ours", "mse"]).axes[0].lines) == 5  # two seeds each, and the blank page
+    fig = ablation.time_figure(kept, ["ours", "mse"])
+    assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 5  # two seeds each, and the blank page
 
 
 def test_arms_may_have_seeds_of_their_own(tmp_path):
@@ -104,7 +107,9 @@ def test_arms_may_have_seeds_of_their_own(tmp_path):
     seeds = {"ours": range(2), "beta 0.1": (0,), "beta 4": (0,)}
     found = ablation.train_arms(toy_signatures(), arms, tmp_path, seeds, steps=2, progress=None)
     assert [len(entries) for entries in found["arms"].values()] == [2, 1, 1]
-    line = ablation.beta_figure(found).axes[0].lines[0]
+    fig = ablation.beta_figure(found)
+    assert isinstance(fig, plotting.ShownOnce)
+    line = fig.axes[0].lines[0]
     assert list(line.get_xdata()) == [0.1, 1.0, 4.0]
 
 
