@@ -163,12 +163,17 @@ def _natural(name: str) -> list:
 
 
 def _find_files(folder: Path) -> list[tuple[str, Path]]:
-    """(person, file) pairs of a ``<person>/<image>`` folder or of CEDAR's ``original_<writer>_<n>`` names."""
+    """(person, file) pairs of a ``<person>/<image>`` folder or of CEDAR's ``original_<writer>_<n>`` names.
+
+    Such a name says whose it is in a sub-folder too: the folder above all writers is as good as their own.
+    """
     pairs = []
     for path in sorted(folder.iterdir(), key=lambda p: _natural(p.name)):
         if path.is_dir() and path.name != "audit":
             inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.stem != "id"]
-            pairs += [(path.name, p) for p in sorted(inside, key=lambda p: _natural(p.name))]
+            for p in sorted(inside, key=lambda p: _natural(p.name)):
+                match = CEDAR_NAME.match(p.name)
+                pairs.append((match[1] if match else path.name, p))
         elif match := CEDAR_NAME.match(path.name):
             pairs.append((match[1], path))
     return pairs

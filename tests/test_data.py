@@ -71,11 +71,13 @@ def test_foreign_pictures_are_cropped_scaled_and_centred(tmp_path):
 
 
 def test_cedar_names_are_understood(tmp_path):
-    toy = toy_signatures(2, 3)
+    toy, folder = toy_signatures(2, 3), tmp_path / "full_org"
+    folder.mkdir()
     for k, picture in enumerate(toy.images.numpy()):
-        Image.fromarray(255 - picture).save(tmp_path / f"original_{k // 3 + 1}_{k % 3 + 1}.png")
-    read = load_signatures(tmp_path)
-    assert read.people == ["1", "2"] and read.is_test.tolist() == [False, False, True] * 2
+        Image.fromarray(255 - picture).save(folder / f"original_{k // 3 + 1}_{k % 3 + 1}.png")
+    for place in (folder, tmp_path):  # the folder above too, which else would be one person called full_org
+        read = load_signatures(place)
+        assert read.people == ["1", "2"] and read.is_test.tolist() == [False, False, True] * 2
 
 
 @pytest.mark.parametrize("damage, message", [
