@@ -62,21 +62,30 @@ studies: $(RUN) ## ablations, seeds and searches anew, about two hours on two co
 	$(PY) -m sigen_utils study vae $(STUDY) --trials 10
 	$(PY) -m sigen_utils study gan $(STUDY) --trials 10
 
-CROWD := two crowds of 12,000 synthetic writers, six signatures each
+CROWD := three crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores
-# First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too
-pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: under two hours on two cores; goes on after a kill
+# First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too; then the
+# latents of detail, for which the map is learned best by a network that knows the whole
+pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: two and a half hours on two cores; goes on after a kill
 	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
+	test -f build/crowd_thin.npz || $(PY) -m sigen_utils crowd --out build/crowd_thin.npz --seed 2000003 \
+		--set pen_bias=-0.25 surnames=0.6
 	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd_usual.npz --run build/pretrain/vae_usual --minutes 28 \
 		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 versions=1 learning_rate=0.0015
-	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae \
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae_whole \
 		--minutes 32 --set beta=0.4 versions=1 learning_rate=0.001
-	$(PY) -m sigen_utils train gan --start build/pretrain/vae --resume --data build/crowd.npz --run build/pretrain/gan \
+	$(PY) -m sigen_utils train gan --start build/pretrain/vae_whole --resume --data build/crowd.npz --run build/pretrain/gan \
 		--minutes 20 --set people_by=codes n_people=0 versions=1 ema_images=5000 'reals={"elastic":0.0}' watch=false \
 		learning_rate_d=0.0004
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_whole --resume --data build/crowd_thin.npz \
+		--run build/pretrain/vae_detail --minutes 5 --set latent_dim=640 detail=2 n_people=0 versions=1 components=1 \
+		learning_rate=0.0007
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_detail --resume --data build/crowd_thin.npz --run build/pretrain/vae \
+		--minutes 30 --set versions=1 exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
-		--gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"
+		build/pretrain/vae_whole build/pretrain/vae_detail --gan build/pretrain/gan --out weights/pretrained \
+		--crowd "$(CROWD)" --device "$(DEVICE)"
 	$(PY) -m sigen_utils train ruler --resume --data build/crowd_usual.npz --run build/pretrain/ruler --minutes 9
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler \
 		--crowd "12,000 synthetic writers, six signatures each" --device "$(DEVICE)"

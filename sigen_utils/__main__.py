@@ -162,8 +162,10 @@ def parser() -> argparse.ArgumentParser:
         "publish-pretrained", models.publish_pretrained, "networks trained on a crowd, to go on from on any class"
     )
     sub.add_argument("--vae", required=True, help="run of `train vae` on the crowd")
-    sub.add_argument("--before", help="run of `train vae` that this one went on from; its minutes count")
-    sub.add_argument("--gan", help="run of `train gan --start <that run>` on the crowd")
+    help_before = "runs of `train vae`, or published networks, that this one went on from; their minutes count"
+    sub.add_argument("--before", nargs="+", default=[], help=help_before)
+    help_gan = "run of `train gan --start <one of these>` on the crowd, or published networks whose discriminator stays"
+    sub.add_argument("--gan", help=help_gan)
     sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
     sub.add_argument("--device", required=True, help="what they were trained on, in words")
     sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")

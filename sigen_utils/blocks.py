@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STEM = 4  # pixels of the picture a side that one place of the coarsest-to-finest map stands for
+PLACES = 16  # places a side of the map, `widths[1]` channels deep, at which detail is read and written
 
 
 class ResidualBlock(nn.Module):
@@ -47,10 +48,16 @@ class DownTower(nn.Module):
                 layers.append(nn.Conv2d(widths[k - 1], width, 2, stride=2))  # halves the side, mixes channels
             layers += [ResidualBlock(width, norm) for _ in range(blocks)]
         self.layers = nn.Sequential(*layers)
+        self.to_places = 3 + 2 * blocks  # layers up to the map of PLACES x PLACES
         self.out_features = widths[-1] * (32 // 2 ** (len(widths) - 1)) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.layers(x), 0.2).flatten(1)  # [N, out_features]
+        return self.both(x)[0]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``[N, out_features]`` and, on the way to them, the map ``[N, widths[1], PLACES, PLACES]``."""
+        places = self.layers[: self.to_places](x)
+        return F.leaky_relu(self.layers[self.to_places :](places), 0.2).flatten(1), F.leaky_relu(places, 0.2)
 
 
 def smooth(x: Tensor) -> Tensor:
@@ -64,26 +71,42 @@ def smooth(x: Tensor) -> Tensor:
 
 
 class UpTower(nn.Module):
-    """Code ``[N, in_features]`` to a picture ``[N, 1, 128, 128]`` of unbounded values; mirror of `DownTower`."""
+    """Code ``[N, in_features + detail * PLACES**2]`` to a picture ``[N, 1, 128, 128]`` of unbounded values.
 
-    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool):
+    Mirror of `DownTower`. The first `in_features` numbers say what is drawn, by way of a linear layer; the others, if
+    any, are a map of `detail` channels that is added where the picture is PLACES x PLACES: what is where, as no vector
+    can tell it to convolutions. The map's way in starts at zero.
+    """
+
+    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool, detail: int = 0):
         super().__init__()
         self.side = 32 // 2 ** (len(widths) - 1)
         self.width = widths[-1]
         self.linear = nn.Linear(in_features, self.width * self.side**2)
         layers: list[nn.Module] = []
         for k in reversed(range(len(widths))):
+            if k == 1:
+                self.to_places = len(layers)
             layers += [ResidualBlock(widths[k], norm) for _ in range(blocks)]
             if k:
                 # Kernels of 4 overlap at stride 2; kernels of 2 would leave their grid in the strokes
                 layers.append(nn.ConvTranspose2d(widths[k], widths[k - 1], 4, stride=2, padding=1))  # doubles the side
         self.layers = nn.Sequential(*layers)
+        self.detail = nn.Conv2d(detail, widths[1], 3, padding=1) if detail else None
+        if self.detail is not None:
+            nn.init.zeros_(self.detail.weight)
+            nn.init.zeros_(self.detail.bias)
         self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
         nn.init.constant_(self.to_picture[0].bias, -2.0)  # as logits: begin with paper, most of a signature is
 
     def forward(self, code: Tensor) -> Tensor:
-        h = self.linear(code).unflatten(1, (self.width, self.side, self.side))  # [N, widths[-1], side, side]
-        return smooth(self.to_picture(F.leaky_relu(self.layers(h), 0.2)))  # [N, 1, 128, 128]
+        whole, rest = code.tensor_split([self.linear.in_features], dim=1)
+        h = self.linear(whole).unflatten(1, (self.width, self.side, self.side))  # [N, widths[-1], side, side]
+        h = self.layers[: self.to_places](h)  # [N, widths[1], PLACES, PLACES]
+        if self.detail is not None:
+            h = h + self.detail(rest.unflatten(1, (-1, PLACES, PLACES)))
+        h = self.layers[self.to_places :](h)
+        return smooth(self.to_picture(F.leaky_relu(h, 0.2)))  # [N, 1, 128, 128]
 
 
 def n_parameters(module: nn.Module) -> int:

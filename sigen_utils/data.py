@@ -336,7 +336,9 @@ class AugmentConfig:
     probability: float = 0.9  # of changing an image at all
 
 
-PERSON_MOVES = AugmentConfig(elastic=0.7)  # about as far as signatures of one person differ in place, size and slant
+# About as far as signatures of one person differ in place, size, slant and course: with less, samples lie nearer to
+# training signatures than the person's own next signature does
+PERSON_MOVES = AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, elastic=1.8, probability=1.0)
 
 
 @functools.cache

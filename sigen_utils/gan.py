@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import DownTower, UpTower
+from .blocks import PLACES, DownTower, UpTower
 from .data import sharpen
 from .vae import VAE, VAEConfig
 
-SIZES = ("latent_dim", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
+SIZES = ("latent_dim", "detail", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
 PEOPLE = ("n_people", "exemplars", "versions")  # ... and in these, where the VAE knows people
 
 
@@ -31,7 +31,8 @@ class GANConfig:
     """Everything that fixes a GAN and its losses."""
 
     recipe: str = "stable"  # "stable" (ours) or "report" (the student reports' DCGAN)
-    latent_dim: int = 64  # numbers of noise a signature starts from
+    latent_dim: int = 64  # numbers of noise a signature starts from; ...
+    detail: int = 0  # ... the last ones are a map of 16 x 16 places, this many channels deep, see `VAEConfig.detail`
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
     exemplars: int = 1  # signatures of each person that "codes" knows ...
@@ -68,6 +69,11 @@ class GANConfig:
     def conditional(self) -> bool:
         """Whether the networks are told whose signature they see or draw."""
         return self.n_people > 0 or self.people_by == "codes"
+
+    @property
+    def whole_dim(self) -> int:
+        """Numbers for the signature as a whole, the first ones."""
+        return self.latent_dim - self.detail * PLACES**2
 
     @property
     def codes_each(self) -> int:
@@ -140,7 +146,7 @@ class Generator(nn.Module):
         self.mapping = nn.Sequential(
             nn.Linear(2 * d if config.conditional else d, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
         )
-        self.net = UpTower(d, config.widths, config.blocks, norm=True)
+        self.net = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
 
     def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """Where in code space noise `z` ``[N, latent_dim]`` of a person described by `e` (same shape) is drawn from.
@@ -195,8 +201,9 @@ class Generator(nn.Module):
         """
         if y.is_floating_point():
             return y
-        which = (z[:, 0].abs() * 1e4).long() % self.config.codes_each
-        return self.embedding(y * self.config.codes_each + which)
+        each, unmoved = self.config.codes_each, self.config.exemplars if self.config.versions > 1 else 0
+        which = unmoved + (z[:, 0].abs() * 1e4).long() % (each - unmoved)  # as `VAE.sample_person` does
+        return self.embedding(y * each + which)
 
     @torch.no_grad()
     def start_from(self, vae: VAE) -> None:
@@ -245,7 +252,7 @@ class Discriminator(nn.Module):
         if config.conditional:
             self.project = nn.Linear(self.net.out_features, config.embedding_dim)
             by_code = config.people_by == "codes"
-            self.describe = nn.Linear(config.latent_dim, config.embedding_dim) if by_code else nn.Identity()
+            self.describe = nn.Linear(config.whole_dim, config.embedding_dim) if by_code else nn.Identity()
             self.embedding = None if by_code else nn.Embedding(config.n_people, config.embedding_dim)
 
     def forward(self, x: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
@@ -258,7 +265,8 @@ class Discriminator(nn.Module):
         h = self.net(x)  # [N, out_features]
         logit = self.head(h)[:, 0]
         if self.config.conditional:
-            who = self.describe(y if self.embedding is None else self.embedding(y))  # [N, embedding_dim]
+            # A hand is in the whole of a signature; in the detail a discriminator would look for one picture
+            who = self.describe(y[:, : self.config.whole_dim] if self.embedding is None else self.embedding(y))
             match = (self.project(h) * who).sum(1) / self.config.embedding_dim**0.5
             logit = logit + label_strength * match
         return logit

@@ -397,17 +397,21 @@ class Pretrained:
         return torch.cat(out)
 
 
-def publish_pretrained(vae_run: Run, gan_run: Run | None, folder: str | Path, card: dict) -> None:
-    """Write a VAE, and a GAN's discriminator, trained on a crowd, without its writers; see `Pretrained`.
+def discriminator(gan_run: Run) -> dict[str, Tensor]:
+    """State dict of the discriminator that a GAN's run ended with; it lies with what a resume needs."""
+    return torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]["discriminator"]
+
+
+def publish_pretrained(vae_run: Run, judge: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
+    """Write a VAE trained on a crowd, without its writers, and a discriminator's state dict; see `Pretrained`.
 
     The configuration comes last, so that a folder without it is not taken for complete.
     """
     crowds = ("prior_", "person_codes")  # of no use to a class; how one person's codes spread is
     parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(crowds)})
-    if gan_run is not None:
-        state = torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]
-        parts |= dict(discriminator=state["discriminator"])
-    people = ("n_people", "exemplars", "versions", "bandwidth")  # who they were, and how a class's people are drawn
+    if judge is not None:
+        parts |= dict(discriminator=judge)
+    people = ("n_people", "exemplars", "versions", "bandwidth", "components")  # who they were, how a class is drawn
     config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
     tensors = {f"{name}.safetensors": halved(state) for name, state in parts.items()}
     _publish(Path(folder), tensors, {CARD: card, CONFIG: config})

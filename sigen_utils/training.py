@@ -654,8 +654,8 @@ GAN_ON = TrainConfig(batch_size=16, reals=PERSON_MOVES)  # and need little inven
 def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:
     """Configurations of our VAE for a class that goes on from `start`: no warm-up, it is warm."""
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
-    if start is None:
-        return vae.VAEConfig(**people), TrainConfig()
+    if start is None:  # a rougher surface of codes, which moved signatures leave: wider noise does less harm
+        return vae.VAEConfig(**people, versions=1, bandwidth=0.45), TrainConfig()
     return replace(start.model.config, warmup=0.0, **people), VAE_ON
 
 

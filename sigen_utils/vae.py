@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
-from .blocks import DownTower, UpTower
+from .blocks import PLACES, DownTower, UpTower
 from .data import PERSON_MOVES, augment
 
 LIKELIHOODS = (
@@ -35,7 +35,8 @@ class VAEConfig:
     """Everything that fixes a VAE and its loss."""
 
     architecture: str = "residual"  # "residual" (ours) or "report" (the student reports' plain stack)
-    latent_dim: int = 64  # numbers a signature is squeezed into
+    latent_dim: int = 64  # numbers a signature is squeezed into; ...
+    detail: int = 0  # ... the last ones are a map of 16 x 16 places, this many channels deep, of what is where
     likelihood: str = "bce"  # one of LIKELIHOODS
     sigma: float = 0.7071  # for "mse"; sqrt(1/2) makes it the plain sum of squared errors of the reports
     beta: float = 1.0  # weight of the KL term (Higgins et al. 2017); 1 is the bound itself
@@ -55,9 +56,19 @@ class VAEConfig:
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood={self.likelihood!r}: choose {', '.join(LIKELIHOODS)}")
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+        if self.detail and (self.architecture == "report" or self.whole_dim < 1):
+            raise ValueError(
+                f"detail={self.detail} takes {self.detail * PLACES**2} latents of the residual architecture, and some "
+                f"more are to say what is drawn; latent_dim={self.latent_dim} leaves none"
+            )
+
+    @property
+    def whole_dim(self) -> int:
+        """Latents for the signature as a whole, the first ones."""
+        return self.latent_dim - self.detail * PLACES**2
 
 
-MIXTURE_CODES = 20_000  # of a larger set a random part is enough for the mixture
+MIXTURE_CODES = 4_000  # of a larger set a random part is enough for the mixture
 
 REPORT_VAE = VAEConfig(architecture="report", latent_dim=128, likelihood="mse", warmup=0.0)
 """The student reports' VAE: plain strided convolutions, squared error, no warm-up, learning rate 1e-5."""
@@ -79,6 +90,23 @@ def report_decoder(latent_dim: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1))
 
 
+class Encoder(nn.Module):
+    """Ink ``[N, 1, 128, 128]`` to the mean of every latent and then the log-variances: ``[N, 2 latent_dim]``."""
+
+    def __init__(self, config: VAEConfig):
+        super().__init__()
+        self.tower = DownTower(config.widths, config.blocks, norm=True)
+        self.head = nn.Linear(self.tower.out_features, 2 * config.whole_dim)
+        self.detail = nn.Conv2d(config.widths[1], 2 * config.detail, 3, padding=1) if config.detail else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.detail is None:
+            return self.head(self.tower(x))
+        features, places = self.tower.both(x)
+        parts = (self.head(features).chunk(2, dim=1), self.detail(places).chunk(2, dim=1))  # (mean, log-variance) each
+        return torch.cat([part.flatten(1) for pair in zip(*parts, strict=True) for part in pair], dim=1)
+
+
 class VAE(nn.Module):
     """Encoder q(z|x), decoder p(x|z) and a prior p(z); shapes in the methods."""
 
@@ -90,9 +118,8 @@ class VAE(nn.Module):
             self.encoder = report_encoder(2 * d)
             self.decoder = report_decoder(d)
         else:
-            down = DownTower(config.widths, config.blocks, norm=True)
-            self.encoder = nn.Sequential(down, nn.Linear(down.out_features, 2 * d))
-            self.decoder = UpTower(d, config.widths, config.blocks, norm=True)
+            self.encoder = Encoder(config)
+            self.decoder = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
         # The mixture of `fit_prior`; buffers, so that it travels with the weights. Until then N(0, I).
         self.register_buffer("prior_weights", torch.full((k,), 1 / k))
         self.register_buffer("prior_means", torch.zeros(k, d))
@@ -136,13 +163,16 @@ class VAE(nn.Module):
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near one of their training signatures'.
 
-        A kernel density around the codes of the signatures, as they are and moved a little, with a kernel in the shape
+        A kernel density around the codes of the signatures, moved if they are known so, with a kernel in the shape
         of the spread within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be
         wider and simpler, and worse: codes of a person lie on a curved surface, their mean lies off it, and what lies
         off it is decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded:
         that is a way along the surface, where noise on the code leads off it.
         """
-        which = torch.randint(self.person_codes.shape[1], y.shape, device=y.device, generator=generator)
+        unmoved = (
+            self.config.exemplars if self.config.versions > 1 else 0
+        )  # they come first; near them lie copies
+        which = torch.randint(unmoved, self.person_codes.shape[1], y.shape, device=y.device, generator=generator)
         return self.sample_around(self.person_codes[y, which], generator)
 
     def sample_around(self, codes: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -157,16 +187,22 @@ class VAE(nn.Module):
     def start_from(self, other: VAE) -> None:
         """Begin with the encoder and decoder of a trained VAE of the same shape.
 
+        One without latents of detail serves one with them: the decoder does not listen to these until it has learned
+        what they are good for, so at first nothing is drawn otherwise.
+
         Raises
         ------
         ValueError
             If the two networks differ in size.
         """
-        names = ("architecture", "latent_dim", "widths", "blocks")
-        if any(getattr(self.config, name) != getattr(other.config, name) for name in names):
-            raise ValueError(f"the VAE to start from needs the same {', '.join(names)}")
-        self.encoder.load_state_dict(other.encoder.state_dict())
-        self.decoder.load_state_dict(other.decoder.state_dict())
+        names = ("architecture", "whole_dim", "widths", "blocks")
+        differ = any(getattr(self.config, name) != getattr(other.config, name) for name in names)
+        if differ or other.config.detail not in (0, self.config.detail):
+            raise ValueError(f"the VAE to start from needs the same {', '.join(names)}, and the same detail or none")
+        trained = {name: value for name, value in other.state_dict().items() if name.startswith(("encoder", "decoder"))}
+        self.load_state_dict(self.state_dict() | trained)
+        d = other.config.latent_dim
+        self.person_scale[:d, :d] = other.person_scale
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

@@ -196,3 +196,21 @@ def test_crisp_draws_what_would_be_rendered_and_has_a_gradient():
     assert ((drawn > 0.2) & (drawn < 0.8)).sum() < 0.5 * ((unsure > -1.4) & (unsure < 1.4)).sum()  # less grey
     drawn.sum().backward()
     assert unsure.grad.abs().max() > 0
+
+
+def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
+    config = GANConfig(latent_dim=8 + 256, detail=1, n_people=4, people_by="codes", widths=(8, 8, 16, 16))
+    assert config.whole_dim == 8
+    g, d = Generator(config).eval(), Discriminator(config).eval()
+    with torch.no_grad():
+        g.net.detail.weight.normal_()
+        z, x, e = torch.zeros(2, 264), torch.rand(2, 1, 128, 128), torch.randn(2, 264)
+        whole, detail = e.clone(), e.clone()
+        whole[:, 0] += 1.0
+        detail[:, 8:] += 1.0
+        assert not torch.allclose(g(z, e), g(z, detail)) and not torch.allclose(g(z, e), g(z, whole))
+        assert torch.equal(d(x, e), d(x, detail)) and not torch.allclose(d(x, e), d(x, whole))
+    vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1, versions=1)).eval()
+    g.start_from(vae)
+    with pytest.raises(ValueError, match="detail"):
+        Generator(GANConfig(latent_dim=264, n_people=4, widths=(8, 8, 16, 16))).start_from(vae)

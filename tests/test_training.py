@@ -357,6 +357,14 @@ def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
     assert main([*publish, "--vae", stranger, "--before", vae_run]) == 0  # two phases, counted together
     card = runs.load_pretrained(tmp_path / "out").card["vae"]
     assert len(card["phases"]) == 2 and card["steps"] == sum(phase["steps"] for phase in card["phases"])
+    # A discriminator that knows the codes of what a VAE went on from stays of use, from its run and when published
+    old, names = str(pretrained / "out"), ("vae", "gan")
+    for before, judge in ((vae_run, gan_run), (old, old)):
+        assert main([*publish, "--vae", stranger, "--before", before, "--gan", judge]) == 0
+        new = runs.load_pretrained(tmp_path / "out")
+        assert [new.card[name]["steps"] for name in names] == [3, 2] and len(new.card["vae"]["phases"]) == 2
+        assert all(torch.equal(value, runs.load_pretrained(old).judge[name]) for name, value in new.judge.items())
+    assert main([*publish, "--vae", stranger, "--gan", old]) == 2 and "other codes" in capsys.readouterr().err
     assert runs.load_pretrained(pretrained / "out").fingerprint() != runs.load_run(vae_run).fingerprint()
     with pytest.raises(runs.RunError, match="no config.json"):
         runs.load_pretrained(tmp_path)

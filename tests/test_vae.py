@@ -95,7 +95,7 @@ def test_fitted_prior_samples_where_the_codes_are():
     toy = toy_signatures(6, 4)
     model = VAE(SMALL).eval()
     with torch.no_grad():  # codes far from N(0, I), so that a prior left at its start would show
-        model.encoder[1].bias[:8] += 5.0
+        model.encoder.head.bias[:8] += 5.0
     fit_prior(model, toy.images, toy.labels, seed=0)
     codes = model.encode(toy.x)[0]
     z = model.sample_prior(4000, torch.Generator().manual_seed(0))
@@ -161,3 +161,27 @@ def test_every_likelihood_can_be_learned(likelihood):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] and all(map(math.isfinite, losses))
+
+
+def test_a_vae_with_detail_starts_as_the_one_without_it_and_learns_it():
+    other = VAE(replace(SMALL, n_people=0)).eval()
+    finer = VAE(replace(other.config, latent_dim=8 + 2 * 256, detail=2)).eval()
+    finer.start_from(other)
+    x, z = torch.rand(2, 1, 128, 128), torch.randn(2, 520)
+    for mine, its in zip(finer.encode(x), other.encode(x), strict=True):
+        assert mine.shape == (2, 520) and torch.allclose(mine[:, :8], its, atol=1e-5)
+    assert torch.allclose(finer.decode(z), other.decode(z[:, :8]), atol=1e-5)
+    elbo(finer, x)["loss"].backward()
+    assert finer.decoder.detail.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        finer.decoder.detail.weight.normal_()
+    there = torch.zeros(1, 520)
+    there[0, 8 + 5 * 16 + 10] = 1.0  # first channel, row 5, column 10
+    moved = (finer.decode(there) - finer.decode(torch.zeros(1, 520))).abs()[0, 0]
+    row, column = divmod(int(moved.argmax()), 128)
+    assert abs(row - 5.5 * 8) < 16 and abs(column - 10.5 * 8) < 16  # and is about its place
+    with pytest.raises(ValueError, match="the same detail or none"):
+        other.start_from(finer)
+    for wrong in (dict(latent_dim=512, detail=2), dict(architecture="report", latent_dim=600, detail=1)):
+        with pytest.raises(ValueError, match="detail="):
+            VAEConfig(**wrong)

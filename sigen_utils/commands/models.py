@@ -62,7 +62,7 @@ def _beginning(args: argparse.Namespace):
         return None
     if not args.start:
         return runs.load_pretrained()
-    if (Path(args.start) / "vae.safetensors").exists():
+    if _published(args.start):
         return runs.load_pretrained(args.start)
     run = runs.load_run(args.start)
     if run.kind != "vae":
@@ -180,22 +180,38 @@ def publish(args: argparse.Namespace) -> int:
 def publish_pretrained(args: argparse.Namespace) -> int:
     import torch
 
-    from ..runs import load_run, publish_pretrained
+    from ..runs import discriminator, load_pretrained, load_run, publish_pretrained
 
-    trained = {kind: load_run(folder) for kind, folder in (("vae", args.vae), ("gan", args.gan)) if folder}
-    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__)
-    for kind, run in trained.items():
-        if run.kind != kind:
-            raise ValueError(f"--{kind} {run.run_dir}: holds a {run.kind}")
-        folders = [run.run_dir] if kind == "gan" or not args.before else [args.before, run.run_dir]
-        phases = [_phase(folder) for folder in folders]
-        sums = {name: sum(phase[name] for phase in phases) for name in ("steps", "images", "minutes")}
-        card[kind] = sums | (dict(phases=phases) if len(phases) > 1 else dict(data=phases[0]["data"]))
-    if "gan" in trained and trained["gan"].config["start"] != trained["vae"].fingerprint():
-        raise ValueError(f"{args.gan} did not start from {args.vae}: its generator would not understand the codes")
-    publish_pretrained(trained["vae"], trained.get("gan"), args.out, card)
-    print(f"{', '.join(trained)} -> {args.out}")
+    run, judge = load_run(args.vae), None
+    if run.kind != "vae":
+        raise ValueError(f"--vae {args.vae}: holds a {run.kind}")
+    phases = [phase for folder in (*args.before, args.vae) for phase in _phases(folder, "vae")]
+    sums = {name: sum(phase[name] for phase in phases) for name in ("steps", "images", "minutes")}
+    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__, vae=sums | dict(phases=phases))
+    if args.gan:
+        if _published(args.gan):
+            judge = load_pretrained(args.gan).judge
+            understood = args.gan in args.before
+        else:
+            gan_run = load_run(args.gan)
+            if gan_run.kind != "gan":
+                raise ValueError(f"--gan {args.gan}: holds a {gan_run.kind}")
+            judge = discriminator(gan_run)
+            starts = [load_run(one).fingerprint() for one in (*args.before, args.vae) if not _published(one)]
+            understood = gan_run.config["start"] in starts
+        if not understood:
+            raise ValueError(
+                f"{args.gan} did not start from {args.vae} nor from what is --before it: it knows other codes"
+            )
+        (card["gan"],) = _phases(args.gan, "gan")
+    publish_pretrained(run, judge, args.out, card)
+    print(f"{args.vae}{f', {args.gan}' if args.gan else ''} -> {args.out}")
     return 0
+
+
+def _published(folder: str | Path) -> bool:
+    """Whether a folder holds published pretrained networks, no run."""
+    return (Path(folder) / "vae.safetensors").exists()
 
 
 def publish_ruler(args: argparse.Namespace) -> int:
@@ -213,10 +229,13 @@ def publish_ruler(args: argparse.Namespace) -> int:
     return 0
 
 
-def _phase(folder: str | Path) -> dict:
-    """What a training took, from its own records."""
-    from ..runs import CONFIG, read_history
+def _phases(folder: str | Path, kind: str) -> list[dict]:
+    """What a training took, from its own records, or what those did that published networks come from."""
+    from ..runs import CARD, CONFIG, read_history
 
+    if _published(folder):
+        known = json.loads((Path(folder) / CARD).read_text())[kind]
+        return known.get("phases") or [known]
     last, config = read_history(folder)[-1], json.loads((Path(folder) / CONFIG).read_text())
     data = config["data"]["fingerprint"]
-    return dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, data=data)
+    return [dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, data=data)]

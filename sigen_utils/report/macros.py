@@ -77,7 +77,10 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
     "VaeWarmup": ("vae", "warmup", "setting"),
     "VaeComponents": ("vae", "components", "setting"),
     "VaeBandwidth": ("vae", "bandwidth", "setting"),
-    "VaeVersions": ("vae", "versions", "setting"),
+    "PretrainedLatent": ("vae_pretrained", "latent_dim", "setting"),
+    "PretrainedDetail": ("vae_pretrained", "detail", "setting"),
+    "PretrainedBandwidth": ("vae_pretrained", "bandwidth", "setting"),
+    "PretrainedVersions": ("vae_pretrained", "versions", "setting"),
     "GanLatent": ("gan", "latent_dim", "setting"),
     "GanPenalty": ("gan", "penalty", "setting"),
     "GanPenaltyEnd": ("gan", "penalty_end", "setting"),
@@ -96,7 +99,9 @@ def _defaults(model: str):
     """The configuration a model has where the run did not record another value."""
     from .. import gan, vae  # bring torch along, which readers of results do not need
 
-    return {"vae": vae.VAEConfig(), "gan": gan.GANConfig(), "report_gan": gan.REPORT_GAN}[model]
+    if model.startswith("vae"):
+        return vae.VAEConfig()
+    return {"gan": gan.GANConfig(), "report_gan": gan.REPORT_GAN}[model]
 
 
 def _ranking(results: dict, score: str, kind: str, lowest_first: bool) -> str:
