@@ -169,9 +169,7 @@ class VAE(nn.Module):
         off it is decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded:
         that is a way along the surface, where noise on the code leads off it.
         """
-        unmoved = (
-            self.config.exemplars if self.config.versions > 1 else 0
-        )  # they come first; near them lie copies
+        unmoved = self.config.exemplars if self.config.versions > 1 else 0  # they come first; near them lie copies
         which = torch.randint(unmoved, self.person_codes.shape[1], y.shape, device=y.device, generator=generator)
         return self.sample_around(self.person_codes[y, which], generator)
 

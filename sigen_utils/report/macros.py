@@ -197,6 +197,15 @@ def _study_costs(results: dict) -> str:
     return ", ".join(texts) or MISSING
 
 
+def _study_commits(results: dict) -> str:
+    """The commit of each study: a study is long, and kept while the rest of the results moves on."""
+    found = stored(results, "studies")
+    if not isinstance(found, dict):
+        return MISSING
+    commits = {name: str(one["provenance"]["commit"]) for name, one in found.items()}
+    return _pairs({"commits": commits}, "commits", "{0} {1}")
+
+
 PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow the numbers, whichever way they come out
     "RankFloors": lambda r: _ranking(r, "frechet_floors", "floors", lowest_first=True),
     "RankCoverage": lambda r: _ranking(r, "coverage", "share", lowest_first=False),
@@ -211,6 +220,7 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "SearchVae": lambda r: _search(r, "vae"),
     "SearchGan": lambda r: _search(r, "gan"),
     "StudyMinutes": _study_costs,
+    "StudyCommits": _study_commits,
     "Flags": lambda r: _pairs(r, "data.flags", "{0} ({1})"),
     "Versions": lambda r: _pairs(r, "provenance.versions", "{0} {1}"),
 }
