@@ -423,7 +423,10 @@ def test_ablations_are_told_as_means_with_spreads():
                             for name in ("VAE: ours", "VAE: beta 4", "GAN: no penalty"))  # fmt: skip
     assert ours.split(" & ")[1:3] == ["2", r"25.0\,$\pm$\,1"] and r"\pm" not in beta
     assert game_row.split(" & ")[2:5] == ["n/a"] * 3
+    found["studies"]["search_gan"]["provenance"] = dict(commit="abc123+")
     phrases = {name: make(found) for name, make in report.PHRASES.items()}
+    told = phrases["StudyCommits"].split(", ")
+    assert len(told) == 4 and "search gan abc123+" in told and "convergence --" in told
     assert (phrases["OursConverged"], phrases["ReportConverged"]) == ("1 of 2", "0 of 1")
     assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 (1)"
     assert phrases["SearchGan"] == "rate of G (60 %), images seen (40 %)" and phrases["SearchVae"] == "--"

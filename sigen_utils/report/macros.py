@@ -202,7 +202,7 @@ def _study_commits(results: dict) -> str:
     found = stored(results, "studies")
     if not isinstance(found, dict):
         return MISSING
-    commits = {name: str(one["provenance"]["commit"]) for name, one in found.items()}
+    commits = {name: plain(results, f"studies.{name}.provenance.commit", "text") for name in found}
     return _pairs({"commits": commits}, "commits", "{0} {1}")
 
 
