@@ -65,8 +65,10 @@ studies: $(RUN) ## ablations, seeds and searches anew, about two hours on two co
 CROWD := three crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores
 # First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too; then the
-# latents of detail, for which the map is learned best by a network that knows the whole
-pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: two and a half hours on two cores; goes on after a kill
+# latents of detail, for which the map is learned best by a network that knows the whole; last with a smaller weight on
+# the KL term, which buys sharper strokes. The weights in the repository made the phases before vae_crisp while moved
+# signatures were not yet made binary again and the decoder had no refinement.
+pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: three hours on two cores; goes on after a kill
 	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
 	test -f build/crowd_thin.npz || $(PY) -m sigen_utils crowd --out build/crowd_thin.npz --seed 2000003 \
@@ -81,10 +83,14 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: two an
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_whole --resume --data build/crowd_thin.npz \
 		--run build/pretrain/vae_detail --minutes 5 --set latent_dim=640 detail=2 n_people=0 versions=1 components=1 \
 		learning_rate=0.0007
-	$(PY) -m sigen_utils train vae --start build/pretrain/vae_detail --resume --data build/crowd_thin.npz --run build/pretrain/vae \
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_detail --resume --data build/crowd_thin.npz --run build/pretrain/vae_map \
 		--minutes 30 --set versions=1 exemplars=1 learning_rate=0.001
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_map --resume --data build/crowd_thin.npz --run build/pretrain/vae_crisp \
+		--minutes 4 --set versions=1 exemplars=1 learning_rate=0.001
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_crisp --resume --data build/crowd_thin.npz --run build/pretrain/vae \
+		--minutes 28 --set beta=0.2 versions=1 exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
-		build/pretrain/vae_whole build/pretrain/vae_detail --gan build/pretrain/gan --out weights/pretrained \
+		build/pretrain/vae_whole build/pretrain/vae_detail build/pretrain/vae_map build/pretrain/vae_crisp --gan build/pretrain/gan --out weights/pretrained \
 		--crowd "$(CROWD)" --device "$(DEVICE)"
 	$(PY) -m sigen_utils train ruler --resume --data build/crowd_usual.npz --run build/pretrain/ruler --minutes 9
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler \

@@ -70,6 +70,28 @@ def smooth(x: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(x, taps.view(1, 1, 5, 1), padding=(2, 0)), taps.view(1, 1, 1, 5), padding=(0, 2))
 
 
+class Refinement(nn.Module):
+    """A soft picture made crisp: what it lacks is added at half its size, by layers that start at zero.
+
+    `smooth` leaves no edge steeper than itself, which is as wide as the strokes of a fine pen. Only a layer that sees
+    the picture and is not linear can sharpen it.
+    """
+
+    def __init__(self, width: int, channels: int = 16):
+        super().__init__()
+        self.read = nn.Sequential(nn.Conv2d(width, 4 * channels, 1), nn.PixelShuffle(2))
+        self.look = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, channels, 3, padding=1))
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+        self.draw = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.PixelShuffle(2))
+        nn.init.zeros_(self.draw[0].weight)
+        nn.init.zeros_(self.draw[0].bias)
+
+    def forward(self, picture: Tensor, h: Tensor) -> Tensor:
+        """Pictures ``[N, 1, 128, 128]`` and the map ``[N, width, 32, 32]`` they were drawn from; the former, mended."""
+        seen = F.leaky_relu(self.look(picture) + self.read(h), 0.2)  # [N, channels, 64, 64]
+        return picture + self.draw(F.leaky_relu(self.mix(seen), 0.2))
+
+
 class UpTower(nn.Module):
     """Code ``[N, in_features + detail * PLACES**2]`` to a picture ``[N, 1, 128, 128]`` of unbounded values.
 
@@ -98,6 +120,7 @@ class UpTower(nn.Module):
             nn.init.zeros_(self.detail.bias)
         self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
         nn.init.constant_(self.to_picture[0].bias, -2.0)  # as logits: begin with paper, most of a signature is
+        self.refine = Refinement(widths[0])
 
     def forward(self, code: Tensor) -> Tensor:
         whole, rest = code.tensor_split([self.linear.in_features], dim=1)
@@ -105,8 +128,8 @@ class UpTower(nn.Module):
         h = self.layers[: self.to_places](h)  # [N, widths[1], PLACES, PLACES]
         if self.detail is not None:
             h = h + self.detail(rest.unflatten(1, (-1, PLACES, PLACES)))
-        h = self.layers[self.to_places :](h)
-        return smooth(self.to_picture(F.leaky_relu(h, 0.2)))  # [N, 1, 128, 128]
+        h = F.leaky_relu(self.layers[self.to_places :](h), 0.2)
+        return self.refine(smooth(self.to_picture(h)), h)  # [N, 1, 128, 128]
 
 
 def n_parameters(module: nn.Module) -> int:

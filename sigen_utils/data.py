@@ -338,7 +338,7 @@ class AugmentConfig:
 
 # About as far as signatures of one person differ in place, size, slant and course: with less, samples lie nearer to
 # training signatures than the person's own next signature does
-PERSON_MOVES = AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, elastic=1.8, probability=1.0)
+PERSON_MOVES = AugmentConfig(rotation=12.0, scale=0.25, shear=0.25, elastic=1.2, probability=1.0)
 
 
 @functools.cache
@@ -365,6 +365,76 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
     torch.Tensor
         ``[N, 1, H, W]``, same dtype and device.
     """
+    on, affine, bend = _random_moves(x, config, generator)
+    grid = _affine_grid(affine, x)
+    out = _look_up(x, grid if bend is None else grid + bend)
+    if config.noise:
+        noise = torch.randn(out.shape, device=x.device, generator=generator, dtype=out.dtype)
+        out = (out + config.noise * on[:, None, None, None] * noise).clamp(0, 1)
+    return out
+
+
+MOVED_INK = 0.45  # of a pixel of a picture moved but not scaled: above it is ink, so that thin strokes keep their width
+
+
+@torch.no_grad()
+def move_ink(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Binary ink turned, stretched, sheared and bent into binary ink of the same size at the same place.
+
+    What `augment` leaves is another kind of picture than a signature of the set: grey at every edge, and anywhere in
+    the frame. A decoder that is asked for it learns to draw strokes of one or two pixels as broad grey ones. Here, as
+    on its way into the set, the moved ink is cropped, scaled to the longer side that it had, put where it was and made
+    binary; `config.translation` and the part of `config.scale` that both axes have in common cancel out.
+
+    Parameters
+    ----------
+    x
+        Ink ``[N, 1, H, W]``, 0 or 1.
+    config
+        Ranges; ``noise`` is not for binary ink and is not used.
+    generator
+        Source of randomness on the device of `x`.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[N, 1, H, W]``, 0 or 1, same dtype and device.
+    """
+    _, affine, bend = _random_moves(x, config, generator)
+    still = _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)
+    back = torch.linalg.inv(affine[:, :, :2]).mT  # of row vectors
+
+    def bent(at: torch.Tensor) -> torch.Tensor:
+        """How far the bend moves the places `at` ``[N, H, W, 2]``; beyond the frame as at its edge."""
+        if bend is None:
+            return torch.zeros_like(at)
+        return F.grid_sample(bend.permute(0, 3, 1, 2), at, padding_mode="border", align_corners=False).permute(
+            0, 2, 3, 1
+        )
+
+    # Moves say for each place of the result where in `x` to look; where ink goes is the inverse, by two fixed-point
+    # steps, as the bend is slight
+    shifted = (still - affine[:, None, None, :, 2]).flatten(1, 2)
+    place = shifted @ back
+    place = (shifted - bent(place.view_as(still)).flatten(1, 2)) @ back
+    (low, high), (new_low, new_high) = (_box(x, where) for where in (still, place.view_as(still)))
+    scale = ((new_high - new_low).amax(1) / (high - low).amax(1).clamp(min=1 / x.shape[-1])).view(-1, 1, 1, 1)
+    middle, new_middle = ((a + b).view(-1, 1, 1, 2) / 2 for a, b in ((low, high), (new_low, new_high)))
+    place = new_middle + scale * (still - middle)
+    grid = (place.flatten(1, 2) @ affine[:, :, :2].mT).view_as(still) + affine[:, None, None, :, 2] + bent(place)
+    # A picture that is read in longer steps loses strokes between them, and shorter steps fatten them
+    step = scale.view(-1) * torch.linalg.matrix_norm(affine[:, :, :2]) / 2**0.5  # root mean square of both axes
+    level = (1 - (1 - MOVED_INK) * step).clamp(0.25, 0.6)
+    return (_look_up(x, grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
+
+
+def _random_moves(
+    x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Whether each picture is moved ``[N]``, its affine move ``[N, 2, 3]`` and its bend ``[N, H, W, 2]``, if any.
+
+    In the units of `torch.nn.functional.grid_sample`: from a place of the result to the place in `x`.
+    """
     n, _, height, width = x.shape
 
     def uniform(half_width: float) -> torch.Tensor:
@@ -383,18 +453,31 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
         (shear * sin + cos) / scale_y,
         shift_y,
     ]
-    grid = F.affine_grid(torch.stack(rows, 1).reshape(n, 2, 3), [n, 1, height, width], align_corners=False)
-    if config.elastic:
-        bend = torch.randn(n, 2, 5, 5, device=x.device, generator=generator) * on[:, None, None, None]
-        # Bicubic interpolation is linear and separable: two small matrix products, many times as fast as the call
-        down, across = _spread(height, x.device), _spread(width, x.device)
-        bend = down @ (bend * (config.elastic * 2 / width)) @ across.T
-        grid = grid + bend.permute(0, 2, 3, 1)
-    out = F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
-    if config.noise:
-        noise = torch.randn(out.shape, device=x.device, generator=generator, dtype=out.dtype)
-        out = (out + config.noise * on[:, None, None, None] * noise).clamp(0, 1)
-    return out
+    affine = torch.stack(rows, 1).reshape(n, 2, 3)
+    if not config.elastic:
+        return on, affine, None
+    bend = torch.randn(n, 2, 5, 5, device=x.device, generator=generator) * on[:, None, None, None]
+    # Bicubic interpolation is linear and separable: two small matrix products, many times as fast as the call
+    down, across = _spread(height, x.device), _spread(width, x.device)
+    bend = down @ (bend * (config.elastic * 2 / width)) @ across.T
+    return on, affine, bend.permute(0, 2, 3, 1)
+
+
+def _affine_grid(affine: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Where in `x` ``[N, 1, H, W]`` affine moves ``[N, 2, 3]`` look, place by place: ``[N, H, W, 2]`` in [-1, 1]."""
+    return F.affine_grid(affine, list(x.shape), align_corners=False)
+
+
+def _look_up(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    return F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _box(x: torch.Tensor, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lowest and highest of the places ``[N, H, W, 2]`` of the pixels that are ink, each ``[N, 2]``; 0 without ink."""
+    paper = x[:, 0, :, :, None] < 0.5
+    low = place.masked_fill(paper, torch.inf).amin((1, 2))
+    high = place.masked_fill(paper, -torch.inf).amax((1, 2))
+    return torch.where(low.isinf(), 0.0, low), high.nan_to_num(neginf=0.0)
 
 
 def batch_index(n: int, batch_size: int, step: int, seed: int, rank: int = 0, world: int = 1) -> torch.Tensor:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, UpTower
 from .data import sharpen
-from .vae import VAE, VAEConfig
+from .vae import VAE, VAEConfig, first_sampled
 
 SIZES = ("latent_dim", "detail", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
 PEOPLE = ("n_people", "exemplars", "versions")  # ... and in these, where the VAE knows people
@@ -37,7 +37,7 @@ class GANConfig:
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
     exemplars: int = 1  # signatures of each person that "codes" knows ...
     versions: int = 1  # ... each as it is and moved a little, see `VAEConfig.versions`
-    spread: float = 0.25  # of the noise at first, in units of the spread of codes within people
+    spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
@@ -201,8 +201,8 @@ class Generator(nn.Module):
         """
         if y.is_floating_point():
             return y
-        each, unmoved = self.config.codes_each, self.config.exemplars if self.config.versions > 1 else 0
-        which = unmoved + (z[:, 0].abs() * 1e4).long() % (each - unmoved)  # as `VAE.sample_person` does
+        each, first = self.config.codes_each, first_sampled(self.config)
+        which = first + (z[:, 0].abs() * 1e4).long() % (each - first)
         return self.embedding(y * each + which)
 
     @torch.no_grad()

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from . import paths
-from .data import PERSON_MOVES, SignatureSet, augment, to_image, to_model
+from .data import PERSON_MOVES, SignatureSet, move_ink, to_image, to_model
 from .embedding import Embedding, EmbeddingConfig
 from .gan import GANConfig, Generator, project
 from .vae import VAE, VAEConfig, reconstruction_loss
@@ -391,7 +391,7 @@ class Pretrained:
         device = next(self.model.parameters()).device
         generator, out = torch.Generator(device).manual_seed(seed), []
         for part in x.split(64):
-            moved = augment(part.to(device), PERSON_MOVES, generator)
+            moved = move_ink(part.to(device), PERSON_MOVES, generator)
             codes = self.model.sample_around(self.model.encode(moved)[0], generator)
             out.append(self.model.to_ink(self.model.decode(codes)).float())
         return torch.cat(out)

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import embedding, gan, paths, runs, vae
 from .blocks import gradient_norm
-from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, render
+from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, render
 from .loop import (
     Average,
     Best,
@@ -208,7 +208,7 @@ class VAETrainer(Trainer):
         cfg = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
-        x = augment(self.train_set.images[index][:, None].float() / 255, cfg.reals, generator)  # [N, 1, 128, 128]
+        x = move_ink(self.train_set.images[index][:, None].float() / 255, cfg.reals, generator)  # [N, 1, 128, 128]
         noise = torch.randn(x.shape, device=x.device, generator=generator)
         noisy = (x + cfg.noise * noise).clamp(0, 1)
         beta = vae.beta_at(progress, self.model_config)

@@ -20,7 +20,7 @@ from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, UpTower
-from .data import PERSON_MOVES, augment
+from .data import PERSON_MOVES, move_ink
 
 LIKELIHOODS = (
     "bce",  # Bernoulli: ink or none, the right one for binary ink
@@ -48,7 +48,7 @@ class VAEConfig:
     n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
     exemplars: int = 3  # training signatures remembered of each ...
     versions: int = 8  # ... by the code of it as it is and those of it moved as `data.PERSON_MOVES` has it
-    bandwidth: float = 0.25  # of the density around the codes, in units of the spread within people
+    bandwidth: float = 0.15  # of the density around the codes, in units of the spread within people
 
     def __post_init__(self):
         if self.architecture not in ("residual", "report"):
@@ -66,6 +66,14 @@ class VAEConfig:
     def whole_dim(self) -> int:
         """Latents for the signature as a whole, the first ones."""
         return self.latent_dim - self.detail * PLACES**2
+
+
+def first_sampled(config) -> int:
+    """The first of a person's codes, by `exemplars` and `versions`, that samples may begin with.
+
+    Unmoved signatures come first, and near them lie copies; where no others are known, they have to do.
+    """
+    return config.exemplars if config.versions > 1 else 0
 
 
 MIXTURE_CODES = 4_000  # of a larger set a random part is enough for the mixture
@@ -169,8 +177,8 @@ class VAE(nn.Module):
         off it is decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded:
         that is a way along the surface, where noise on the code leads off it.
         """
-        unmoved = self.config.exemplars if self.config.versions > 1 else 0  # they come first; near them lie copies
-        which = torch.randint(unmoved, self.person_codes.shape[1], y.shape, device=y.device, generator=generator)
+        first, each = first_sampled(self.config), self.person_codes.shape[1]
+        which = torch.randint(first, each, y.shape, device=y.device, generator=generator)
         return self.sample_around(self.person_codes[y, which], generator)
 
     def sample_around(self, codes: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -365,7 +373,7 @@ def versions_of(vae: VAE, images: Tensor, seed: int = 0) -> Tensor:
     codes = [posterior_means(vae, images)]
     for _ in range(vae.config.versions - 1):
         parts = (part[:, None].float() / 255 for part in images.split(256))
-        moved = (augment(part, PERSON_MOVES, generator) for part in parts)
+        moved = (move_ink(part, PERSON_MOVES, generator) for part in parts)
         codes.append(torch.cat([vae.encode(part)[0].double().cpu() for part in moved]))
     return torch.stack(codes)
 

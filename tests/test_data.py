@@ -10,12 +10,14 @@ from strokes import toy_signatures
 from sigen_utils import data
 from sigen_utils.data import (
     INK,
+    PERSON_MOVES,
     AugmentConfig,
     DataError,
     augment,
     batch_index,
     find_ink,
     load_signatures,
+    move_ink,
     render,
     sharpen,
 )
@@ -128,6 +130,45 @@ def test_augmentation_lets_gradients_through():
     x = toy_signatures().x.requires_grad_()
     augment(x, AugmentConfig(elastic=0.0), torch.Generator().manual_seed(0)).sum().backward()
     assert torch.isfinite(x.grad).all() and x.grad.abs().sum() > 0
+
+
+def extent(x):
+    """Longer side of the ink and its middle, in pixels, of each of ``[N, 1, H, W]``: ``[N, 3]``."""
+    out = []
+    for picture in x[:, 0].numpy() > 0.5:
+        rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
+        longer = max(np.ptp(rows), np.ptp(columns)) + 1
+        out.append((longer, (rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2))
+    return np.array(out)
+
+
+def test_moved_ink_is_ink_of_the_same_size_at_the_same_place():
+    toy = toy_signatures()
+    x, far = toy.x, AugmentConfig(rotation=12, scale=0.25, shear=0.2, translation=15, elastic=2.5, probability=1)
+    y = move_ink(x, far, torch.Generator().manual_seed(1))
+    assert set(y.unique().tolist()) == {0, 1} and y.dtype == x.dtype
+    assert (np.abs(extent(y) - extent(x)) <= (2, 1, 1)).all()  # though moved by up to 15 px and cut by no edge
+    assert ((y - x).square().sum((1, 2, 3)) > 50).all() and 0.7 < y.sum() / x.sum() < 1.3
+
+
+@pytest.mark.parametrize("width, least", [(1, 0.7), (2, 1.0)])
+def test_moved_ink_keeps_fine_strokes(width, least):
+    line = torch.zeros(100, 1, 128, 128)
+    line[..., 64 : 64 + width, 10:118] = 1
+
+    def whole(x):
+        """Share of the lines that are in one piece; a level of one half breaks most of those of one pixel."""
+        return np.mean([cv2.connectedComponents(picture.astype(np.uint8))[0] == 2 for picture in x[:, 0].numpy() > 0.5])
+
+    y = move_ink(line, PERSON_MOVES, torch.Generator().manual_seed(0))
+    assert whole(y) >= max(least, whole(augment(line, PERSON_MOVES, torch.Generator().manual_seed(0))))
+    assert 0.9 < y.sum() / line.sum() < 1.2  # no stroke fattened
+
+
+def test_ink_that_is_not_moved_stays_as_it_is():
+    x, still = toy_signatures().x, AugmentConfig(probability=0.0)
+    assert move_ink(x, still).equal(x)
+    assert move_ink(torch.zeros_like(x), PERSON_MOVES).sum() == 0  # an empty picture has no size to keep
 
 
 def test_batches_cover_every_signature_once_an_epoch_and_split_over_processes():
