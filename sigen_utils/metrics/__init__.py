@@ -23,8 +23,10 @@ from .distances import (
 from .inception import InceptionUnavailable, inception_networks, inception_scores
 from .protocol import (
     COPIES,
+    FAR_COPIES,
     AugmentedCopies,
     Reference,
+    copies,
     evaluate_runs,
     evaluate_samples,
     make_reference,
@@ -51,6 +53,7 @@ from .verification import equal_error_rate, verification
 __all__ = [
     "COPIES",
     "DEFECTS",
+    "FAR_COPIES",
     "STROKE_NAMES",
     "AugmentedCopies",
     "EfficientNetLite0",
@@ -62,6 +65,7 @@ __all__ = [
     "acceptance",
     "authenticity",
     "classification_scores",
+    "copies",
     "compare",
     "compare_collections",
     "compare_strokes",

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..data import AugmentConfig, SignatureSet
 
 Render = Callable[[torch.Tensor], torch.Tensor]
-COPIES = "augmented_copies"  # the trap baseline's name in the results
+COPIES = "augmented_copies"  # names in the results of the trap ...
+FAR_COPIES = "far_copies"  # ... and of copies moved as far as a VAE moves what it encodes to sample a person
 
 
 @dataclass(frozen=True)
@@ -227,13 +228,16 @@ class AugmentedCopies:
     config
         How far the copies are changed; about a third of the training's augmentation by default, so that they
         stay copies to the eye.
+    label
+        Name for readers.
     """
 
-    label = "Augmented copies of training images"
     conditional = True
 
-    def __init__(self, data: SignatureSet, config: AugmentConfig | None = None):
-        self.train, self.config, self.people = data.train, config, data.people
+    def __init__(
+        self, data: SignatureSet, config: AugmentConfig | None = None, label: str = "training images, slightly moved"
+    ):
+        self.train, self.config, self.people, self.label = data.train, config, data.people, label
 
     def sample(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` changed copies ``[n, 1, 128, 128]`` of people drawn uniformly, and their indices ``[n]``."""
@@ -245,12 +249,21 @@ class AugmentedCopies:
         return moved_copies(picked.x, seed, self.config), picked.labels
 
 
+def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
+    """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
+    from ..data import PERSON_MOVES
+
+    far = AugmentedCopies(data, PERSON_MOVES, "training images, moved like samples")
+    return {COPIES: AugmentedCopies(data), FAR_COPIES: far}
+
+
 def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = None) -> torch.Tensor:
     """Signatures ``[n, 1, H, W]`` turned and bent as little as in `AugmentedCopies`."""
-    from ..data import AugmentConfig, augment  # scores do not need the data module otherwise
+    from ..data import AugmentConfig, move_ink  # scores do not need the data module otherwise
 
-    slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, translation=1.5, elastic=0.7)
-    return augment(x, config or slight, torch.Generator(x.device).manual_seed(seed))
+    slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, elastic=0.7, probability=1.0)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    return torch.cat([move_ink(part, config or slight, generator) for part in x.split(64)])
 
 
 def evaluate_runs(
@@ -285,7 +298,7 @@ def evaluate_runs(
     labels
         Names for readers, by run name.
     trap
-        Score `AugmentedCopies` as one more model, ``augmented_copies``.
+        Score `copies` as further models.
     render
         What every picture passes before it is scored; `data.render` by default. Reconstructions are scored
         unrendered, because a squared error should judge the model's own guess.
@@ -297,7 +310,7 @@ def evaluate_runs(
     """
     ruler, render = ruler or Ruler(), _renderer(render)
     reference = make_reference(data, ruler, seed, n_splits, render)
-    entries = {**runs, **({COPIES: AugmentedCopies(data)} if trap else {})}
+    entries = {**runs, **(copies(data) if trap else {})}
     models = {}
     for name, run in entries.items():
         x, y = run.sample(max(n or 0, len(data)), seed=seed)

@@ -5,7 +5,7 @@ rounds each value by one table (`FORMATS`) and writes it as a LaTeX macro ``\\va
 that was never measured prints as ``--``, a score that does not apply as ``n/a``, so a partial run still typesets.
 """
 
-from .formatting import FORMATS, LABELS, MISSING, NOT_APPLICABLE, TRAP, label, latex, models_of, plain
+from .formatting import COPIES, FORMATS, LABELS, MISSING, NOT_APPLICABLE, label, latex, models_of, plain
 from .macros import (
     NUMBERS,
     PHRASES,
@@ -21,6 +21,7 @@ from .results import SECTIONS, ReportError, load_results, update_results
 from .tables import TABLES, ablation_table, write_tables
 
 __all__ = [
+    "COPIES",
     "FORMATS",
     "LABELS",
     "MISSING",
@@ -29,7 +30,6 @@ __all__ = [
     "PHRASES",
     "SECTIONS",
     "TABLES",
-    "TRAP",
     "ReportError",
     "ablation_table",
     "build_pdf",

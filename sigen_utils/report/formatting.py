@@ -8,9 +8,10 @@ from collections.abc import Callable
 from .results import ReportError
 
 MISSING, NOT_APPLICABLE = "--", "n/a"
-TRAP = "augmented_copies"  # of training images: scored like a model, but none
+COPIES = ("augmented_copies", "far_copies")  # of training images: scored like a model, but none
 LABELS = {  # in the order of the tables; the label stored with the results goes first
-    TRAP: "moved training images",
+    COPIES[0]: "training images, slightly moved",
+    COPIES[1]: "training images, moved like samples",
     "report_vae": "report VAE",
     "vae": "residual VAE",
     "vae_pretrained": "residual VAE, pretrained",
@@ -111,14 +112,14 @@ def models_of(results: dict, *sections: str) -> list[str]:
 
 
 def contestants(results: dict) -> list[str]:
-    """The scored models, without the trap."""
-    return [model for model in models_of(results, "comparison.models") if model != TRAP]
+    """The scored models, without the copies."""
+    return [model for model in models_of(results, "comparison.models") if model not in COPIES]
 
 
 def label(results: dict, model: str) -> str:
     """How figures and tables call a model."""
     for section in ("comparison.models", "training"):
         name = stored(results, f"{section}.{model}.label")
-        if isinstance(name, str) and name != model and model != TRAP:
+        if isinstance(name, str) and name != model and model not in COPIES:
             return name
     return LABELS.get(model, model.replace("_", " "))

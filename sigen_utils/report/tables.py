@@ -8,11 +8,11 @@ from pathlib import Path
 from .. import paths
 from .formatting import (
     ABSENT,
+    COPIES,
     FORMATS,
     LABELS,
     MISSING,
     NOT_APPLICABLE,
-    TRAP,
     label,
     latex,
     models_of,
@@ -108,7 +108,7 @@ def comparison_table(results: dict) -> str:
         prefix = f"comparison.models.{model}"
         floors = _cells(results, prefix, [("frechet_floors", "floors"), ("kernel_floors", "floors")])
         rows.append(row(prefix, label(results, model), floors))
-    rows.insert(2 if TRAP in models else 1, None)
+    rows.insert(1 + sum(name in models for name in COPIES), None)
     return _tabular("lrrrrrrrrrrr", header, rows)
 
 
