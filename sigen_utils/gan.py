@@ -84,7 +84,7 @@ class GANConfig:
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
         """A configuration that `Generator.start_from` accepts: the VAE's sizes and people, no fade-in of labels."""
         shared = {name: getattr(vae, name) for name in SIZES + PEOPLE}
-        gentle = dict(fidelity=0.05, learning_rate_g=1e-4, learning_rate_d=3e-4, fade_in=0.0)
+        gentle = dict(fidelity=0.3, learning_rate_g=3e-5, learning_rate_d=1e-4, fade_in=0.0)
         return cls(**{**shared, "people_by": "codes", **gentle, **settings})
 
 

@@ -60,7 +60,8 @@ class TrainConfig:
     keep_from: float = 0.5  # ... of those after this share of the training: at first a warm start is still what it was
     checkpoint_seconds: float = 60.0
     reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
-    fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do
+    fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do;
+    # None shows them as they are, and the genuine ones moved as ink and finished by rendering
 
     def __post_init__(self):
         for name in ("reals", "fakes"):  # dicts when read back from config.json
@@ -290,14 +291,12 @@ class GANTrainer(Trainer):
         settings = dict(betas=cfg.adam_betas, fused=True)
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), cfg.learning_rate_g, **settings)
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, **settings)
-        if cfg.recipe == "report":
-            self.pictures = self.train_set.images  # binary ink, as the reports had it
-            self.augment_fakes = None
-        else:
+        self.augment_fakes = None if cfg.recipe == "report" else self.config.fakes
+        self.pictures = self.train_set.images  # binary ink, as the reports had it
+        if self.augment_fakes is not None:
             # Anti-aliased reals: a staircase edge is something no generator draws and any discriminator sees
             parts = (render(part[:, None].float() / 255)[:, 0] for part in self.train_set.images.split(1024))
             self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
-            self.augment_fakes = self.config.fakes
         self.best, self.selection = Best(), _Selection(self.train_set) if self.config.watch else None
         noise = torch.Generator().manual_seed(self.config.seed)
         self.fixed_z = torch.randn(self.config.n_fixed, cfg.latent_dim, generator=noise).to(self.device)
@@ -358,7 +357,7 @@ class GANTrainer(Trainer):
         y = None
         if cfg.conditional:
             y = self.train_set.labels[index] if self.codes is None else self.others(index, generator)
-        real = augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
+        real = self.genuine(index, generator)
         z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
         given = real[n - n // 2 :] if cfg.fidelity else None  # half of the batch is redrawn from codes
         with self.autocast():
@@ -375,6 +374,16 @@ class GANTrainer(Trainer):
         return dict(
             loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm
         ) | {name: part[name] for part in (d, g) for name in ("r1", "r2", "redraw") if name in part}
+
+    def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """What D is shown of the training signatures `index` ``[n]``: moved, ``[n, 1, 128, 128]``.
+
+        Where generated ones are moved too, both sides are resampled alike. Where they are not, a resampled picture
+        would be told by its blurred edges: moved ink is rendered, as whatever is generated will be.
+        """
+        if self.model_config.recipe == "stable" and self.augment_fakes is None:
+            return render(move_ink(self.train_set.images[index][:, None].float() / 255, self.config.reals, generator))
+        return augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
 
     @torch.no_grad()
     def codes_of(self, x: Tensor) -> Tensor:
@@ -648,7 +657,7 @@ GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=Fals
 
 
 VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class
-GAN_ON = TrainConfig(batch_size=16, reals=PERSON_MOVES)  # and need little invented variation
+GAN_ON = TrainConfig(batch_size=16, reals=PERSON_MOVES, fakes=None)  # a generator that starts so well draws moved ink
 
 
 def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:
