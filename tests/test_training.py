@@ -19,6 +19,7 @@ from test_data import write_folder
 
 from sigen_utils import gan, runs, training, vae
 from sigen_utils.__main__ import main
+from sigen_utils.data import AugmentConfig, render
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
 from sigen_utils.paths import REPO
@@ -343,6 +344,24 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[0, :1].float(), atol=1e-5)
     with pytest.raises(ValueError, match="needs a VAE"):
         training.GANTrainer(toy, config, settings, cpu)
+
+
+def test_genuine_signatures_are_shown_finished_unless_generated_ones_move_too(pretrained):
+    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = training.gan_from(start, toy)
+    index, still = torch.arange(4), AugmentConfig(probability=0.0)
+
+    def shown(**changes):
+        trained = replace(settings, **changes)
+        trainer = training.GANTrainer(toy, config, trained, torch.device("cpu"), 0, 1, start.model, start.judge)
+        return trainer.genuine(index, torch.Generator().manual_seed(0))
+
+    def grey(x):
+        return ((x > 0.02) & (x < 0.98)).float().mean()
+
+    assert torch.equal(shown(reals=still), render(toy.train.x[:4]))
+    assert not torch.equal(shown(), shown(reals=still))
+    assert grey(shown()) < 0.7 * grey(shown(fakes=AugmentConfig()))  # a resampled picture is a blurred one
 
 
 def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
