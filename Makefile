@@ -74,21 +74,21 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: three 
 	test -f build/crowd_thin.npz || $(PY) -m sigen_utils crowd --out build/crowd_thin.npz --seed 2000003 \
 		--set pen_bias=-0.25 surnames=0.6
 	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd_usual.npz --run build/pretrain/vae_usual --minutes 28 \
-		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 versions=1 learning_rate=0.0015
+		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 exemplars=1 learning_rate=0.0015
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae_whole \
-		--minutes 32 --set beta=0.4 versions=1 learning_rate=0.001
+		--minutes 32 --set beta=0.4 exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils train gan --start build/pretrain/vae_whole --resume --data build/crowd.npz --run build/pretrain/gan \
-		--minutes 20 --set people_by=codes n_people=0 versions=1 ema_images=5000 'reals={"elastic":0.0}' watch=false \
+		--minutes 20 --set people_by=codes n_people=0 moved=false ema_images=5000 'reals={"elastic":0.0}' watch=false \
 		learning_rate_d=0.0004
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_whole --resume --data build/crowd_thin.npz \
-		--run build/pretrain/vae_detail --minutes 5 --set latent_dim=640 detail=2 n_people=0 versions=1 components=1 \
+		--run build/pretrain/vae_detail --minutes 5 --set latent_dim=640 detail=2 n_people=0 components=1 \
 		learning_rate=0.0007
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_detail --resume --data build/crowd_thin.npz --run build/pretrain/vae_map \
-		--minutes 30 --set versions=1 exemplars=1 learning_rate=0.001
+		--minutes 30 --set exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_map --resume --data build/crowd_thin.npz --run build/pretrain/vae_crisp \
-		--minutes 4 --set versions=1 exemplars=1 learning_rate=0.001
+		--minutes 4 --set exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_crisp --resume --data build/crowd_thin.npz --run build/pretrain/vae \
-		--minutes 28 --set beta=0.2 versions=1 exemplars=1 learning_rate=0.001
+		--minutes 28 --set beta=0.2 exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
 		build/pretrain/vae_whole build/pretrain/vae_detail build/pretrain/vae_map build/pretrain/vae_crisp --gan build/pretrain/gan --out weights/pretrained \
 		--crowd "$(CROWD)" --device "$(DEVICE)"

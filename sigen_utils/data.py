@@ -336,16 +336,20 @@ class AugmentConfig:
     probability: float = 0.9  # of changing an image at all
 
 
-# About as far as signatures of one person differ in place, size, slant and course: with less, samples lie nearer to
-# training signatures than the person's own next signature does
+# About as far as signatures of one person differ in proportions, slant and course, place and size being fixed by
+# `move_ink`: with less, samples lie nearer to training signatures than the person's own next signature does
 PERSON_MOVES = AugmentConfig(rotation=12.0, scale=0.25, shear=0.25, elastic=1.2, probability=1.0)
 
 
+BEND_POINTS = 5  # a side of the grid whose displacements bend a picture
+MOVE_NUMBERS = 7 + 2 * BEND_POINTS**2  # of noise that decide the move of a picture
+
+
 @functools.cache
-def _spread(size: int, device: torch.device, points: int = 5) -> torch.Tensor:
-    """Bicubic interpolation from `points` places to `size` pixels as a matrix ``[size, points]``."""
-    identity = torch.eye(points, device=device)[None, None]
-    return F.interpolate(identity, (size, points), mode="bicubic", align_corners=True)[0, 0]
+def _spread(size: int, device: torch.device) -> torch.Tensor:
+    """Bicubic interpolation from `BEND_POINTS` places to `size` pixels as a matrix ``[size, BEND_POINTS]``."""
+    identity = torch.eye(BEND_POINTS, device=device)[None, None]
+    return F.interpolate(identity, (size, BEND_POINTS), mode="bicubic", align_corners=True)[0, 0]
 
 
 def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -365,7 +369,7 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
     torch.Tensor
         ``[N, 1, H, W]``, same dtype and device.
     """
-    on, affine, bend = _random_moves(x, config, generator)
+    on, affine, bend = _moves(x, config, _move_noise(x, generator))
     grid = _affine_grid(affine, x)
     out = _look_up(x, grid if bend is None else grid + bend)
     if config.noise:
@@ -378,7 +382,12 @@ MOVED_INK = 0.45  # of a pixel of a picture moved but not scaled: above it is in
 
 
 @torch.no_grad()
-def move_ink(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None = None) -> torch.Tensor:
+def move_ink(
+    x: torch.Tensor,
+    config: AugmentConfig,
+    generator: torch.Generator | None = None,
+    noise: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Binary ink turned, stretched, sheared and bent into binary ink of the same size at the same place.
 
     What `augment` leaves is another kind of picture than a signature of the set: grey at every edge, and anywhere in
@@ -394,13 +403,15 @@ def move_ink(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator 
         Ranges; ``noise`` is not for binary ink and is not used.
     generator
         Source of randomness on the device of `x`.
+    noise
+        ``[N, MOVE_NUMBERS]`` from N(0, I) that decides the moves; None lets the generator draw it.
 
     Returns
     -------
     torch.Tensor
         ``[N, 1, H, W]``, 0 or 1, same dtype and device.
     """
-    _, affine, bend = _random_moves(x, config, generator)
+    _, affine, bend = _moves(x, config, _move_noise(x, generator) if noise is None else noise)
     still = _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)
     back = torch.linalg.inv(affine[:, :, :2]).mT  # of row vectors
 
@@ -428,22 +439,25 @@ def move_ink(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator 
     return (_look_up(x, grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
 
 
-def _random_moves(
-    x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None
+def _move_noise(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    return torch.randn(len(x), MOVE_NUMBERS, device=x.device, generator=generator)
+
+
+def _moves(
+    x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Whether each picture is moved ``[N]``, its affine move ``[N, 2, 3]`` and its bend ``[N, H, W, 2]``, if any.
 
-    In the units of `torch.nn.functional.grid_sample`: from a place of the result to the place in `x`.
+    In the units of `torch.nn.functional.grid_sample`: from a place of the result to the place in `x`. Even
+    distributions come from `noise` ``[N, MOVE_NUMBERS]`` by way of its own distribution function.
     """
     n, _, height, width = x.shape
-
-    def uniform(half_width: float) -> torch.Tensor:
-        return (torch.rand(n, device=x.device, generator=generator) * 2 - 1) * half_width * on
-
-    on = (torch.rand(n, device=x.device, generator=generator) < config.probability).float()
-    angle = uniform(config.rotation) * (torch.pi / 180)
-    scale_x, scale_y = 1 + uniform(config.scale), 1 + uniform(config.scale)
-    shear, shift_x, shift_y = uniform(config.shear), *(uniform(config.translation * 2 / width) for _ in range(2))
+    noise, bend = noise.float().split([7, 2 * BEND_POINTS**2], dim=1)
+    even = torch.erf(noise / 2**0.5).unbind(1)  # in (-1, 1)
+    on = ((even[0] + 1) / 2 < config.probability).float()
+    angle = even[1] * on * config.rotation * (torch.pi / 180)
+    scale_x, scale_y = (1 + e * on * config.scale for e in even[2:4])
+    shear, shift_x, shift_y = even[4] * on * config.shear, *(e * on * config.translation * 2 / width for e in even[5:7])
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = [
         cos / scale_x,
@@ -456,7 +470,7 @@ def _random_moves(
     affine = torch.stack(rows, 1).reshape(n, 2, 3)
     if not config.elastic:
         return on, affine, None
-    bend = torch.randn(n, 2, 5, 5, device=x.device, generator=generator) * on[:, None, None, None]
+    bend = bend.reshape(n, 2, BEND_POINTS, BEND_POINTS) * on[:, None, None, None]
     # Bicubic interpolation is linear and separable: two small matrix products, many times as fast as the call
     down, across = _spread(height, x.device), _spread(width, x.device)
     bend = down @ (bend * (config.elastic * 2 / width)) @ across.T

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, UpTower
-from .data import sharpen
-from .vae import VAE, VAEConfig, first_sampled
+from .data import MOVE_NUMBERS, sharpen
+from .people import Signatures
+from .vae import VAE, Encoder, VAEConfig
 
 SIZES = ("latent_dim", "detail", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
-PEOPLE = ("n_people", "exemplars", "versions")  # ... and in these, where the VAE knows people
+PEOPLE = ("n_people", "exemplars", "moved")  # ... and in these, where the VAE knows people
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class GANConfig:
     detail: int = 0  # ... the last ones are a map of 16 x 16 places, this many channels deep, see `VAEConfig.detail`
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
-    exemplars: int = 1  # signatures of each person that "codes" knows ...
-    versions: int = 1  # ... each as it is and moved a little, see `VAEConfig.versions`
+    exemplars: int = 1  # signatures of each person that "codes" knows
+    moved: bool = True  # "codes" are those of signatures moved anew, see `VAEConfig.moved`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
@@ -58,8 +59,8 @@ class GANConfig:
             raise ValueError(f"recipe={self.recipe!r}: choose stable or report")
         if self.people_by not in ("table", "codes"):
             raise ValueError(f"people_by={self.people_by!r}: choose table or codes")
-        if self.people_by == "table" and self.codes_each != 1:
-            raise ValueError("people_by='table' learns one place a person; exemplars and versions are for 'codes'")
+        if self.people_by == "table" and self.exemplars != 1:
+            raise ValueError("people_by='table' learns one place a person; exemplars are for 'codes'")
         if self.recipe == "report" and self.conditional:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
@@ -76,9 +77,14 @@ class GANConfig:
         return self.latent_dim - self.detail * PLACES**2
 
     @property
-    def codes_each(self) -> int:
-        """Codes that the generator holds of each person."""
-        return self.exemplars * self.versions
+    def remembers(self) -> bool:
+        """Whether the generator knows people by signatures that it holds."""
+        return self.people_by == "codes" and self.n_people > 0
+
+    @property
+    def noise_dim(self) -> int:
+        """Numbers of noise a signature starts from: those of the code; which of a person's signatures; its move."""
+        return self.latent_dim + (1 + MOVE_NUMBERS if self.remembers else 0)
 
     @classmethod
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
@@ -139,9 +145,11 @@ class Generator(nn.Module):
             self.net.apply(init_dcgan)
             return
         d = config.latent_dim
-        if config.conditional:
-            self.embedding = nn.Embedding(config.n_people * config.codes_each, d)
-            self.embedding.requires_grad_(config.people_by == "table")
+        if config.remembers:
+            self.signatures = Signatures(config.n_people, config.exemplars)
+            self.encoder = Encoder(config).requires_grad_(False)  # a VAE's, whose codes these are
+        elif config.n_people:
+            self.embedding = nn.Embedding(config.n_people, d)
         self.scale = nn.Parameter(torch.eye(d))
         self.mapping = nn.Sequential(
             nn.Linear(2 * d if config.conditional else d, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
@@ -149,11 +157,13 @@ class Generator(nn.Module):
         self.net = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
 
     def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
-        """Where in code space noise `z` ``[N, latent_dim]`` of a person described by `e` (same shape) is drawn from.
+        """Where in code space noise `z` of a person described by `e` ``[N, latent_dim]`` is drawn from.
 
         The person's place, plus the noise stretched alike for all people, plus what is particular to both: a VAE's
-        sampler of a person is the case without the last part, which makes its decoder a possible start.
+        sampler of a person is the case without the last part, which makes its decoder a possible start. Of `z` the
+        first `latent_dim` numbers count; those that chose `e` may follow.
         """
+        z = z[:, : self.config.latent_dim]
         w = z @ self.scale.T  # [N, latent_dim]
         if e is None:
             return w + self.mapping(z)
@@ -171,7 +181,7 @@ class Generator(nn.Module):
         Parameters
         ----------
         z
-            Noise ``[N, latent_dim]`` from N(0, I).
+            Noise ``[N, noise_dim]`` from N(0, I); where people are told by codes, the first `latent_dim` are enough.
         y
             Who: indices int64 ``[N]``, or codes float ``[N, latent_dim]``; ignored by an unconditional model.
         label_strength
@@ -197,17 +207,25 @@ class Generator(nn.Module):
     def describe(self, y: Tensor, z: Tensor) -> Tensor:
         """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.
 
-        Where several codes of a person are known, a digit of the noise that nobody could see decides which.
+        Where signatures of a person are remembered, the noise decides which of them it is the code of, and how that
+        one was moved.
         """
         if y.is_floating_point():
             return y
-        each, first = self.config.codes_each, first_sampled(self.config)
-        which = first + (z[:, 0].abs() * 1e4).long() % (each - first)
-        return self.embedding(y * each + which)
+        if not self.config.remembers:
+            return self.embedding(y)
+        choice, move = z[:, self.config.latent_dim :].split([1, MOVE_NUMBERS], dim=1)
+        share = torch.special.ndtr(choice[:, 0])  # evenly in (0, 1)
+        which = (share * self.config.exemplars).long().clamp(max=self.config.exemplars - 1)
+        return self.encode_person(y, which, move if self.config.moved else None)
+
+    def encode_person(self, y: Tensor, which: Tensor | int = 0, noise: Tensor | None = None) -> Tensor:
+        """Codes ``[n, latent_dim]`` of remembered signatures; parameters as of `people.Signatures.forward`."""
+        return self.encoder(self.signatures(y, which, noise)).chunk(2, dim=1)[0]
 
     @torch.no_grad()
     def start_from(self, vae: VAE) -> None:
-        """Begin as the sampler of people of a trained `vae`: its decoder, its people's codes, their spread.
+        """Begin as the sampler of people of a trained `vae`: its networks, its people's signatures, their spread.
 
         Raises
         ------
@@ -223,7 +241,8 @@ class Generator(nn.Module):
         nn.init.zeros_(self.mapping[2].weight)
         nn.init.zeros_(self.mapping[2].bias)
         if mine.n_people:
-            self.embedding.weight.copy_(vae.person_codes.flatten(0, 1))
+            self.signatures.load_state_dict(vae.signatures.state_dict())
+            self.encoder.load_state_dict(vae.encoder.state_dict())
 
 
 def crisp(logits: Tensor, slope: float = 12.0) -> Tensor:
@@ -273,11 +292,14 @@ class Discriminator(nn.Module):
 
 
 @torch.enable_grad()
-def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, rate: float = 0.1) -> Tensor:
-    """Noise that makes a generator draw given signatures: what stands in for the encoder that a GAN has not.
+def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, rate: float = 0.2) -> Tensor:
+    """Codes from which a generator draws given signatures: what stands in for the encoder that a GAN has not.
 
-    Maximum a posteriori under a Bernoulli likelihood of the ink and z ~ N(0, I), by Adam from z = 0. The prior keeps
-    z where the generator was trained; without it any picture can be reached by noise that nobody would draw.
+    Maximum a posteriori under a Bernoulli likelihood of the ink, by Adam from the code of a person without noise. The
+    prior keeps codes where signatures are; without it any picture can be reached by a code that nobody would draw
+    from. Around a person that is known by codes it is as wide as signatures of one person differ, the noise of
+    sampling being only `GANConfig.spread` of that; of an unknown person it is N(0, I), as a VAE's codes have it;
+    otherwise it is that of the noise.
 
     Parameters
     ----------
@@ -286,25 +308,33 @@ def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, 
     x
         Ink ``[N, 1, 128, 128]`` in [0, 1].
     e
-        What describes the person of each, ``[N, latent_dim]``; None for an unconditional generator.
+        What describes the person of each, ``[N, latent_dim]``; None for people who are not known.
     steps, rate
-        Of Adam.
+        Of Adam, the rate falling to zero by a cosine.
 
     Returns
     -------
     Tensor
-        z ``[N, latent_dim]``.
+        Codes ``[N, latent_dim]``, for `Generator.draw` and `Generator.net`.
     """
-    if generator.config.recipe == "report":
+    config = generator.config
+    if config.recipe == "report":
         raise ValueError("the reports' generator puts out no logits to fit; project with recipe='stable'")
-    z = torch.zeros(len(x), generator.config.latent_dim, device=x.device, requires_grad=True)
-    optimizer = torch.optim.Adam([z], rate)
+    u = torch.zeros(len(x), config.latent_dim, device=x.device, requires_grad=True)
+    wide = 1 / config.spread if config.people_by == "codes" else 1.0
+
+    def code() -> Tensor:
+        return u if e is None and config.conditional else generator.code(wide * u, e)
+
+    optimizer = torch.optim.Adam([u], rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        logits = generator.net(generator.code(z, e)).float()
-        loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + 0.5 * z.square().sum()
-        (z.grad,) = torch.autograd.grad(loss, z)  # the weights' gradients are nobody's business here
+        logits = generator.net(code()).float()
+        loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + 0.5 * u.square().sum()
+        (u.grad,) = torch.autograd.grad(loss, u)  # the weights' gradients are nobody's business here
         optimizer.step()
-    return z.detach()
+        falling.step()
+    return code().detach()
 
 
 # ------------------------------------------------------------------------------- losses: functions of logits

@@ -33,8 +33,7 @@ from .vae import VAE, VAEConfig, reconstruction_loss
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
 CARD = "card.json"
-CANDIDATES = 24  # codes of a person that a projection is started from, the best of them
-CODE = ("blocks.py", "data.py", "gan.py", "training.py", "vae.py")  # what a trained model depends on
+CODE = ("blocks.py", "data.py", "gan.py", "people.py", "training.py", "vae.py")  # what a trained model depends on
 
 
 class RunError(ValueError):
@@ -215,7 +214,7 @@ class Run:
                 default = "normal" if self.model.config.architecture == "report" else "mixture"
                 z = self.model.sample_prior(n, generator, prior or default)
         else:
-            z = torch.randn(n, self.model.config.latent_dim, generator=generator)
+            z = torch.randn(n, self.model.config.noise_dim, generator=generator)
         return self.decode(z, y).float().clamp(0, 1), y
 
     @property
@@ -242,23 +241,23 @@ class Run:
         for start in range(0, len(x), batch_size):
             part = x[start : start + batch_size].to(self.device)
             e = None if y is None else self.nearest_codes(part, y[start : start + batch_size])
-            z = project(self.model, part, e)
-            out.append(torch.sigmoid(self.model.net(self.model.code(z, e)).float()))
+            out.append(torch.sigmoid(self.model.net(project(self.model, part, e)).float()))
         return torch.cat(out)
 
     @torch.no_grad()
     def nearest_codes(self, x: Tensor, y: Tensor) -> Tensor:
         """Codes ``[n, latent_dim]`` a projection of `x` ``[n, 1, 128, 128]`` by the people `y` ``[n]`` starts from.
 
-        Of the person's first `CANDIDATES` codes the one that the GAN, without noise, draws most alike.
+        Of the codes of the person the one that the GAN, without noise, draws most alike.
         """
-        codes = self.model.embedding.weight.unflatten(0, (self.model.config.n_people, -1))[y]  # [n, k, latent_dim]
+        model = self.model
+        if not model.config.remembers:
+            return model.embedding(y)
+        codes = torch.stack([model.encode_person(y, k) for k in range(model.config.exemplars)], 1)  # [n, k, latent_dim]
         still = torch.zeros_like(codes[:, 0])
-        losses = []
-        for k in range(min(CANDIDATES, codes.shape[1])):
-            logits = self.model.net(self.model.code(still, codes[:, k]))
-            losses.append(reconstruction_loss(logits, x, VAEConfig()))
-        return codes[torch.arange(len(x), device=x.device), torch.stack(losses).argmin(0)]
+        logits = (model.net(model.code(still, code)) for code in codes.unbind(1))
+        losses = torch.stack([reconstruction_loss(drawn, x, VAEConfig()) for drawn in logits])
+        return codes[torch.arange(len(x), device=x.device), losses.argmin(0)]
 
     def snapshots(self) -> list[tuple[int, Tensor]]:
         """(step, ink ``[n, 1, 128, 128]``) of the fixed noise at each kept moment of the training."""
@@ -345,8 +344,9 @@ def publish_ruler(run: Run, folder: str | Path, card: dict) -> None:
 
 
 def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict in half precision, on the CPU."""
-    return {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
+    """A state dict, what is floating in it in half precision, on the CPU."""
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
 
 
 def _publish(folder: Path, tensors: dict[str, dict], texts: dict[str, Any]) -> None:
@@ -407,11 +407,11 @@ def publish_pretrained(vae_run: Run, judge: dict[str, Tensor] | None, folder: st
 
     The configuration comes last, so that a folder without it is not taken for complete.
     """
-    crowds = ("prior_", "person_codes")  # of no use to a class; how one person's codes spread is
+    crowds = ("prior_", "signatures")  # of no use to a class; how one person's codes spread is
     parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(crowds)})
     if judge is not None:
         parts |= dict(discriminator=judge)
-    people = ("n_people", "exemplars", "versions", "bandwidth", "components")  # who they were, how a class is drawn
+    people = ("n_people", "exemplars", "moved", "bandwidth", "components")  # who they were, how a class is drawn
     config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
     tensors = {f"{name}.safetensors": halved(state) for name, state in parts.items()}
     _publish(Path(folder), tensors, {CARD: card, CONFIG: config})

@@ -279,14 +279,16 @@ class GANTrainer(Trainer):
             self.start = self.start.to(self.device)
             if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
                 train = self.train_set
-                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.versions)
+                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.moved)
             self.generator.start_from(self.start)
         elif cfg.fidelity:
             raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
         if self.judge is not None:
             self.discriminator.load_state_dict(self.judge)
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
-        self.codes = self.training_codes() if cfg.people_by == "codes" else None
+        self.by_codes = cfg.people_by == "codes"
+        if self.by_codes:
+            self.sort_people()
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
         settings = dict(betas=cfg.adam_betas, fused=True)
@@ -300,13 +302,13 @@ class GANTrainer(Trainer):
             self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
         self.best, self.selection = Best(), _Selection(self.train_set) if self.config.watch else None
         noise = torch.Generator().manual_seed(self.config.seed)
-        self.fixed_z = torch.randn(self.config.n_fixed, cfg.latent_dim, generator=noise).to(self.device)
+        self.fixed_z = torch.randn(self.config.n_fixed, cfg.noise_dim, generator=noise).to(self.device)
         self.fixed_y = None
         if cfg.conditional:
             self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
 
-    def training_codes(self) -> Tensor:
-        """Codes ``[versions, N, latent_dim]`` of the training signatures; writer by writer these stand in `order`."""
+    def sort_people(self) -> None:
+        """The training signatures writer by writer, as `order`, with where each writer's begin, and their count."""
         if self.start is None:
             raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
         y = self.train_set.labels
@@ -314,10 +316,9 @@ class GANTrainer(Trainer):
         self.begin = self.count.cumsum(0) - self.count
         self.turn = torch.empty_like(self.order)  # the how-manieth of its person each signature is
         self.turn[self.order] = torch.arange(len(y), device=y.device) - self.begin[y[self.order]]
-        return vae.versions_of(self.start, self.train_set.images).float().to(self.device)
 
     def others(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """For the training signatures `index` ``[n]`` a code of another one of the same person, ``[n, latent_dim]``.
+        """For the training signatures `index` ``[n]`` the code of another one of the same person, ``[n, latent_dim]``.
 
         A discriminator that was shown a signature beside its own code would take every new one for a forgery, and the
         generator would learn to copy. Whoever has one signature only is described by that.
@@ -325,12 +326,14 @@ class GANTrainer(Trainer):
         y = self.train_set.labels[index]
         step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
         turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
-        version = torch.randint(len(self.codes), y.shape, device=self.device, generator=generator)
-        return self.codes[version, self.order[self.begin[y] + turn]]
+        x = self.train_set.images[self.order[self.begin[y] + turn]][:, None].float() / 255
+        return self.codes_of(move_ink(x, PERSON_MOVES, generator) if self.model_config.moved else x)
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
-        return people if self.codes is None else self.codes[0, self.order[self.begin[people]]]
+        if not self.by_codes:
+            return people
+        return self.codes_of(self.train_set.images[self.order[self.begin[people]]][:, None].float() / 255)
 
     @property
     def average(self) -> Average:
@@ -357,7 +360,7 @@ class GANTrainer(Trainer):
         strength = gan.label_strength_at(progress, cfg)
         y = None
         if cfg.conditional:
-            y = self.train_set.labels[index] if self.codes is None else self.others(index, generator)
+            y = self.others(index, generator) if self.by_codes else self.train_set.labels[index]
         real = self.genuine(index, generator)
         z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
         given = real[n - n // 2 :] if cfg.fidelity else None  # half of the batch is redrawn from codes
@@ -389,7 +392,8 @@ class GANTrainer(Trainer):
     @torch.no_grad()
     def codes_of(self, x: Tensor) -> Tensor:
         """Codes ``[n, latent_dim]`` of ink ``[n, 1, 128, 128]`` by the VAE's encoder, which is not trained here."""
-        return self.start.encode(x)[0].float()
+        with self.autocast():
+            return self.start.encode(x)[0].float()
 
     def update_discriminator(self, real, fake, y, strength, progress, generator) -> dict[str, Tensor]:
         cfg = self.model_config
@@ -446,7 +450,7 @@ class GANTrainer(Trainer):
     def drawn(self, n: int) -> Tensor:
         """`n` signatures ``[n, 1, 128, 128]`` of the people in turn, always of the same noise."""
         cfg = self.model_config
-        z = torch.randn(n, cfg.latent_dim, generator=torch.Generator().manual_seed(self.config.seed)).to(self.device)
+        z = torch.randn(n, cfg.noise_dim, generator=torch.Generator().manual_seed(self.config.seed)).to(self.device)
         y = None
         if cfg.conditional:
             y = torch.arange(n, device=self.device) % self.data.n_people
@@ -665,7 +669,7 @@ def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tu
     """Configurations of our VAE for a class that goes on from `start`: no warm-up, it is warm."""
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
     if start is None:  # a rougher surface of codes, which moved signatures leave: wider noise does less harm
-        return vae.VAEConfig(**people, versions=1, bandwidth=0.45), TrainConfig()
+        return vae.VAEConfig(**people, moved=False, bandwidth=0.45), TrainConfig()
     return replace(start.model.config, warmup=0.0, **people), VAE_ON
 
 

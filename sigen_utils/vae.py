@@ -20,7 +20,8 @@ from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, UpTower
-from .data import PERSON_MOVES, move_ink
+from .data import MOVE_NUMBERS
+from .people import Signatures
 
 LIKELIHOODS = (
     "bce",  # Bernoulli: ink or none, the right one for binary ink
@@ -45,9 +46,9 @@ class VAEConfig:
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels
     blocks: int = 1  # residual blocks at each size
     components: int = 20  # of the mixture fitted to the posterior means after training
-    n_people: int = 0  # people whose codes are remembered for `sample_person`; 0 for none
-    exemplars: int = 3  # training signatures remembered of each ...
-    versions: int = 8  # ... by the code of it as it is and those of it moved as `data.PERSON_MOVES` has it
+    n_people: int = 0  # people whose signatures are remembered for `sample_person`; 0 for none
+    exemplars: int = 3  # training signatures remembered of each
+    moved: bool = True  # samples begin with the code of a signature moved anew as `data.PERSON_MOVES` has it
     bandwidth: float = 0.15  # of the density around the codes, in units of the spread within people
 
     def __post_init__(self):
@@ -66,14 +67,6 @@ class VAEConfig:
     def whole_dim(self) -> int:
         """Latents for the signature as a whole, the first ones."""
         return self.latent_dim - self.detail * PLACES**2
-
-
-def first_sampled(config) -> int:
-    """The first of a person's codes, by `exemplars` and `versions`, that samples may begin with.
-
-    Unmoved signatures come first, and near them lie copies; where no others are known, they have to do.
-    """
-    return config.exemplars if config.versions > 1 else 0
 
 
 MIXTURE_CODES = 4_000  # of a larger set a random part is enough for the mixture
@@ -132,7 +125,7 @@ class VAE(nn.Module):
         self.register_buffer("prior_weights", torch.full((k,), 1 / k))
         self.register_buffer("prior_means", torch.zeros(k, d))
         self.register_buffer("prior_scale", torch.eye(d))  # lower Cholesky factor of the shared covariance
-        self.register_buffer("person_codes", torch.zeros(config.n_people, config.exemplars * config.versions, d))
+        self.signatures = Signatures(config.n_people, config.exemplars)
         self.register_buffer("person_scale", torch.eye(d))  # of the codes of one person around their mean
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,18 +161,26 @@ class VAE(nn.Module):
         which = torch.multinomial(self.prior_weights, n, replacement=True, generator=generator)
         return self.prior_means[which] + eps @ self.prior_scale.T
 
-    def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near one of their training signatures'.
+    def encode_person(self, y: Tensor, which: Tensor | int = 0, noise: Tensor | None = None) -> Tensor:
+        """Codes ``[n, latent_dim]`` of remembered signatures; parameters as of `people.Signatures.forward`."""
+        return self.encode(self.signatures(y, which, noise))[0]
 
-        A kernel density around the codes of the signatures, moved if they are known so, with a kernel in the shape
-        of the spread within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be
-        wider and simpler, and worse: codes of a person lie on a curved surface, their mean lies off it, and what lies
-        off it is decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded:
-        that is a way along the surface, where noise on the code leads off it.
+    def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near those of their training signatures.
+
+        A kernel density around the codes of the signatures, moved at random, with a kernel in the shape of the spread
+        within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be wider and
+        simpler, and worse: codes of a person lie on a curved surface, their mean lies off it, and what lies off it is
+        decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded: that is
+        a way along the surface, where noise on the code leads off it.
         """
-        first, each = first_sampled(self.config), self.person_codes.shape[1]
-        which = torch.randint(first, each, y.shape, device=y.device, generator=generator)
-        return self.sample_around(self.person_codes[y, which], generator)
+        which = torch.randint(self.config.exemplars, y.shape, device=y.device, generator=generator)
+        noise = None
+        if self.config.moved:
+            noise = torch.randn(len(y), MOVE_NUMBERS, device=y.device, generator=generator)
+        some = [slice(k, k + 64) for k in range(0, len(y), 64)]
+        codes = [self.encode_person(y[k], which[k], None if noise is None else noise[k]) for k in some]
+        return self.sample_around(torch.cat(codes), generator)
 
     def sample_around(self, codes: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` that differ from given ones as signatures of one person do.
@@ -335,7 +336,7 @@ def fit_prior(
     """Fit a Gaussian mixture to the posterior means of `x` and store it in the model's buffers.
 
     The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al.
-    2020). With `y` codes of each person and the spread within people are stored too. Deterministic by `seed`.
+    2020). With `y` signatures of each person and the spread within people are stored too. Deterministic by `seed`.
 
     Parameters
     ----------
@@ -362,25 +363,13 @@ def fit_prior(
     vae.prior_means[:k] = torch.from_numpy(mixture.means_).to(vae.prior_means)
     vae.prior_scale.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
     if y is not None:
-        _fit_people(vae, versions_of(vae, images, seed), y.cpu(), person_scale)
+        _fit_people(vae, images, y, codes, person_scale)
     return vae
 
 
 @torch.no_grad()
-def versions_of(vae: VAE, images: Tensor, seed: int = 0) -> Tensor:
-    """Codes float64 ``[versions, N, latent_dim]`` of signatures: first as they are, then moved at random."""
-    generator = torch.Generator(images.device).manual_seed(seed)
-    codes = [posterior_means(vae, images)]
-    for _ in range(vae.config.versions - 1):
-        parts = (part[:, None].float() / 255 for part in images.split(256))
-        moved = (move_ink(part, PERSON_MOVES, generator) for part in parts)
-        codes.append(torch.cat([vae.encode(part)[0].double().cpu() for part in moved]))
-    return torch.stack(codes)
-
-
-@torch.no_grad()
-def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3, versions: int = 1) -> VAE:
-    """The same networks for other people: a copy that knows their codes and, of their spread, what these tell.
+def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3, moved: bool = True) -> VAE:
+    """The same networks for other people: a copy that knows their signatures and, of their spread, what these tell.
 
     Parameters
     ----------
@@ -388,31 +377,22 @@ def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3,
         A trained model; its ``person_scale`` is what the spread is shrunk towards.
     images, y
         Training ink uint8 ``[N, 128, 128]`` and person indices ``[N]`` below `n_people`.
-    exemplars, versions
-        Signatures to remember of each person, and codes of each of these; see `VAEConfig`.
+    exemplars, moved
+        Signatures to remember of each person, and whether samples begin with moved ones; see `VAEConfig`.
     """
-    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars, versions=versions)).to(images.device).eval()
+    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars, moved=moved)).to(images.device).eval()
     other.start_from(vae)
-    _fit_people(other, versions_of(other, images), y.cpu(), vae.person_scale)
+    _fit_people(other, images, y, posterior_means(other, images), vae.person_scale)
     return other
 
 
-def _exemplars(codes: Tensor, y: Tensor, n_people: int, k: int) -> Tensor:
-    """The first `k` codes of each person ``[n_people, k, D]``; whoever has fewer repeats them, without any: zeros."""
-    order, count = y.argsort(stable=True), y.bincount(minlength=n_people)
-    begin = count.cumsum(0) - count
-    place = begin[:, None] + torch.arange(k) % count.clamp(min=1)[:, None]  # [n_people, k]
-    chosen = codes[order[place.clamp(max=len(codes) - 1)]]
-    return torch.where((count > 0)[:, None, None], chosen, torch.zeros((), dtype=codes.dtype))
+def _fit_people(vae: VAE, images: Tensor, y: Tensor, codes: Tensor, known_scale: Tensor | None) -> None:
+    """Signatures of every person, and the pooled covariance of their codes around the people's means, shrunk.
 
-
-def _fit_people(vae: VAE, versions: Tensor, y: Tensor, known_scale: Tensor | None) -> None:
-    """Codes of every person, and the pooled covariance of the unmoved ones around their means, shrunk.
-
-    `versions` as in `versions_of`; a person's codes are stored version by version, unmoved ones first.
     The shrinkage is that of a covariance under an inverse Wishart prior worth as many codes as it has dimensions.
     """
-    codes = versions[0]
+    vae.signatures.remember(images, y.to(images.device))
+    y = y.cpu()
     count = y.bincount(minlength=vae.config.n_people).clamp(min=1)[:, None]
     means = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes) / count
     residual = codes - means[y]
@@ -422,6 +402,4 @@ def _fit_people(vae: VAE, versions: Tensor, y: Tensor, known_scale: Tensor | Non
     weight = len(covariance) / (len(covariance) + degrees)
     covariance = (1 - weight) * covariance + weight * known.cpu()
     covariance += 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype)
-    known = [_exemplars(codes, y, vae.config.n_people, vae.config.exemplars) for codes in versions]
-    vae.person_codes.copy_(torch.cat(known, dim=1))
     vae.person_scale.copy_(torch.linalg.cholesky(covariance))

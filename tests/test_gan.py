@@ -1,5 +1,7 @@
 """The GAN: signs of the losses, the penalty, gradients, and labels that reach both networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,29 +123,36 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     fit_prior(vae, toy_signatures().images, toy_signatures().labels)
     config = GANConfig.starting_from(vae.config, embedding_dim=8)
     g = Generator(config)
-    y, z = torch.tensor([0, 3, 5]), torch.randn(3, 8)
+    y, z = torch.tensor([0, 3, 5]), torch.randn(3, config.noise_dim)
     before = g(z, y)
     g.start_from(vae)
     codes = g.describe(y, z)
-    assert all((vae.person_codes[k] == code).all(1).any() for k, code in zip(y, codes, strict=True))
-    as_vae = gan.crisp(vae.decode(codes + config.spread * z @ vae.person_scale.T))
+    which = (torch.special.ndtr(z[:, 8]) * config.exemplars).long()
+    assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
+    as_vae = gan.crisp(vae.decode(codes + config.spread * z[:, :8] @ vae.person_scale.T))
     assert torch.allclose(g(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
     assert torch.allclose(g(z, codes), g(z, y)) and config.fade_in == 0.0
-    assert not g.embedding.weight.requires_grad  # codes are not learned
+    assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
     with pytest.raises(ValueError, match="latent_dim"):
         Generator(GANConfig(latent_dim=16, n_people=6, widths=(8, 8, 16, 16))).start_from(vae)
 
 
-def test_the_noise_chooses_among_a_persons_signatures():
-    config = GANConfig(latent_dim=8, n_people=4, exemplars=3, people_by="codes", widths=(8, 8, 16, 16))
-    g, z = Generator(config), torch.randn(3000, 8)
-    told = g.describe(torch.full((3000,), 2), z)
-    rows = g.embedding.weight[6:9]
-    share = torch.stack([(told == row).all(1).float().mean() for row in rows])
-    assert share.sum() == pytest.approx(1.0) and share.min() > 0.28  # each about a third, nobody else's
+def test_the_noise_chooses_among_a_persons_signatures_and_moves_them_without_end():
+    toy = toy_signatures(4, 4)
+    config = GANConfig(latent_dim=8, n_people=4, exemplars=3, people_by="codes", widths=(8, 8, 16, 16), moved=False)
+    g, z, y = Generator(config).eval(), torch.randn(600, config.noise_dim), torch.full((600,), 2)
+    g.signatures.remember(toy.images, toy.labels)
+    told = g.describe(y, z)
+    rows = torch.cat([g.encode_person(y[:1], k) for k in range(3)])
+    gap, which = torch.cdist(told, rows).min(1)
+    assert gap.max() < 1e-4 and which.bincount(minlength=3).min() > 0.28 * 600  # each about a third, nobody else's
+    moving = Generator(replace(config, moved=True)).eval()
+    moving.load_state_dict(g.state_dict())
+    told = moving.describe(y[:64], z[:64])
+    assert torch.cdist(told, told).fill_diagonal_(9).min() > 0  # not one twice
+    assert torch.allclose(moving.describe(y[:3], z[:3]), told[:3], atol=1e-4)  # by its own noise alone
     with pytest.raises(ValueError, match="exemplars"):
         GANConfig(exemplars=2)
-    assert GANConfig(people_by="codes", exemplars=3, versions=4).codes_each == 12
 
 
 def test_the_reports_gan_is_unconditional():
@@ -153,24 +162,39 @@ def test_the_reports_gan_is_unconditional():
         GANConfig(recipe="wgan")
 
 
-def test_projection_finds_noise_that_draws_a_given_picture():
+@pytest.mark.parametrize("known", [True, False])
+def test_projection_finds_codes_that_draw_a_given_picture(known):
     torch.manual_seed(0)
     g = Generator(SMALL).eval()
     e = g.embedding(torch.tensor([0, 1])).detach()
     with torch.no_grad():
-        z = torch.randn(2, SMALL.latent_dim)
-        target = (g.draw(g.code(z, e)) > 0.12).float()  # an untrained generator's ink is pale everywhere
-    found = gan.project(g, target, e, steps=60)
+        w = g.code(torch.randn(2, SMALL.latent_dim), e)
+        target = (g.draw(w) > 0.12).float()  # an untrained generator's ink is pale everywhere
+    found = gan.project(g, target, e if known else None)
 
-    def cost(z):
-        logits = g.net(g.code(z, e))
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum").item()
+    def cost(w):
+        return gan.redraw_loss(g.net(w), target).item()
 
     with torch.no_grad():
-        assert cost(found) < cost(torch.zeros_like(z))
+        assert cost(found) < cost(g.code(torch.zeros_like(w), e) if known else torch.zeros_like(w))
     assert found.abs().max() < 6 and all(p.grad is None for p in g.parameters())
     with pytest.raises(ValueError, match="no logits"):
         gan.project(Generator(REPORT), target, None)
+
+
+def test_a_projection_goes_as_far_as_signatures_of_a_person_differ_and_not_only_as_their_noise():
+    torch.manual_seed(0)
+    narrow = replace(SMALL, people_by="codes", spread=0.05)
+    g = Generator(narrow).eval()
+    with torch.no_grad():
+        g.scale.mul_(narrow.spread)
+        g.mapping[2].weight.zero_(), g.mapping[2].bias.zero_()
+        e = torch.randn(4, SMALL.latent_dim)
+        target = (g.draw(g.code(torch.randn_like(e) / narrow.spread, e)) > 0.12).float()
+    far = (gan.project(g, target, e) - e).norm(dim=1)
+    g.config = replace(narrow, spread=1.0)  # as if the noise were all that signatures of a person differ by
+    near = (gan.project(g, target, e) - e).norm(dim=1)
+    assert (far > 2 * near).all()
 
 
 def test_known_codes_take_the_last_places_and_redrawing_is_a_likelihood():
@@ -210,7 +234,7 @@ def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
         detail[:, 8:] += 1.0
         assert not torch.allclose(g(z, e), g(z, detail)) and not torch.allclose(g(z, e), g(z, whole))
         assert torch.equal(d(x, e), d(x, detail)) and not torch.allclose(d(x, e), d(x, whole))
-    vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1, versions=1)).eval()
+    vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1)).eval()
     g.start_from(vae)
     with pytest.raises(ValueError, match="detail"):
         Generator(GANConfig(latent_dim=264, n_people=4, widths=(8, 8, 16, 16))).start_from(vae)

@@ -80,7 +80,6 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
     "PretrainedLatent": ("vae_pretrained", "latent_dim", "setting"),
     "PretrainedDetail": ("vae_pretrained", "detail", "setting"),
     "PretrainedBandwidth": ("vae_pretrained", "bandwidth", "setting"),
-    "PretrainedVersions": ("vae_pretrained", "versions", "setting"),
     "GanLatent": ("gan", "latent_dim", "setting"),
     "GanPenalty": ("gan", "penalty", "setting"),
     "GanPenaltyEnd": ("gan", "penalty_end", "setting"),
