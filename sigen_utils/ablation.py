@@ -33,7 +33,7 @@ class Arm:
 
 
 def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
-    """Our VAE, and it with one ingredient changed: likelihood, prior, beta, augmentation, beginning."""
+    """Our VAE, and it with one ingredient changed: likelihood, beta, augmentation, people, prior, beginning."""
     ours = Arm(*training.vae_from(start, data), start)
     scratch = Arm(*training.vae_from(None, data))
     likelihoods = ("mse", "optimal_sigma", "continuous_bernoulli")
@@ -42,6 +42,9 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         **{name.replace("_", " "): replace(ours, model=replace(ours.model, likelihood=name)) for name in likelihoods},
         **{f"beta {b:g}": replace(ours, model=replace(ours.model, beta=b)) for b in BETAS if b != ours.model.beta},
         "no augmentation": replace(ours, train=replace(ours.train, reals=STILL)),
+        "unmoved signatures": replace(ours, model=replace(ours.model, moved=False)),
+        "told the person": replace(ours, model=replace(ours.model, conditional=True)),
+        "told the person, N(0, I)": replace(ours, model=replace(ours.model, conditional=True), prior="normal"),
         "no noise on the input": replace(ours, train=replace(ours.train, noise=0.0)),
         "mixture prior": replace(ours, prior="mixture"),
         "N(0, I)": replace(ours, prior="normal"),
@@ -131,7 +134,7 @@ def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> d
     entry = dict(seed=seed, minutes=last["seconds"] / 60, images=last["images"], curve=curve)
     entry |= {key: value for key, value in score.items() if key not in ("label", "reconstruction")}
     if run.kind == "vae":
-        again = metrics.score_reconstruction(data.test.x, run.reconstruct(data.test.x))
+        again = metrics.score_reconstruction(data.test.x, run.reconstruct(data.test.x, data.test.names))
         entry |= {key: again[key] for key in ("percent_of_blank", "f1")}
         active = vae.active_units(run.model, data.train.images)
         entry |= dict(beta=run.model.config.beta, active=active / run.model.config.latent_dim)

@@ -96,6 +96,11 @@ class SignatureSet:
         return len(self.people)
 
     @property
+    def names(self) -> list[str]:
+        """ID of the person of each signature."""
+        return [self.people[k] for k in self.labels.tolist()]
+
+    @property
     def device(self) -> torch.device:
         return self.images.device
 
@@ -335,9 +340,14 @@ class AugmentConfig:
     noise: float = 0.0  # standard deviation of Gaussian noise, clipped to valid ink
     probability: float = 0.9  # of changing an image at all
 
+    def times(self, strength: float) -> AugmentConfig:
+        """The same moves, `strength` times as far."""
+        far = ("rotation", "scale", "shear", "translation", "elastic")
+        return replace(self, **{name: strength * getattr(self, name) for name in far})
 
-# About as far as signatures of one person differ in proportions, slant and course, place and size being fixed by
-# `move_ink`: with less, samples lie nearer to training signatures than the person's own next signature does
+
+# In these proportions signatures of one person differ, and about as far where three are known of each: chosen on other
+# synthetic classes; `people.reach` says how far it is for the people at hand. Place and size are fixed by `move_ink`
 PERSON_MOVES = AugmentConfig(rotation=12.0, scale=0.25, shear=0.25, elastic=1.2, probability=1.0)
 
 

@@ -234,8 +234,9 @@ class Generator(nn.Module):
         """
         mine, its = self.config, vae.config
         names = SIZES + (PEOPLE if mine.n_people else ())
-        if its.architecture != "residual" or any(getattr(mine, name) != getattr(its, name) for name in names):
-            raise ValueError(f"the VAE to start from needs the GAN's {', '.join(names)}")
+        unfit = its.architecture != "residual" or its.conditional
+        if unfit or any(getattr(mine, name) != getattr(its, name) for name in names):
+            raise ValueError(f"the VAE to start from needs the GAN's {', '.join(names)}, and no conditions")
         self.net.load_state_dict(vae.decoder.state_dict())
         self.scale.copy_(mine.spread * vae.person_scale)
         nn.init.zeros_(self.mapping[2].weight)

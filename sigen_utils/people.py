@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .data import PERSON_MOVES, move_ink
+from .data import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink
 
 SIDE = 128  # pixels
+COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
+FARTHEST = 1.6  # times `PERSON_MOVES`: beyond that signatures are no longer read as the same
+ENOUGH = 600  # signatures tell how far to move
+FALLS = 0.09  # exponent by which a signature's newness falls with the number known, where that cannot be measured
+
+
+def reach(images: Tensor, y: Tensor) -> float:
+    """How far moves have to go for a moved signature to be as new as the person's own next one.
+
+    How new a signature is: how far it lies from the nearest one known of the person. A moved one is compared with all
+    of them; a genuine one can only be compared with the others, and with one more it would be a little nearer. Medians
+    fall with the number known as a power of it, those of the synthetic class as those of CEDAR's people, which gives
+    the next one's. The reach makes a moved one's median equal to that.
+
+    Parameters
+    ----------
+    images, y
+        Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
+
+    Returns
+    -------
+    float
+        In units of `data.PERSON_MOVES`, from 0 to `FARTHEST`; 1 where nobody has two signatures.
+    """
+    order = y.argsort(stable=True)[:ENOUGH]
+    x, y = images[order][:, None].float() / 255, y[order]
+    own = y[:, None] == y
+    others = own & ~torch.eye(len(y), dtype=torch.bool, device=y.device)
+    if not others.any():
+        return 1.0
+    noise = torch.randn(len(x), MOVE_NUMBERS, generator=torch.Generator().manual_seed(0)).to(x.device)
+    known = F.avg_pool2d(x, COARSE).flatten(1)
+
+    def newness(distances: Tensor, beside: Tensor) -> float:
+        nearest = distances.masked_fill(~beside, torch.inf).amin(1)
+        return nearest[nearest.isfinite()].median().item()
+
+    between = torch.cdist(known, known)
+    genuine, beside = newness(between, others), others.sum(1).float().mean().item()
+    falls = math.log(between[others].median() / genuine) / math.log(beside) if beside > 1.5 else FALLS
+    goal, low, high = genuine * (beside / (beside + 1)) ** falls, 0.0, FARTHEST
+    for _ in range(8):  # halves: to a hundredth
+        middle = (low + high) / 2
+        moved = move_ink(x, PERSON_MOVES.times(middle), noise=noise)
+        too_near = newness(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
+        low, high = (middle, high) if too_near else (low, middle)
+    return (low + high) / 2
 
 
 class Signatures(nn.Module):
@@ -25,15 +75,23 @@ class Signatures(nn.Module):
     def __init__(self, n_people: int, exemplars: int):
         super().__init__()
         self.register_buffer("packed", torch.zeros(n_people, exemplars, SIDE**2 // 8, dtype=torch.uint8))
+        self.register_buffer("reach", torch.ones(()))
 
     @property
     def exemplars(self) -> int:
         """Signatures of each person."""
         return self.packed.shape[1]
 
+    @property
+    def moves(self) -> AugmentConfig:
+        """How far signatures of these people are moved."""
+        return PERSON_MOVES.times(float(self.reach))
+
     @torch.no_grad()
     def remember(self, images: Tensor, y: Tensor) -> None:
-        """Keep the first signatures of each person; whoever has fewer repeats them, without any: blank paper.
+        """Keep the first signatures of each person, and their `reach`.
+
+        Whoever has fewer than `exemplars` repeats them; who has none is blank paper.
 
         `images` is ink uint8 ``[N, 128, 128]`` (255 = ink), binary, and `y` whose each is, int64 ``[N]``.
         """
@@ -43,6 +101,7 @@ class Signatures(nn.Module):
         place = begin[:, None] + torch.arange(k, device=y.device) % count.clamp(min=1)[:, None]  # [n_people, k]
         ink = (images > 127)[order[place.clamp(max=len(y) - 1)]] & (count > 0)[:, None, None, None]
         bits = ink.flatten(2).unflatten(2, (-1, 8)).to(torch.uint8)
+        self.reach.fill_(reach(images, y))
         self.packed.copy_((bits << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(3))
 
     def forward(self, y: Tensor, which: Tensor | int, noise: Tensor | None = None) -> Tensor:
@@ -55,8 +114,9 @@ class Signatures(nn.Module):
         which
             Below `exemplars`, one for all or int64 ``[n]``.
         noise
-            ``[n, data.MOVE_NUMBERS]`` from N(0, I): moves them by `data.PERSON_MOVES`. None leaves them as they are.
+            ``[n, data.MOVE_NUMBERS]`` from N(0, I): moves them by `data.PERSON_MOVES` times `reach`. None leaves them
+            as they are.
         """
         bits = self.packed[y, which][:, :, None] >> torch.arange(8, dtype=torch.uint8, device=self.packed.device)
         x = (bits & 1).flatten(1).unflatten(1, (1, SIDE, SIDE)).float()
-        return x if noise is None else move_ink(x, PERSON_MOVES, noise=noise)
+        return x if noise is None else move_ink(x, self.moves, noise=noise)

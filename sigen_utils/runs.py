@@ -163,14 +163,15 @@ class Run:
 
     @torch.inference_mode()
     def decode(self, z: Tensor, y: Tensor | None = None, batch_size: int = 64) -> Tensor:
-        """Raw ink ``[n, 1, 128, 128]`` of codes ``[n, latent_dim]`` (and people ``[n]`` for a conditional GAN)."""
+        """Raw ink ``[n, 1, 128, 128]`` of codes ``[n, latent_dim]`` (and people ``[n]``, if the model is told)."""
         out = []
         for start in range(0, len(z), batch_size):
             part = z[start : start + batch_size].to(self.device)
+            who = None if y is None else y[start : start + batch_size].to(self.device)
             if self.kind == "vae":
-                out.append(self.model.to_ink(self.model.decode(part)))
+                out.append(self.model.to_ink(self.model.decode(part, who)))
             else:
-                out.append(self.model.guess(part, None if y is None else y[start : start + batch_size].to(self.device)))
+                out.append(self.model.guess(part, who))
         return torch.cat(out)
 
     @torch.inference_mode()
@@ -198,8 +199,8 @@ class Run:
             int64 ``[n]`` or None.
         """
         generator = torch.Generator().manual_seed(seed)
-        y = None
-        if self.conditional and prior in (None, "person"):
+        y, own = None, prior in (None, "person")
+        if self.conditional and (own or self.model.config.conditional):
             places = torch.randperm(self.model.config.n_people, generator=generator)
             y = places.repeat(n // len(places) + 1)[:n]  # evenly, in a seeded order
             if person is not None:
@@ -208,7 +209,7 @@ class Run:
             raise RunError(f"{self.run_dir}: this model does not know people, so it cannot sign as {person!r}")
         if self.kind == "vae":
             generator = torch.Generator(self.device).manual_seed(seed + 1)
-            if y is not None:
+            if y is not None and own:
                 z = self.model.sample_person(y.to(self.device), generator)
             else:
                 default = "normal" if self.model.config.architecture == "report" else "mixture"
@@ -226,20 +227,23 @@ class Run:
     def reconstruct(self, x: Tensor, people: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
         """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.project`.
 
-        `people` says whose each signature is; a GAN that knows people needs it, a VAE does not look at it.
+        `people` says whose each signature is; a GAN that knows people needs it, a VAE only looks at it if it is
+        conditional.
         """
         if not self.reconstructs:
             raise RunError(f"{self.run_dir}: this model has no encoder, nor logits to project with")
-        if self.kind == "vae":
-            return torch.cat([self.model.reconstruct(part.to(self.device)) for part in x.split(batch_size)]).float()
-        y = None
-        if self.conditional:
+        told, y = self.model.config.conditional, None
+        if told and (people is not None or self.kind == "gan"):
             if people is None or len(people) != len(x):
-                raise RunError(f"{self.run_dir}: say whose each signature is (people), the GAN draws people")
+                raise RunError(f"{self.run_dir}: say whose each signature is (people), the model draws people")
             y = torch.tensor([self.person_index(person) for person in people], device=self.device)
         out = []
         for start in range(0, len(x), batch_size):
             part = x[start : start + batch_size].to(self.device)
+            if self.kind == "vae":
+                who = None if y is None else y[start : start + batch_size]
+                out.append(self.model.reconstruct(part, who).float())
+                continue
             e = None if y is None else self.nearest_codes(part, y[start : start + batch_size])
             out.append(torch.sigmoid(self.model.net(project(self.model, part, e)).float()))
         return torch.cat(out)

@@ -214,8 +214,12 @@ class VAETrainer(Trainer):
         noise = torch.randn(x.shape, device=x.device, generator=generator)
         noisy = (x + cfg.noise * noise).clamp(0, 1)
         beta = vae.beta_at(progress, self.model_config)
+        y = self.train_set.labels[index] if self.model_config.conditional else None
+        if y is not None:  # a tenth without a name, so that the model can do without
+            hidden = torch.rand(y.shape, device=y.device, generator=generator) < 0.1
+            y = y.masked_fill(hidden, self.model_config.n_people)
         with self.autocast():
-            parts = self.bound(x, beta, noisy, generator)
+            parts = self.bound(x, beta, noisy, generator, y)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(parts["loss"]).backward()
         self.scaler.unscale_(self.optimizer)
@@ -232,10 +236,11 @@ class VAETrainer(Trainer):
         generator = torch.Generator(self.device).manual_seed(0)
         sums = dict(test_loss=0.0, test_reconstruction=0.0, test_kl=0.0, test_squared_error=0.0)
         with self.autocast():
-            for images in self.test_set.images[:CHECKED].split(64):
+            some = (part[:CHECKED].split(64) for part in (self.test_set.images, self.test_set.labels))
+            for images, y in zip(*some, strict=True):
                 x = images[:, None].float() / 255
-                parts = vae.elbo(self.ema.model, x, 1.0, generator)
-                error = (self.ema.model.to_ink(self.ema.model.decode(parts["mu"])) - x).square().sum()
+                parts = vae.elbo(self.ema.model, x, 1.0, generator, y=y)
+                error = (self.ema.model.to_ink(self.ema.model.decode(parts["mu"], y)) - x).square().sum()
                 for name in ("loss", "reconstruction", "kl"):
                     sums[f"test_{name}"] += parts[name].item() * len(x)
                 sums["test_squared_error"] += error.item()
@@ -245,7 +250,8 @@ class VAETrainer(Trainer):
     def fixed_samples(self) -> Tensor:
         """Reconstructions of the first held-out signatures."""
         with self.autocast():
-            return self.ema.model.reconstruct(self.test_set.x[: self.config.n_fixed]).float()
+            n = self.config.n_fixed
+            return self.ema.model.reconstruct(self.test_set.x[:n], self.test_set.labels[:n]).float()
 
     def finish(self) -> None:
         known = self.train_set.labels if self.model_config.n_people else None
@@ -260,8 +266,10 @@ class _Bound(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, beta: float, noisy: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        return vae.elbo(self.model, x, beta, generator, noisy)
+    def forward(
+        self, x: Tensor, beta: float, noisy: Tensor, generator: torch.Generator, y: Tensor | None
+    ) -> dict[str, Tensor]:
+        return vae.elbo(self.model, x, beta, generator, noisy, y)
 
 
 # ------------------------------------------------------------------------------------------------ the GAN
@@ -283,6 +291,7 @@ class GANTrainer(Trainer):
             self.generator.start_from(self.start)
         elif cfg.fidelity:
             raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
+        self.reach = float(self.generator.signatures.reach) if cfg.remembers else 1.0  # of moves, for these people
         if self.judge is not None:
             self.discriminator.load_state_dict(self.judge)
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
@@ -327,7 +336,7 @@ class GANTrainer(Trainer):
         step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
         turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
         x = self.train_set.images[self.order[self.begin[y] + turn]][:, None].float() / 255
-        return self.codes_of(move_ink(x, PERSON_MOVES, generator) if self.model_config.moved else x)
+        return self.codes_of(move_ink(x, PERSON_MOVES.times(self.reach), generator) if self.model_config.moved else x)
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
@@ -386,7 +395,8 @@ class GANTrainer(Trainer):
         would be told by its blurred edges: moved ink is rendered, as whatever is generated will be.
         """
         if self.model_config.recipe == "stable" and self.augment_fakes is None:
-            return render(move_ink(self.train_set.images[index][:, None].float() / 255, self.config.reals, generator))
+            x = self.train_set.images[index][:, None].float() / 255
+            return render(move_ink(x, self.config.reals.times(self.reach), generator))
         return augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
 
     @torch.no_grad()

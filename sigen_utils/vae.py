@@ -6,7 +6,7 @@ the prior fitted after training.
 References: Kingma & Welling 2014 (the bound, reparameterisation); Bowman et al. 2016 (KL warm-up); Kingma et
 al. 2016 (free bits); Burda et al. 2016 (active units); Loaiza-Ganem & Cunningham 2019 (continuous Bernoulli); Lucas et
 al. 2019 (collapse of the linear VAE); Ghosh et al. 2020 (a density fitted to the codes after training); Rybkin et
-al. 2021 (optimal variance).
+al. 2021 (optimal variance); Sohn et al. 2015 (conditions).
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class VAEConfig:
     n_people: int = 0  # people whose signatures are remembered for `sample_person`; 0 for none
     exemplars: int = 3  # training signatures remembered of each
     moved: bool = True  # samples begin with the code of a signature moved anew as `data.PERSON_MOVES` has it
+    conditional: bool = False  # encoder and decoder are told whose signature it is (Sohn et al. 2015)
     bandwidth: float = 0.15  # of the density around the codes, in units of the spread within people
 
     def __post_init__(self):
@@ -57,6 +58,8 @@ class VAEConfig:
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood={self.likelihood!r}: choose {', '.join(LIKELIHOODS)}")
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+        if self.conditional and (self.architecture == "report" or not self.n_people):
+            raise ValueError("conditional=True needs n_people, and the residual architecture")
         if self.detail and (self.architecture == "report" or self.whole_dim < 1):
             raise ValueError(
                 f"detail={self.detail} takes {self.detail * PLACES**2} latents of the residual architecture, and some "
@@ -121,6 +124,8 @@ class VAE(nn.Module):
         else:
             self.encoder = Encoder(config)
             self.decoder = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
+        if config.conditional:
+            self.person = _Told(config.n_people, d)
         # The mixture of `fit_prior`; buffers, so that it travels with the weights. Until then N(0, I).
         self.register_buffer("prior_weights", torch.full((k,), 1 / k))
         self.register_buffer("prior_means", torch.zeros(k, d))
@@ -128,9 +133,16 @@ class VAE(nn.Module):
         self.signatures = Signatures(config.n_people, config.exemplars)
         self.register_buffer("person_scale", torch.eye(d))  # of the codes of one person around their mean
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior of ink ``[N, 1, 128, 128]``: mean and log-variance, each ``[N, latent_dim]``."""
-        mu, logvar = self.encoder(x).chunk(2, dim=1)
+    def encode(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Posterior of ink ``[N, 1, 128, 128]``: mean and log-variance, each ``[N, latent_dim]``.
+
+        A conditional model takes into account whose the signatures are, int64 ``[N]``; `n_people` stands for somebody
+        it does not know, None for nobody else.
+        """
+        h = self.encoder(x)
+        if self.config.conditional:
+            h = h + self.person.to_posterior(self.person.who(y, len(x)))
+        mu, logvar = h.chunk(2, dim=1)
         return mu, logvar.clamp(-12, 6)  # beyond that exp() helps nobody and one bad batch could overflow
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -138,8 +150,10 @@ class VAE(nn.Module):
         eps = torch.randn(mu.shape, device=mu.device, dtype=mu.dtype, generator=generator)
         return mu + torch.exp(0.5 * logvar) * eps  # [N, latent_dim]
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Logits of ink ``[N, 1, 128, 128]`` for codes ``[N, latent_dim]``."""
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Logits of ink ``[N, 1, 128, 128]`` for codes ``[N, latent_dim]``; `y` as in `encode`."""
+        if self.config.conditional:
+            z = z + self.person.to_code(self.person.who(y, len(z)))
         return self.decoder(z)
 
     def to_ink(self, logits: Tensor) -> Tensor:
@@ -148,9 +162,9 @@ class VAE(nn.Module):
             return ContinuousBernoulli(logits=logits.float()).mean
         return torch.sigmoid(logits)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Ink decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``."""
-        return self.to_ink(self.decode(self.encode(x)[0]))
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Ink decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``; `y` as in `encode`."""
+        return self.to_ink(self.decode(self.encode(x, y)[0], y))
 
     def sample_prior(self, n: int, generator: torch.Generator | None = None, prior: str = "mixture") -> Tensor:
         """Codes ``[n, latent_dim]`` from the fitted mixture or, with `prior` "normal", from N(0, I)."""
@@ -163,7 +177,7 @@ class VAE(nn.Module):
 
     def encode_person(self, y: Tensor, which: Tensor | int = 0, noise: Tensor | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of remembered signatures; parameters as of `people.Signatures.forward`."""
-        return self.encode(self.signatures(y, which, noise))[0]
+        return self.encode(self.signatures(y, which, noise), y)[0]
 
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near those of their training signatures.
@@ -204,12 +218,30 @@ class VAE(nn.Module):
         """
         names = ("architecture", "whole_dim", "widths", "blocks")
         differ = any(getattr(self.config, name) != getattr(other.config, name) for name in names)
-        if differ or other.config.detail not in (0, self.config.detail):
-            raise ValueError(f"the VAE to start from needs the same {', '.join(names)}, and the same detail or none")
+        if differ or other.config.detail not in (0, self.config.detail) or other.config.conditional:
+            raise ValueError(
+                f"the VAE to start from needs the same {', '.join(names)}, the same detail or none, and no conditions"
+            )
         trained = {name: value for name, value in other.state_dict().items() if name.startswith(("encoder", "decoder"))}
         self.load_state_dict(self.state_dict() | trained)
         d = other.config.latent_dim
         self.person_scale[:d, :d] = other.person_scale
+
+
+class _Told(nn.Module):
+    """What a conditional VAE adds to posteriors and codes for a person; nothing at first, so it may start warm."""
+
+    def __init__(self, n_people: int, latent_dim: int):
+        super().__init__()
+        self.nobody = n_people
+        self.to_posterior = nn.Embedding(n_people + 1, 2 * latent_dim)
+        self.to_code = nn.Embedding(n_people + 1, latent_dim)
+        for table in (self.to_posterior, self.to_code):
+            nn.init.zeros_(table.weight)
+
+    def who(self, y: Tensor | None, n: int) -> Tensor:
+        """`y`, or `n` times nobody."""
+        return torch.full((n,), self.nobody, device=self.to_code.weight.device) if y is None else y
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -247,6 +279,7 @@ def elbo(
     beta: float = 1.0,
     generator: torch.Generator | None = None,
     encoder_input: Tensor | None = None,
+    y: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The negative evidence lower bound of ink `x`, and its parts.
 
@@ -262,6 +295,8 @@ def elbo(
         Randomness of the reparameterisation.
     encoder_input
         What the encoder sees where that is not `x` itself, for instance `x` with noise on it.
+    y
+        Whose the signatures are, for a conditional model; as in `VAE.encode`.
 
     Returns
     -------
@@ -269,8 +304,8 @@ def elbo(
         ``loss``, ``reconstruction``, ``kl`` (scalars: summed over pixels or latents, averaged over the batch)
         and ``logits``, ``mu``, ``logvar``. ``loss = reconstruction + beta * max(kl, free bits)``.
     """
-    mu, logvar = vae.encode(x if encoder_input is None else encoder_input)
-    logits = vae.decode(vae.reparameterize(mu, logvar, generator))
+    mu, logvar = vae.encode(x if encoder_input is None else encoder_input, y)
+    logits = vae.decode(vae.reparameterize(mu, logvar, generator), y)
     reconstruction = reconstruction_loss(logits, x, vae.config).mean()
     kl_per_latent = kl_divergence(mu, logvar).mean(0)  # [D]
     kl = kl_per_latent.sum()
@@ -315,10 +350,14 @@ def linear_active_units(images: Tensor, noise_variance: float) -> tuple[int, Ten
 
 
 @torch.no_grad()
-def posterior_means(vae: VAE, images: Tensor, batch_size: int = 256) -> Tensor:
-    """Codes float64 ``[N, latent_dim]``, on the CPU, of ink stored as uint8 ``[N, 128, 128]`` (255 = ink)."""
-    parts = (part[:, None].float() / 255 for part in images.split(batch_size))
-    return torch.cat([vae.encode(part)[0].double().cpu() for part in parts])
+def posterior_means(vae: VAE, images: Tensor, y: Tensor | None = None, batch_size: int = 256) -> Tensor:
+    """Codes float64 ``[N, latent_dim]``, on the CPU, of ink stored as uint8 ``[N, 128, 128]`` (255 = ink).
+
+    `y` as in `VAE.encode`.
+    """
+    whose = [None] * len(images) if y is None else y.split(batch_size)
+    parts = zip(images.split(batch_size), whose, strict=False)
+    return torch.cat([vae.encode(part[:, None].float() / 255, who)[0].double().cpu() for part, who in parts])
 
 
 def active_units(vae: VAE, images: Tensor, threshold: float = 0.01) -> int:
@@ -352,7 +391,7 @@ def fit_prior(
     """
     from sklearn.mixture import GaussianMixture  # heavy to import, needed once a training
 
-    codes = posterior_means(vae, images)
+    codes = posterior_means(vae, images, y)
     some = codes[torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:MIXTURE_CODES]]
     k = min(vae.config.components, len(some))
     # One covariance for all components: twenty free ones would need thousands of codes in 64 dimensions

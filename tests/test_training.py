@@ -327,6 +327,25 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert 0 < error < 0.05  # one step from where it began
 
 
+def test_a_conditional_vae_samples_and_redraws_people_whatever_the_prior(pretrained, tmp_path):
+    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = training.vae_from(start, toy)
+    config = replace(config, conditional=True)
+    settings = replace(settings, batch_size=16)
+    run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
+    assert run.model.person.to_code.weight.abs().sum() > 0  # what it learns in one step is little, so more of it
+    torch.nn.init.normal_(run.model.person.to_code.weight, std=3.0)
+    for prior in (None, "normal", "mixture"):
+        x, y = run.sample(8, seed=0, prior=prior)
+        assert x.shape == (8, 1, 128, 128) and y is not None
+        swapped, _ = run.sample(8, person="3", seed=0, prior=prior)
+        assert not torch.allclose(x, swapped, atol=1e-4)
+    told, alone = run.reconstruct(toy.x[:4], toy.names[:4]), run.reconstruct(toy.x[:4])
+    assert not torch.allclose(told, alone, atol=1e-4)
+    with pytest.raises(runs.RunError, match="was not in"):
+        run.reconstruct(toy.x[:1], ["999"])
+
+
 def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
     config, settings = training.gan_from(start, toy)

@@ -184,3 +184,29 @@ def test_a_vae_with_detail_starts_as_the_one_without_it_and_learns_it():
     for wrong in (dict(latent_dim=512, detail=2), dict(architecture="report", latent_dim=600, detail=1)):
         with pytest.raises(ValueError, match="detail="):
             VAEConfig(**wrong)
+
+
+def test_a_conditional_vae_listens_to_whose_signature_it_is_and_can_do_without():
+    torch.manual_seed(0)
+    toy, config = toy_signatures(6, 4), replace(SMALL, conditional=True)
+    plain, model = VAE(SMALL), VAE(config)
+    model.start_from(plain)
+    x, y = toy.x[:6], toy.labels[:6]
+    z = model.encode(x, y)[0]
+    assert torch.allclose(z, plain.encode(x)[0]) and torch.allclose(model.decode(z, y), plain.decode(z))  # warm
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(5):
+        optimizer.zero_grad()
+        elbo(model, x, y=y)["loss"].backward()
+        optimizer.step()
+    other = y.roll(4)
+    assert not torch.allclose(model.encode(x, y)[0], model.encode(x, other)[0], atol=1e-3)
+    assert not torch.allclose(model.decode(z, y), model.decode(z, other), atol=1e-3)
+    nobody = torch.full_like(y, config.n_people)
+    assert torch.equal(model.reconstruct(x), model.reconstruct(x, nobody))
+    fit_prior(model, toy.images, toy.labels)
+    assert torch.allclose(model.encode_person(y[:1]), model.encode(toy.x[:1], y[:1])[0], atol=1e-5)
+    with pytest.raises(ValueError, match="no conditions"):
+        VAE(SMALL).start_from(model)
+    with pytest.raises(ValueError, match="n_people"):
+        VAEConfig(conditional=True)

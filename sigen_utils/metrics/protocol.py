@@ -252,8 +252,11 @@ class AugmentedCopies:
 def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
     """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
     from ..data import PERSON_MOVES
+    from ..people import reach
 
-    far = AugmentedCopies(data, PERSON_MOVES, "training images, moved like samples")
+    train = data.train
+    moves = PERSON_MOVES.times(reach(train.images, train.labels))
+    far = AugmentedCopies(data, moves, "training images, moved like samples")
     return {COPIES: AugmentedCopies(data), FAR_COPIES: far}
 
 
@@ -286,7 +289,7 @@ def evaluate_runs(
     runs
         Name to run. A run has ``sample(n, seed=)`` to ``(x raw [n, 1, 128, 128], y [n])``; optionally
         ``conditional`` (False: `y` means nothing), ``people`` (IDs in the order of its `y`), ``label`` and
-        ``reconstruct(x)`` (of a ``kind`` "gan": ``reconstruct(x, people)``), unless ``reconstructs`` is False.
+        ``reconstruct(x)`` (if it has a ``kind``: ``reconstruct(x, people)``), unless ``reconstructs`` is False.
     ruler
         Features to measure in; a CPU `Ruler` by default.
     seed
@@ -320,7 +323,7 @@ def evaluate_runs(
         models[name] = evaluate_samples(data, render(x), y, ruler, seed, label=label, reference=reference)
         if getattr(run, "reconstructs", hasattr(run, "reconstruct")) and len(data.test):
             held_out = data.test.x
-            whose = [[data.people[k] for k in data.test.labels.tolist()]] if getattr(run, "kind", "") == "gan" else []
+            whose = [data.test.names] if hasattr(run, "kind") else []
             models[name]["reconstruction"] = score_reconstruction(held_out, run.reconstruct(held_out, *whose))
     floor = dict(reference.floor)
     n_half = floor.pop("n")
