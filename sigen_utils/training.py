@@ -39,6 +39,7 @@ from .loop import (
 )
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
+CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
 SELECTED = 256  # training signatures, and as many samples, by whose distance a GAN's moment is chosen
 
 
@@ -141,7 +142,7 @@ class Trainer:
         bar = Progress(f"{self.kind} {folder.path.name}", show and self.rank == 0)
         share = budget.progress(self.steps_done, self.device)
         checks, shots = Moments(cfg.checks, share, self.steps_done), Moments(cfg.snapshots, share, self.steps_done)
-        first, began, saved = self.steps_done, budget.seconds, time.monotonic()
+        first, began, saved, checking = self.steps_done, budget.seconds, time.monotonic(), 0.0
         while share < 1:
             index = batch_index(len(self.train_set), cfg.batch_size, self.steps_done, cfg.seed, self.rank, self.world)
             generator = step_generator(cfg.seed, self.rank, self.steps_done, self.device)
@@ -151,7 +152,11 @@ class Trainer:
             if self.rank:
                 continue
             self.share = share
-            checked = self.check() if checks.due(share) else {}
+            checked, spare = {}, share == 1 or budget.steps or checking <= CHECKING * (budget.seconds - began)
+            if checks.due(share) and spare:  # a moment without time to spare passes
+                before = budget.seconds
+                checked = self.check()
+                checking += budget.seconds - before
             if checked and on_check:
                 on_check(checked)
             if shots.due(share):

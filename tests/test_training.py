@@ -327,6 +327,24 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert 0 < error < 0.05  # one step from where it began
 
 
+def test_checks_leave_most_of_the_minutes_to_the_training_and_the_last_one_never_falls_out(tmp_path, monkeypatch):
+    spent = []
+
+    def slow(self):
+        spent.append(self.share)
+        time.sleep(0.4)
+        return dict(test_loss=0.0)
+
+    monkeypatch.setattr(training.VAETrainer, "check", slow)
+    settings = TrainConfig(batch_size=4, checks=20, snapshots=2)
+    options = dict(train=settings, progress=False)
+    run = fit_vae(toy_signatures(), VAE_SMALL, tmp_path / "minutes", minutes=0.06, **options)
+    assert spent[-1] == 1 and len(spent) <= 5 and run.history[-1]["step"] > 3 * len(spent)
+    spent.clear()
+    fit_vae(toy_signatures(), VAE_SMALL, tmp_path / "steps", steps=6, **options)
+    assert len(spent) == 6  # steps are counted and not timed: the same checks on every machine
+
+
 def test_a_conditional_vae_samples_and_redraws_people_whatever_the_prior(pretrained, tmp_path):
     start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
     config, settings = training.vae_from(start, toy)
