@@ -15,6 +15,7 @@ import torch
 
 from . import paths
 from .data import SignatureSet
+from .loop import precision
 
 PACKAGES = dict(torch=torch, numpy=numpy, opencv=cv2, matplotlib=matplotlib, pillow=PIL) | {"scikit-learn": sklearn}
 
@@ -33,12 +34,13 @@ def commit() -> str:
 def provenance(data: SignatureSet, seed: int) -> dict[str, object]:
     """``commit, seed, data_fingerprint, versions, device, platform`` of results that are measured now on `data`."""
     device = data.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
     versions = {"python": platform.python_version()} | {name: str(m.__version__) for name, m in PACKAGES.items()}
     return dict(
         commit=commit(),
         seed=seed,
         data_fingerprint=data.fingerprint(),
         versions=versions,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores",
+        device=f"{name}, {str(precision(device)).removeprefix('torch.')}",  # what a minute holds depends on both
         platform=f"{platform.system()} {platform.machine()}",
     )
