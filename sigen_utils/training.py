@@ -112,6 +112,10 @@ class Trainer:
     def average(self) -> Average: ...
 
     # -- shared
+    def ink(self, index: Tensor) -> Tensor:
+        """The training signatures `index` ``[n]``, ink ``[n, 1, 128, 128]`` in [0, 1]."""
+        return self.train_set.images[index][:, None].float() / 255
+
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
@@ -215,7 +219,7 @@ class VAETrainer(Trainer):
         cfg = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
-        x = move_ink(self.train_set.images[index][:, None].float() / 255, cfg.reals, generator)  # [N, 1, 128, 128]
+        x = move_ink(self.ink(index), cfg.reals, generator)  # [N, 1, 128, 128]
         noise = torch.randn(x.shape, device=x.device, generator=generator)
         noisy = (x + cfg.noise * noise).clamp(0, 1)
         beta = vae.beta_at(progress, self.model_config)
@@ -340,14 +344,14 @@ class GANTrainer(Trainer):
         y = self.train_set.labels[index]
         step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
         turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
-        x = self.train_set.images[self.order[self.begin[y] + turn]][:, None].float() / 255
+        x = self.ink(self.order[self.begin[y] + turn])
         return self.codes_of(move_ink(x, PERSON_MOVES.times(self.reach), generator) if self.model_config.moved else x)
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
         if not self.by_codes:
             return people
-        return self.codes_of(self.train_set.images[self.order[self.begin[people]]][:, None].float() / 255)
+        return self.codes_of(self.ink(self.order[self.begin[people]]))
 
     @property
     def average(self) -> Average:
@@ -400,8 +404,7 @@ class GANTrainer(Trainer):
         would be told by its blurred edges: moved ink is rendered, as whatever is generated will be.
         """
         if self.model_config.recipe == "stable" and self.augment_fakes is None:
-            x = self.train_set.images[index][:, None].float() / 255
-            return render(move_ink(x, self.config.reals.times(self.reach), generator))
+            return render(move_ink(self.ink(index), self.config.reals.times(self.reach), generator))
         return augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
 
     @torch.no_grad()
@@ -538,7 +541,7 @@ class EmbeddingTrainer(Trainer):
 
     def look(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """The training signatures `index` ``[n]`` as the network sees them: moved, bent, bolder or thinner."""
-        x = augment(self.train_set.images[index][:, None].float() / 255, self.config.reals, generator)
+        x = augment(self.ink(index), self.config.reals, generator)
         return embedding.vary_width(x, *self.model_config.width_range, generator)
 
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ al. 2021 (optimal variance); Sohn et al. 2015 (conditions).
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -355,8 +356,8 @@ def posterior_means(vae: VAE, images: Tensor, y: Tensor | None = None, batch_siz
 
     `y` as in `VAE.encode`.
     """
-    whose = [None] * len(images) if y is None else y.split(batch_size)
-    parts = zip(images.split(batch_size), whose, strict=False)
+    whose = itertools.repeat(None) if y is None else y.split(batch_size)
+    parts = zip(images.split(batch_size), whose, strict=False)  # nobody without end
     return torch.cat([vae.encode(part[:, None].float() / 255, who)[0].double().cpu() for part, who in parts])
 
 
