@@ -62,13 +62,14 @@ studies: $(RUN) ## ablations, seeds and searches anew, about two hours on two co
 	$(PY) -m sigen_utils study vae $(STUDY) --trials 10
 	$(PY) -m sigen_utils study gan $(STUDY) --trials 10
 
-CROWD := three crowds of 12,000 synthetic writers, six signatures each
+CROWD := four crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores
 # First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too; then the
-# latents of detail, for which the map is learned best by a network that knows the whole; last with a smaller weight on
-# the KL term, which buys sharper strokes. The weights in the repository made the phases before vae_crisp while moved
-# signatures were not yet made binary again and the decoder had no refinement.
-pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: three hours on two cores; goes on after a kill
+# latents of detail, for which the map is learned best by a network that knows the whole; then with a smaller weight on
+# the KL term, which buys sharper strokes, and last with twice as much detail, for strokes of one or two pixels. The
+# weights in the repository made the phases before vae_crisp while moved signatures were not yet made binary again and
+# the decoder had no refinement.
+pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: three and a half hours on two cores; goes on after a kill
 	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
 	test -f build/crowd_thin.npz || $(PY) -m sigen_utils crowd --out build/crowd_thin.npz --seed 2000003 \
@@ -87,11 +88,14 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: three 
 		--minutes 30 --set exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_map --resume --data build/crowd_thin.npz --run build/pretrain/vae_crisp \
 		--minutes 4 --set exemplars=1 learning_rate=0.001
-	$(PY) -m sigen_utils train vae --start build/pretrain/vae_crisp --resume --data build/crowd_thin.npz --run build/pretrain/vae \
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_crisp --resume --data build/crowd_thin.npz --run build/pretrain/vae_sharp \
 		--minutes 28 --set beta=0.2 exemplars=1 learning_rate=0.001
-	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before build/pretrain/vae_usual \
-		build/pretrain/vae_whole build/pretrain/vae_detail build/pretrain/vae_map build/pretrain/vae_crisp --gan build/pretrain/gan --out weights/pretrained \
-		--crowd "$(CROWD)" --device "$(DEVICE)"
+	test -f build/crowd_fine.npz || $(PY) -m sigen_utils crowd --out build/crowd_fine.npz --seed 3000003 \
+		--set pen_bias=-0.45 pen=0.5 surnames=0.6
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_sharp --resume --data build/crowd_fine.npz --run build/pretrain/vae \
+		--minutes 25 --set latent_dim=1152 detail=4 exemplars=1 learning_rate=0.001
+	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before $(addprefix build/pretrain/vae_,usual whole \
+		detail map crisp sharp) --gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"
 	$(PY) -m sigen_utils train ruler --resume --data build/crowd_usual.npz --run build/pretrain/ruler --minutes 9
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler \
 		--crowd "12,000 synthetic writers, six signatures each" --device "$(DEVICE)"

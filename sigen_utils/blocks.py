@@ -132,6 +132,41 @@ class UpTower(nn.Module):
         return self.refine(smooth(self.to_picture(h)), h)  # [N, 1, 128, 128]
 
 
+class Spread(nn.Module):
+    """How codes spread around a place: noise ``[N, D]`` from N(0, I) to differences of codes ``[N, D]``.
+
+    The numbers of the whole vary together; those of the detail each on its own, as the covariance of hundreds of
+    them is more than a class could tell.
+    """
+
+    def __init__(self, whole_dim: int, detail_dim: int):
+        super().__init__()
+        self.whole = nn.Parameter(torch.eye(whole_dim))  # lower Cholesky factor of the covariance
+        self.detail = nn.Parameter(torch.ones(detail_dim))  # standard deviations
+
+    def forward(self, noise: Tensor) -> Tensor:
+        whole, detail = noise.tensor_split([len(self.whole)], dim=1)
+        return torch.cat([whole @ self.whole.T, detail * self.detail], dim=1)
+
+    @torch.no_grad()
+    def fit(self, differences: Tensor, degrees: int, known: Spread | None = None) -> None:
+        """That of codes of people around each one's mean, float64 ``[N, D]``, with so many degrees of freedom.
+
+        Shrunk towards a `known` one, else towards its own diagonal, as under an inverse Wishart prior worth as many
+        codes as the whole has dimensions.
+        """
+        whole, detail = differences.tensor_split([len(self.whole)], dim=1)
+        covariance, variance = whole.T @ whole / degrees, detail.square().sum(0) / degrees
+        diagonal, weight = torch.eye(len(covariance)).double(), len(covariance) / (len(covariance) + degrees)
+        before, before_detail = covariance * diagonal, variance
+        if known is not None:
+            factor = known.whole.double().cpu()
+            before, before_detail = factor @ factor.T, known.detail.double().cpu().square()
+        covariance = (1 - weight) * covariance + weight * before + 1e-6 * diagonal
+        self.whole.copy_(torch.linalg.cholesky(covariance))
+        self.detail.copy_(((1 - weight) * variance + weight * before_detail + 1e-6).sqrt())
+
+
 def n_parameters(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import PLACES, DownTower, UpTower
+from .blocks import PLACES, DownTower, Spread, UpTower
 from .data import MOVE_NUMBERS, sharpen
 from .people import Signatures
 from .vae import VAE, Encoder, VAEConfig
@@ -150,24 +150,24 @@ class Generator(nn.Module):
             self.encoder = Encoder(config).requires_grad_(False)  # a VAE's, whose codes these are
         elif config.n_people:
             self.embedding = nn.Embedding(config.n_people, d)
-        self.scale = nn.Parameter(torch.eye(d))
+        whole = config.whole_dim
+        self.scale = Spread(whole, d - whole)
         self.mapping = nn.Sequential(
-            nn.Linear(2 * d if config.conditional else d, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
+            nn.Linear(2 * whole if config.conditional else whole, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
         )
         self.net = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
 
     def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """Where in code space noise `z` of a person described by `e` ``[N, latent_dim]`` is drawn from.
 
-        The person's place, plus the noise stretched alike for all people, plus what is particular to both: a VAE's
+        The person's place, plus the noise stretched alike for all people, plus what the wholes of both ask for: a VAE's
         sampler of a person is the case without the last part, which makes its decoder a possible start. Of `z` the
         first `latent_dim` numbers count; those that chose `e` may follow.
         """
-        z = z[:, : self.config.latent_dim]
-        w = z @ self.scale.T  # [N, latent_dim]
+        w, whole = self.scale(z[:, : self.config.latent_dim]), self.config.whole_dim  # [N, latent_dim]
         if e is None:
-            return w + self.mapping(z)
-        return w + e + self.mapping(torch.cat([z, e], dim=1))
+            return w + self.mapping(z[:, :whole])
+        return w + e + self.mapping(torch.cat([z[:, :whole], e[:, :whole]], dim=1))
 
     def draw(self, w: Tensor) -> Tensor:
         """Ink ``[N, 1, 128, 128]`` in (0, 1) of codes ``[N, latent_dim]``."""
@@ -238,7 +238,8 @@ class Generator(nn.Module):
         if unfit or any(getattr(mine, name) != getattr(its, name) for name in names):
             raise ValueError(f"the VAE to start from needs the GAN's {', '.join(names)}, and no conditions")
         self.net.load_state_dict(vae.decoder.state_dict())
-        self.scale.copy_(mine.spread * vae.person_scale)
+        for part, its_part in zip(self.scale.parameters(), vae.within.parameters(), strict=True):
+            part.copy_(mine.spread * its_part)
         nn.init.zeros_(self.mapping[2].weight)
         nn.init.zeros_(self.mapping[2].bias)
         if mine.n_people:

@@ -264,8 +264,8 @@ class VAETrainer(Trainer):
 
     def finish(self) -> None:
         known = self.train_set.labels if self.model_config.n_people else None
-        scale = self.start.person_scale if self.start is not None else None
-        vae.fit_prior(self.ema.model, self.train_set.images, known, self.config.seed, scale)
+        within = self.start.within if self.start is not None else None
+        vae.fit_prior(self.ema.model, self.train_set.images, known, self.config.seed, within)
 
 
 class _Bound(nn.Module):

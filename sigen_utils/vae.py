@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
-from .blocks import PLACES, DownTower, UpTower
+from .blocks import PLACES, DownTower, Spread, UpTower
 from .data import MOVE_NUMBERS
 from .people import Signatures
 
@@ -132,7 +132,7 @@ class VAE(nn.Module):
         self.register_buffer("prior_means", torch.zeros(k, d))
         self.register_buffer("prior_scale", torch.eye(d))  # lower Cholesky factor of the shared covariance
         self.signatures = Signatures(config.n_people, config.exemplars)
-        self.register_buffer("person_scale", torch.eye(d))  # of the codes of one person around their mean
+        self.within = Spread(config.whole_dim, d - config.whole_dim).requires_grad_(False)  # of one person's codes
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Posterior of ink ``[N, 1, 128, 128]``: mean and log-variance, each ``[N, latent_dim]``.
@@ -203,14 +203,14 @@ class VAE(nn.Module):
         With codes of anybody's signatures this makes duplicates of them; the person need not be known.
         """
         eps = torch.randn(codes.shape, device=codes.device, generator=generator)
-        return codes + self.config.bandwidth * eps @ self.person_scale.T
+        return codes + self.config.bandwidth * self.within(eps)
 
     @torch.no_grad()
     def start_from(self, other: VAE) -> None:
         """Begin with the encoder and decoder of a trained VAE of the same shape.
 
-        One without latents of detail serves one with them: the decoder does not listen to these until it has learned
-        what they are good for, so at first nothing is drawn otherwise.
+        One with fewer channels of detail, or none, serves one with more: the decoder does not listen to the new ones
+        until it has learned what they are good for, so at first nothing is drawn otherwise.
 
         Raises
         ------
@@ -219,14 +219,27 @@ class VAE(nn.Module):
         """
         names = ("architecture", "whole_dim", "widths", "blocks")
         differ = any(getattr(self.config, name) != getattr(other.config, name) for name in names)
-        if differ or other.config.detail not in (0, self.config.detail) or other.config.conditional:
+        if differ or other.config.detail > self.config.detail or other.config.conditional:
             raise ValueError(
-                f"the VAE to start from needs the same {', '.join(names)}, the same detail or none, and no conditions"
+                f"the VAE to start from needs the same {', '.join(names)}, no more detail, and no conditions"
             )
         trained = {name: value for name, value in other.state_dict().items() if name.startswith(("encoder", "decoder"))}
+        if other.config.detail < self.config.detail:
+            self._widen(trained, other.config.detail)
         self.load_state_dict(self.state_dict() | trained)
-        d = other.config.latent_dim
-        self.person_scale[:d, :d] = other.person_scale
+        self.within.whole.copy_(other.within.whole)
+        self.within.detail[: len(other.within.detail)] = other.within.detail
+
+    def _widen(self, trained: dict[str, Tensor], channels: int) -> None:
+        """Put what a network with so many channels of detail has learned of them among this one's, in `trained`."""
+        if not channels:
+            return
+        mine = self.state_dict()
+        for name in ("encoder.detail.weight", "encoder.detail.bias"):  # of the mean, then of the log-variance
+            mine[name].unflatten(0, (2, -1))[:, :channels] = trained[name].unflatten(0, (2, channels))
+            trained[name] = mine[name]
+        mine["decoder.detail.weight"][:, :channels] = trained["decoder.detail.weight"]
+        trained["decoder.detail.weight"] = mine["decoder.detail.weight"]
 
 
 class _Told(nn.Module):
@@ -370,9 +383,7 @@ def active_units(vae: VAE, images: Tensor, threshold: float = 0.01) -> int:
 
 
 @torch.no_grad()
-def fit_prior(
-    vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, person_scale: Tensor | None = None
-) -> VAE:
+def fit_prior(vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, within: Spread | None = None) -> VAE:
     """Fit a Gaussian mixture to the posterior means of `x` and store it in the model's buffers.
 
     The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al.
@@ -386,9 +397,8 @@ def fit_prior(
         Training ink as uint8 ``[N, 128, 128]``; never held-out signatures.
     y
         Person index of each, int64 ``[N]``, below ``vae.config.n_people``.
-    person_scale
-        Cholesky factor of the spread of one person's codes in a larger set, where that is known; the spread found
-        here is shrunk towards it, else towards its own diagonal.
+    within
+        The spread of one person's codes in a larger set, where that is known; see `Spread.fit`.
     """
     from sklearn.mixture import GaussianMixture  # heavy to import, needed once a training
 
@@ -403,7 +413,7 @@ def fit_prior(
     vae.prior_means[:k] = torch.from_numpy(mixture.means_).to(vae.prior_means)
     vae.prior_scale.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
     if y is not None:
-        _fit_people(vae, images, y, codes, person_scale)
+        _fit_people(vae, images, y, codes, within)
     return vae
 
 
@@ -414,7 +424,7 @@ def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3,
     Parameters
     ----------
     vae
-        A trained model; its ``person_scale`` is what the spread is shrunk towards.
+        A trained model; its ``within`` is what the spread is shrunk towards.
     images, y
         Training ink uint8 ``[N, 128, 128]`` and person indices ``[N]`` below `n_people`.
     exemplars, moved
@@ -422,24 +432,15 @@ def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3,
     """
     other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars, moved=moved)).to(images.device).eval()
     other.start_from(vae)
-    _fit_people(other, images, y, posterior_means(other, images), vae.person_scale)
+    _fit_people(other, images, y, posterior_means(other, images), vae.within)
     return other
 
 
-def _fit_people(vae: VAE, images: Tensor, y: Tensor, codes: Tensor, known_scale: Tensor | None) -> None:
-    """Signatures of every person, and the pooled covariance of their codes around the people's means, shrunk.
-
-    The shrinkage is that of a covariance under an inverse Wishart prior worth as many codes as it has dimensions.
-    """
+def _fit_people(vae: VAE, images: Tensor, y: Tensor, codes: Tensor, known: Spread | None) -> None:
+    """Signatures of every person, and the pooled spread of their codes around the people's means."""
     vae.signatures.remember(images, y.to(images.device))
     y = y.cpu()
     count = y.bincount(minlength=vae.config.n_people).clamp(min=1)[:, None]
     means = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes) / count
-    residual = codes - means[y]
     degrees = max(1, len(codes) - int((count > 0).sum()))  # a mean estimated for each person costs one
-    covariance = residual.T @ residual / degrees
-    known = covariance.diagonal().diag() if known_scale is None else known_scale.double() @ known_scale.double().T
-    weight = len(covariance) / (len(covariance) + degrees)
-    covariance = (1 - weight) * covariance + weight * known.cpu()
-    covariance += 1e-6 * torch.eye(len(covariance), dtype=covariance.dtype)
-    vae.person_scale.copy_(torch.linalg.cholesky(covariance))
+    vae.within.fit(codes - means[y], degrees, known)

@@ -129,7 +129,7 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     codes = g.describe(y, z)
     which = (torch.special.ndtr(z[:, 8]) * config.exemplars).long()
     assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
-    as_vae = gan.crisp(vae.decode(codes + config.spread * z[:, :8] @ vae.person_scale.T))
+    as_vae = gan.crisp(vae.decode(codes + config.spread * vae.within(z[:, :8])))
     assert torch.allclose(g(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
     assert torch.allclose(g(z, codes), g(z, y)) and config.fade_in == 0.0
     assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
@@ -187,7 +187,7 @@ def test_a_projection_goes_as_far_as_signatures_of_a_person_differ_and_not_only_
     narrow = replace(SMALL, people_by="codes", spread=0.05)
     g = Generator(narrow).eval()
     with torch.no_grad():
-        g.scale.mul_(narrow.spread)
+        g.scale.whole.mul_(narrow.spread)
         g.mapping[2].weight.zero_(), g.mapping[2].bias.zero_()
         e = torch.randn(4, SMALL.latent_dim)
         target = (g.draw(g.code(torch.randn_like(e) / narrow.spread, e)) > 0.12).float()
