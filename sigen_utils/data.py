@@ -3,8 +3,7 @@
 Polarity: in memory ink = 1 and paper = 0; on disk and on screen black ink on white paper.
 `to_model` and `to_image` are the only two functions that convert.
 
-References: Canny 1986 (hysteresis); Simard et al. 2003 (elastic distortion); Karras et al. 2020 (augmentation of both
-sides).
+References: Simard et al. 2003 (elastic distortion); Karras et al. 2020 (augmentation of both sides).
 """
 
 from __future__ import annotations
@@ -523,9 +522,7 @@ def batch_index(n: int, batch_size: int, step: int, seed: int, rank: int = 0, wo
 # --------------------------------------------------------------------------------------------- rendering
 
 
-INK = 0.75  # of sharpened grey: above it is ink
-BRIDGE = 4  # pixels: the longest gap in a stroke that is closed
-RIDGE = 0.02  # of a link: how fast ink falls to both sides, a pixel squared; between two strokes it rises instead
+INK = 0.85  # of sharpened grey: above it is ink
 
 
 def sharpen(x: torch.Tensor, gain: float = 4.0, sigma: float = 2.0) -> torch.Tensor:
@@ -555,43 +552,12 @@ def sharpen(x: torch.Tensor, gain: float = 4.0, sigma: float = 2.0) -> torch.Ten
     return x + gain * (x - F.conv2d(F.conv2d(wide, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1)))
 
 
-def find_ink(x: torch.Tensor) -> np.ndarray:
-    """Where a model's grey guess is ink.
+def find_ink(x: torch.Tensor) -> torch.Tensor:
+    """Where a model's grey guess is ink: what `sharpen` lifts above `INK`. Binary ink is found as it is.
 
-    Ink is what is sharpened above `INK` and, as thresholding with hysteresis has it (Canny 1986), what is fainter but
-    falls to both sides, as a stroke does, and links two pieces: within `BRIDGE` pixels of both. A pen does not leave
-    the paper where a model has a moment of doubt. Binary ink is found as it is.
-
-    Parameters
-    ----------
-    x
-        Ink ``[N, 1, H, W]`` in [0, 1].
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 ``[N, H, W]``, 1 = ink.
+    Takes ink ``[N, 1, H, W]`` in [0, 1] and returns bool ``[N, 1, H, W]`` on its device.
     """
-    x = x.detach().float().cpu()
-    guesses, sharp = (each.numpy().reshape(-1, *x.shape[-2:]) for each in (x, sharpen(x)))
-    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BRIDGE + 1, 2 * BRIDGE + 1))
-    out = (sharp > INK).astype(np.uint8)
-    for guess, picture, ink in zip(guesses, sharp, out, strict=True):
-        n, pieces = cv2.connectedComponents(ink, connectivity=8)  # 0 is paper, pieces count from 1
-        if n > 2:
-            numbered = pieces.astype(np.float32)
-            highest = cv2.dilate(numbered, near)  # number of a piece within reach, and of another one, if any
-            lowest = n - cv2.dilate(np.where(pieces > 0, n - numbered, 0), near)
-            link = (highest > 0) & (highest != lowest) & (picture > 0) & (_ridge(guess) > RIDGE)
-            ink |= link.astype(np.uint8)
-    return out
-
-
-def _ridge(picture: np.ndarray) -> np.ndarray:
-    """How fast a picture falls to both sides of each pixel: minus the lower eigenvalue of its second derivatives."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0)
-    xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, *order) / 4 for order in ((2, 0), (0, 2), (1, 1)))
-    return np.hypot((xx - yy) / 2, xy) - (xx + yy) / 2
+    return sharpen(x.detach().float()) > INK
 
 
 def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6) -> torch.Tensor:
@@ -619,7 +585,7 @@ def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6)
     torch.Tensor
         float32 ``[N, 1, H, W]`` in [0, 1] on the device of `x`.
     """
-    pictures = find_ink(x).astype(np.float32)
+    pictures = find_ink(x)[:, 0].cpu().numpy().astype(np.float32)
     out = np.zeros_like(pictures)
     height, width = pictures.shape[-2:]
     for k, picture in enumerate(pictures):

@@ -42,7 +42,7 @@ def ink_f1(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
     from ..data import find_ink  # scores do not need the data module otherwise
 
     kernel, out = np.ones((3, 3), np.uint8), []
-    truths, guesses = (find_ink(t) > 0 for t in (x, y))
+    truths, guesses = (find_ink(t)[:, 0].cpu().numpy() for t in (x, y))
     for truth, guess in zip(truths, guesses, strict=True):
         near_truth, near_guess = (cv2.dilate(m.astype(np.uint8), kernel) > 0 for m in (truth, guess))
         precision = (guess & near_truth).sum() / max(guess.sum(), 1)
