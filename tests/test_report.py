@@ -313,13 +313,25 @@ def test_missing_parts_print_dashes(home, gone):
         assert r"\newcommand{\valGanFloors}{--}" in numbers
 
 
+def test_the_readme_shows_the_committed_results(tmp_path):
+    results = json.loads((paths.REPO / "report/generated/results.json").read_text())
+    copy = shutil.copy(paths.REPO / "README.md", tmp_path / "README.md")
+    assert report.update_readme(copy, results) is False, "python -m sigen_utils report"
+
+
 def test_readme_is_updated_between_its_markers_only(results, home):
     readme = home / "README.md"
-    readme.write_text("# a\n<!-- results:begin -->\nold\n<!-- results:end -->\nlast\n")
+    marks = "<!-- results:begin -->\nold\n<!-- results:end -->\nmiddle\n<!-- studies:begin -->\n<!-- studies:end -->\n"
+    readme.write_text(f"# a\n{marks}last\n")
     assert report.update_readme(readme) is True
     text = readme.read_text()
-    assert text.startswith("# a\n<!-- results:begin -->\n| Samples |") and text.endswith("results:end -->\nlast\n")
-    assert "old" not in text and "| report GAN | 200 [1.8, 2.2] | 0.50 |" in text
+    assert text.startswith("# a\n<!-- results:begin -->\n| Samples |") and text.endswith("studies:end -->\nlast\n")
+    assert (
+        "old" not in text
+        and "middle" in text
+        and "make studies" in text
+        and "| report GAN | 200 [1.8, 2.2] | 0.50 |" in text
+    )
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
     assert len(tables) == 3 and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables)
     assert "| stabilised GAN | 3.0 | 0.95 | 1.25 | 0.50 | 0.0 | 0.25 (" in tables[1]
@@ -411,6 +423,7 @@ def test_ablations_are_told_as_means_with_spreads():
     )  # fmt: skip
     other, game = arm | dict(percent_of_blank=26.0, frechet_floors=4.0, converged=False), dict(arm)
     del game["percent_of_blank"], game["f1"], game["active"]
+    arm["curve"], other["curve"] = [[0.1, 320, 500.0], [0.6, 3200, 240.0]], [[0.1, 320, 500.0], [0.6, 3200, 700.0]]
     found = sample_results()
     found["studies"] = dict(
         ablation_vae=dict(arms={"ours": [arm, other], "beta 4": [other]}),
@@ -423,6 +436,9 @@ def test_ablations_are_told_as_means_with_spreads():
                             for name in ("VAE: ours", "VAE: beta 4", "GAN: no penalty"))  # fmt: skip
     assert ours.split(" & ")[1:3] == ["2", r"25.0\,$\pm$\,1"] and r"\pm" not in beta
     assert game_row.split(" & ")[2:5] == ["n/a"] * 3
+    again, changed = re.findall(r"(?:^\|.*\n)+", report.studies_tables(found) + "\n", re.M)
+    assert "(0.60 min, 3,200 images) | 2 | 1 of 2 | 3.5 ± 0.7 | 0.98 | 0.90 | 25.0 ± 1 |" in again
+    assert "| VAE: beta 4 | 1 | 4.0 | 0.98 | 0.90 | 26.0 |" in changed and "| GAN: no penalty | 1 | 3.0 |" in changed
     found["studies"]["search_gan"]["provenance"] = dict(commit="abc123+")
     phrases = {name: make(found) for name, make in report.PHRASES.items()}
     told = phrases["StudyCommits"].split(", ")

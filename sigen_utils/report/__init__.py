@@ -16,7 +16,7 @@ from .macros import (
     write_numbers,
 )
 from .pdf import build_pdf, figures_used, overfull_boxes, tex_errors
-from .readme import readme_table, update_readme
+from .readme import readme_table, studies_tables, update_readme
 from .results import SECTIONS, ReportError, load_results, update_results
 from .tables import TABLES, ablation_table, write_tables
 
@@ -42,6 +42,7 @@ __all__ = [
     "overfull_boxes",
     "plain",
     "readme_table",
+    "studies_tables",
     "tex_errors",
     "undefined_macros",
     "unused_macros",

@@ -95,6 +95,13 @@ def plain(results: dict, path: str, kind: str) -> str:
         raise ReportError(f"results.json: {path} is {value!r}, which is no {kind}") from error
 
 
+def mean_with_spread(one: tuple[float, float | None] | None, kind: str, sign: str) -> str:
+    """A mean and, behind `sign`, the standard deviation, if there is one; `NOT_APPLICABLE` for None."""
+    if one is None:
+        return NOT_APPLICABLE
+    return FORMATS[kind](one[0]) + (f"{sign}{significant(1)(one[1])}" if one[1] else "")
+
+
 def latex(text: str, kind: str = "text") -> str:
     """Plain text as LaTeX: special characters, thousands, minus signs and powers of ten."""
     if kind == "rate" and (match := re.fullmatch(r"([\d.]+)e(-?\d+)", text)):

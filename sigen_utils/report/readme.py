@@ -1,11 +1,22 @@
-"""The tables of the README in Markdown, between two marks."""
+"""The tables of the README in Markdown, between marks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .. import paths
-from .formatting import ABSENT, FORMATS, LABELS, MISSING, NOT_APPLICABLE, label, models_of, plain, stored
+from .formatting import (
+    ABSENT,
+    FORMATS,
+    LABELS,
+    MISSING,
+    NOT_APPLICABLE,
+    label,
+    mean_with_spread,
+    models_of,
+    plain,
+    stored,
+)
 from .results import ReportError, load_results
 
 
@@ -110,8 +121,73 @@ def _readme_usefulness(results: dict) -> str:
     return f"\n\n{title}\n\n{_markdown(header, rows)}"
 
 
+REPEATED = {  # trainings with several seeds: study and arm, and how they are called
+    ("ablation_vae", "ours"): "VAE, going on from `weights/pretrained`",
+    ("ablation_vae", "from random weights"): "VAE from random weights",
+    ("convergence", "ours"): "GAN, going on from the pretrained VAE, at its *last* step",
+    ("convergence", "report"): "the reports' GAN, at its last step",
+}
+STUDIED = (  # columns of both tables: score, format, head
+    ("frechet_floors", "floors", "Fréchet distance, floors ↓"),
+    ("coverage", "share", "coverage ↑"),
+    ("top1", "share", "person top-1 ↑"),
+    ("percent_of_blank", "percent", "held-out error, % of a blank page ↓"),
+)
+
+
+def studies_tables(results: dict | None = None) -> str:
+    """The same training with several seeds, and with one ingredient changed at a time, as two Markdown tables."""
+    from ..ablation import means
+
+    results = load_results() if results is None else results
+    again, changed, sources = [], [], []
+    columns, forms = zip(*((column, form) for column, form, _ in STUDIED), strict=True)
+
+    def cells(found: dict, arm: str) -> list[str]:
+        scores = means(found, columns)[arm]
+        return [mean_with_spread(one, form, " ± ") for one, form in zip(scores, forms, strict=True)]
+
+    for (study, arm), name in REPEATED.items():
+        found = stored(results, f"studies.{study}")
+        entries = found["arms"].get(arm) if isinstance(found, dict) else None
+        if not entries:
+            continue
+        cost = f"{FORMATS['minutes'](entries[0]['minutes'])} min, {entries[0]['images']:,} images"
+        good = sum(entry.get("converged", _fell(entry["curve"])) for entry in entries)
+        again.append([f"{name} ({cost})", str(len(entries)), f"{good} of {len(entries)}", *cells(found, arm)])
+    for kind in ("vae", "gan"):
+        found = stored(results, f"studies.ablation_{kind}")
+        if isinstance(found, dict):
+            arms = [arm for arm in means(found, columns) if arm != "ours"]
+            rows = [(arm, str(len(found["arms"][arm]))) for arm in ["ours", *arms] if arm in found["arms"]]
+            changed += [[f"{kind.upper()}: {arm}", seeds, *cells(found, arm)] for arm, seeds in rows]
+    for study in ("ablation_vae", "ablation_gan", "convergence"):
+        if isinstance(stored(results, f"studies.{study}"), dict):
+            where = [plain(results, f"studies.{study}.{part}", "text") for part in ("command", "provenance.commit")]
+            sources.append(f"`{where[0]}` (commit {where[1]})")
+    if not sources:
+        return "Nothing was measured yet: `make studies`."
+    heads = [head for _, _, head in STUDIED]
+    return "\n\n".join(
+        [
+            _markdown(["the same training again", "seeds", "converge", *heads], again),
+            "One ingredient changed at a time:",
+            _markdown(["arm", "seeds", *heads], changed),
+            f"Mean ± standard deviation over the seeds. Measured by {', '.join(sources)}.",
+        ]
+    )
+
+
+def _fell(curve: list[list[float]]) -> bool:
+    """Whether the last value of a curve of (minutes, images, value) lies below the first."""
+    return curve[-1][-1] < curve[0][-1]
+
+
+BLOCKS = {"results": readme_table, "studies": studies_tables}
+
+
 def update_readme(path: str | Path, results: dict | None = None) -> bool:
-    """Replace what stands between ``<!-- results:begin -->`` and ``<!-- results:end -->`` by `readme_table`.
+    """Replace what stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` for each of `BLOCKS`.
 
     Returns
     -------
@@ -121,15 +197,16 @@ def update_readme(path: str | Path, results: dict | None = None) -> bool:
     Raises
     ------
     ReportError
-        If the file does not hold exactly one such pair.
+        If the file does not hold exactly one such pair of each.
     """
     path = Path(path)
-    begin, end = "<!-- results:begin -->", "<!-- results:end -->"
-    text = path.read_text(encoding="utf-8")
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise ReportError(f"{paths.display(path)}: needs one line {begin} and, below it, one line {end}")
-    head, tail = text.split(begin)[0], text.split(end)[1]
-    new = f"{head}{begin}\n{readme_table(results)}\n{end}{tail}"
+    text = new = path.read_text(encoding="utf-8")
+    for name, make in BLOCKS.items():
+        begin, end = (f"<!-- {name}:{which} -->" for which in ("begin", "end"))
+        if new.count(begin) != 1 or new.count(end) != 1 or new.index(begin) > new.index(end):
+            raise ReportError(f"{paths.display(path)}: needs one line {begin} and, below it, one line {end}")
+        head, tail = new.split(begin)[0], new.split(end)[1]
+        new = f"{head}{begin}\n{make(results)}\n{end}{tail}"
     if new == text:
         return False
     with paths.atomic_write(path) as temporary:

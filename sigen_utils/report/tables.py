@@ -15,9 +15,9 @@ from .formatting import (
     NOT_APPLICABLE,
     label,
     latex,
+    mean_with_spread,
     models_of,
     plain,
-    significant,
     stored,
 )
 from .results import load_results
@@ -213,17 +213,11 @@ def ablation_table(results: dict) -> str:
             continue
         rows += [None] if rows else []
         for name, scores in means(found, [column for column, _ in ABLATION]).items():
-            cells = [_with_spread(one, form) for one, (_, form) in zip(scores, ABLATION, strict=True)]
+            cells = [mean_with_spread(one, form, r"\,$\pm$\,") for one, (_, form) in zip(scores, ABLATION, strict=True)]
             rows.append([latex(f"{kind.upper()}: {name}"), str(len(found["arms"][name])), *cells])
     header = ["Arm", "Seeds", r"\% of blank $\downarrow$", r"Ink $F_1$", "Active", r"FD/floor $\downarrow$", "Recall"]
     header += ["Coverage", "Top-1", "Within", "Nearest", "Width", "Comp."]
     return _tabular("lrrrrrrrrrrrr", header, rows or [[MISSING] * len(header)])
-
-
-def _with_spread(one: tuple[float, float | None] | None, kind: str) -> str:
-    if one is None:
-        return NOT_APPLICABLE
-    return FORMATS[kind](one[0]) + (rf"\,$\pm$\,{significant(1)(one[1])}" if one[1] else "")
 
 
 TABLES: dict[str, Callable[[dict], str]] = {
