@@ -484,7 +484,7 @@ def _references(ax, references: Mapping[str, float] | None, horizontal: bool) ->
     for name, value in (references or {}).items():
         if horizontal:
             ax.axhline(value, **look)
-            ax.annotate(name, (0.99, value), (0, 1.5), xycoords=ax.get_yaxis_transform(), ha="right", **text)
+            ax.annotate(name, (0.5, value), (0, 1.5), xycoords=ax.get_yaxis_transform(), ha="center", **text)
         else:
             ax.axvline(value, **look)
             ax.annotate(name, (value, 1), (0, 1.5), xycoords=ax.get_xaxis_transform(), ha="center", **text)

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path) -> 
     with paths.atomic_write(out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
     if args.record:
-        print(f"{name} -> {paths.display(studies.record(name, found, data, ' '.join(sys.argv[1:])))}")
+        print(f"{name} -> {paths.display(studies.record(name, found, data, shlex.join(sys.argv[1:])))}")
 
 
 def ablate(args: argparse.Namespace) -> int:
