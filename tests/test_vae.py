@@ -7,6 +7,7 @@ import pytest
 import torch
 from strokes import toy_signatures
 
+from sigen_utils.blocks import Spread
 from sigen_utils.data import MOVE_NUMBERS
 from sigen_utils.vae import (
     LIKELIHOODS,
@@ -190,6 +191,20 @@ def test_a_vae_with_detail_starts_as_the_one_without_it_and_learns_it():
     for wrong in (dict(latent_dim=512, detail=2), dict(architecture="report", latent_dim=600, detail=1)):
         with pytest.raises(ValueError, match="detail="):
             VAEConfig(**wrong)
+
+
+def test_a_spread_is_that_of_the_codes_and_where_few_are_known_nearer_to_a_known_one():
+    torch.manual_seed(0)
+    true, many, few, alone = (Spread(3, 2).requires_grad_(False) for _ in range(4))
+    true.whole.copy_(torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, 0, 0.5]]))
+    true.detail.copy_(torch.tensor([1.5, 0.2]))
+    codes = true(torch.randn(20_000, 5)).double()
+    many.fit(codes, len(codes))
+    assert torch.allclose(many.whole, true.whole, atol=0.05) and torch.allclose(many.detail, true.detail, atol=0.05)
+    few.fit(codes[:3], 2, true)
+    alone.fit(codes[:3], 2)
+    assert (few.whole - true.whole).norm() < 0.5 * (alone.whole - true.whole).norm()
+    assert (few.detail - true.detail).norm() < (alone.detail - true.detail).norm()
 
 
 def test_a_conditional_vae_listens_to_whose_signature_it_is_and_can_do_without():
