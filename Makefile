@@ -59,8 +59,8 @@ studies: $(RUN) ## ablations, seeds and searches anew, about an hour and a half 
 	$(PY) -m sigen_utils ablate vae $(STUDY) --steps 120 --seeds 5 --repeat ours "from random weights"
 	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 150 --seeds 2 --repeat ours --start runs/vae_pretrained
 	$(PY) -m sigen_utils converge $(STUDY) --steps 150 --seeds 10 --start runs/vae_pretrained
-	$(PY) -m sigen_utils study vae $(STUDY) --trials 10
-	$(PY) -m sigen_utils study gan $(STUDY) --trials 10
+	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
+	$(PY) -m sigen_utils study gan $(STUDY) --trials 30
 
 CROWD := four crowds of 12,000 synthetic writers, six signatures each
 DEVICE ?= 2 CPU cores

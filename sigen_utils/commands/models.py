@@ -99,6 +99,7 @@ def study(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     trials = run_study(args.model, data, args.storage or f"sqlite:///{out / 'study.db'}", args.trials)
     found = summary(trials, args.model)
+    args.trials = len(found["trials"])  # a search that went on is repeated by one of all its trials
     _keep(args, f"search_{args.model}", found, data, out)
     states = [trial["state"] for trial in found["trials"]]
     print(", ".join(f"{states.count(state)} trials {state}" for state in sorted(set(states))))
@@ -117,7 +118,15 @@ def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path) -> 
     with paths.atomic_write(out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
     if args.record:
-        print(f"{name} -> {paths.display(studies.record(name, found, data, shlex.join(sys.argv[1:])))}")
+        print(f"{name} -> {paths.display(studies.record(name, found, data, _command(args)))}")
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What repeats this study, as a shell reads it: the words given, `trials` being all that the study has."""
+    words = sys.argv[1:]
+    if "--trials" in words:
+        words[words.index("--trials") + 1] = str(args.trials)
+    return shlex.join(words)
 
 
 def ablate(args: argparse.Namespace) -> int:
