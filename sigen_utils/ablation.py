@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import metrics, plotting, runs, training, vae
-from .data import AugmentConfig, SignatureSet, render
+from .data import PERSON_MOVES, AugmentConfig, SignatureSet, render
 
 SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
@@ -53,18 +53,19 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
 
 
 def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
-    """Our GAN, and it with one ingredient changed: anchor, penalty, augmentation, people, rates, choice, beginning."""
+    """Our GAN, and it with one ingredient changed: what D is shown, anchor, penalty, rates, choice, beginning."""
     ours = Arm(*training.gan_from(start, data), start)
     arms = {
         "ours": ours,
         "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
-        "no augmentation": replace(ours, train=replace(ours.train, reals=STILL, fakes=None)),
         "equal rates": replace(ours, model=replace(ours.model, learning_rate_d=ours.model.learning_rate_g)),
         "last moment": replace(ours, train=replace(ours.train, keep_best=False)),
         "from random weights": Arm(*training.gan_from(None, data)),
     }
     if start is not None:
-        arms["no anchor"] = replace(ours, model=replace(ours.model, fidelity=0.0))
+        arms["anchored"] = replace(ours, model=replace(ours.model, fidelity=0.3))
+        arms["not rendered"] = replace(ours, model=replace(ours.model, rendered=False))
+        arms["moved genuine signatures"] = replace(ours, train=replace(ours.train, reals=PERSON_MOVES))
         arms["twice the spread"] = replace(ours, model=replace(ours.model, spread=2 * ours.model.spread))
     return arms
 

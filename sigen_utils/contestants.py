@@ -16,7 +16,7 @@ REPORTS = {
     "report_vae": (vae.REPORT_VAE, training.VAE_REPORT),
     "report_gan": (gan.REPORT_GAN, training.GAN_REPORT),
 }
-NAMES = ("report_vae", "vae", "vae_pretrained", "report_gan", "gan")
+NAMES = ("report_vae", "vae", "vae_pretrained", "report_gan", "gan_alone", "gan")
 
 
 def finished(
@@ -49,8 +49,8 @@ def obtain(
     """The runs of these names, each finished one loaded, each other trained with its notebook's settings and budget.
 
     A training that was stopped goes on; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
-    left out where there are no pretrained networks; ``gan`` begins as the sampler of people of ``vae_pretrained``, or
-    of ``vae`` without it, which is then obtained as well.
+    left out where there are no pretrained networks; ``gan``, a VAE-GAN, begins as the sampler of people of
+    ``vae_pretrained``, or of ``vae`` without it, which is then obtained as well; ``gan_alone`` begins with nothing.
 
     Raises
     ------
@@ -72,8 +72,8 @@ def obtain(
         if name in REPORTS:
             model, settings = REPORTS[name]
         else:
-            model, settings = (training.gan_from if name == "gan" else training.vae_from)(begin, data)
-        fit = training.fit_gan if name.endswith("gan") else training.fit_vae
+            model, settings = (training.vae_from if "vae" in name else training.gan_from)(begin, data)
+        fit = training.fit_vae if "vae" in name else training.fit_gan
         budget = {unit: getattr(profile, f"{name.removesuffix('_pretrained')}_{unit}") for unit in ("steps", "minutes")}
         settings = replace(settings, seed=seed, snapshots=profile.snapshots)
         place = paths.runs_dir() / name

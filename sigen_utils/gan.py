@@ -5,7 +5,8 @@ a discriminator ten times as fast as the generator. `recipe="stable"` pairs logi
 signatures (relativistic loss), penalises the discriminator's slope on both (R1 + R2), shows both through the same
 differentiable augmentation, averages the generator's weights and names the person by projection.
 
-References: Goodfellow et al. 2014; Radford et al. 2016 (DCGAN); Mescheder et al. 2018 (R1, R2); Miyato & Koyama
+References: Bengio et al. 2013 (straight-through estimator); Goodfellow et al. 2014; Radford et al. 2016 (DCGAN);
+Mescheder et al. 2018 (R1, R2); Miyato & Koyama
 2018 (projection); Zhao et al. 2020 (augmentation of both sides); Shahbazi et al. 2022 (labels faded in); Huang et
 al. 2024 (relativistic pairing with R1 + R2).
 """
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, Spread, UpTower
-from .data import MOVE_NUMBERS, sharpen
+from .data import INK, MOVE_NUMBERS, render, sharpen
+from .loop import precision
 from .people import Signatures
 from .vae import VAE, Encoder, VAEConfig
 
@@ -40,6 +42,7 @@ class GANConfig:
     moved: bool = True  # "codes" are those of signatures moved anew, see `VAEConfig.moved`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
+    rendered: bool = False  # signatures are drawn as `data.render` shows them; for a generator that begins with ink
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
     embedding_dim: int = 64  # numbers the discriminator describes a person by
@@ -90,7 +93,7 @@ class GANConfig:
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
         """A configuration that `Generator.start_from` accepts: the VAE's sizes and people, no fade-in of labels."""
         shared = {name: getattr(vae, name) for name in SIZES + PEOPLE}
-        gentle = dict(fidelity=0.3, learning_rate_g=3e-5, learning_rate_d=1e-4, fade_in=0.0)
+        gentle = dict(rendered=True, learning_rate_g=3e-5, learning_rate_d=3e-4, fade_in=0.0)
         return cls(**{**shared, "people_by": "codes", **gentle, **settings})
 
 
@@ -169,14 +172,18 @@ class Generator(nn.Module):
             return w + self.mapping(z[:, :whole])
         return w + e + self.mapping(torch.cat([z[:, :whole], e[:, :whole]], dim=1))
 
+    def ink(self, logits: Tensor) -> Tensor:
+        """Ink in [0, 1] of logits ``[N, 1, 128, 128]``, as the discriminator sees it."""
+        return as_rendered(logits) if self.config.rendered else crisp(logits)
+
     def draw(self, w: Tensor) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` in (0, 1) of codes ``[N, latent_dim]``."""
-        return crisp(self.net(w))
+        """Ink ``[N, 1, 128, 128]`` in [0, 1] of codes ``[N, latent_dim]``."""
+        return self.ink(self.net(w))
 
     def forward(
         self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0, known: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Ink ``[N, 1, 128, 128]`` in (0, 1), and the logits ``[k, 1, 128, 128]`` of the last k where `known` is given.
+        """Ink ``[N, 1, 128, 128]`` in [0, 1], and the logits ``[k, 1, 128, 128]`` of the last k where `known` is given.
 
         Parameters
         ----------
@@ -195,7 +202,7 @@ class Generator(nn.Module):
         if known is None:
             return self.draw(w)
         logits = self.net(torch.cat([w[: len(w) - len(known)], known]))
-        return crisp(logits), logits[len(w) - len(known) :]
+        return self.ink(logits), logits[len(w) - len(known) :]
 
     def guess(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
         """The same signatures as `forward` draws, as grey as the network is unsure: what `data.render` wants to see."""
@@ -247,15 +254,26 @@ class Generator(nn.Module):
             self.encoder.load_state_dict(vae.encoder.state_dict())
 
 
-def crisp(logits: Tensor, slope: float = 12.0) -> Tensor:
+def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
     """Ink in (0, 1) with the edges of a pen's, of logits ``[N, 1, H, W]``: `data.render` as far as it has a gradient.
 
     Haze is what a discriminator sees first in a decoder's guess. Drawing nearly what would be rendered leaves the game
-    to the shapes. The level is one half, below that of rendering: a discriminator puts up with strokes that are
-    somewhat too wide, and at rendering's own level it is the rendered ones that come out so.
+    to the shapes. The level is below that of rendering: what has learned no stroke yet would draw none.
     """
     with torch.autocast(logits.device.type, enabled=False):  # a steep slope would show the rounding of bf16
-        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - 0.5))
+        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - level))
+
+
+def as_rendered(logits: Tensor) -> Tensor:
+    """Ink in [0, 1] of logits ``[N, 1, H, W]``: exactly what `data.render` makes of them, with a gradient.
+
+    What parts `crisp` from rendering is seen by a discriminator too, and a generator that learns to hide it has come no
+    nearer to a signature as it will be shown. Here backwards alone the threshold is replaced by a sigmoid (the
+    straight-through estimator of Bengio et al. 2013), not a steep one, so that a stroke that has just broken off still
+    gets a gradient.
+    """
+    soft = crisp(logits, slope=4.0, level=INK)
+    return soft + (render(torch.sigmoid(logits.float())) - soft).detach()
 
 
 class Discriminator(nn.Module):
@@ -322,6 +340,7 @@ def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, 
     config = generator.config
     if config.recipe == "report":
         raise ValueError("the reports' generator puts out no logits to fit; project with recipe='stable'")
+    dtype = precision(x.device)
     u = torch.zeros(len(x), config.latent_dim, device=x.device, requires_grad=True)
     wide = 1 / config.spread if config.people_by == "codes" else 1.0
 
@@ -331,7 +350,8 @@ def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, 
     optimizer = torch.optim.Adam([u], rate)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        logits = generator.net(code()).float()
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            logits = generator.net(code()).float()
         loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") + 0.5 * u.square().sum()
         (u.grad,) = torch.autograd.grad(loss, u)  # the weights' gradients are nobody's business here
         optimizer.step()

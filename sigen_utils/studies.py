@@ -16,7 +16,7 @@ from .profiles import Profile
 
 NAMES = ("ablation_vae", "ablation_gan", "convergence", "search_vae", "search_gan")
 FEW_VAE = ("ours", "mse", "beta 4", "N(0, I)", "from random weights")  # what a brief study keeps to
-FEW_GAN = ("ours", "no penalty", "no anchor", "last moment")
+FEW_GAN = ("ours", "no penalty", "anchored", "last moment")
 
 
 def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str) -> Path:

@@ -63,7 +63,7 @@ class TrainConfig:
     checkpoint_seconds: float = 60.0
     reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
     fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do;
-    # None shows them as they are, and the genuine ones moved as ink and finished by rendering
+    # None shows them as they are, and the genuine ones moved as ink, if at all, and finished by rendering
 
     def __post_init__(self):
         for name in ("reals", "fakes"):  # dicts when read back from config.json
@@ -314,7 +314,7 @@ class GANTrainer(Trainer):
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, **settings)
         self.augment_fakes = None if cfg.recipe == "report" else self.config.fakes
         self.pictures = self.train_set.images  # binary ink, as the reports had it
-        if self.augment_fakes is not None:
+        if cfg.recipe == "stable":
             # Anti-aliased reals: a staircase edge is something no generator draws and any discriminator sees
             parts = (render(part[:, None].float() / 255)[:, 0] for part in self.train_set.images.split(1024))
             self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
@@ -398,12 +398,14 @@ class GANTrainer(Trainer):
         ) | {name: part[name] for part in (d, g) for name in ("r1", "r2", "redraw") if name in part}
 
     def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """What D is shown of the training signatures `index` ``[n]``: moved, ``[n, 1, 128, 128]``.
+        """What D is shown of the training signatures `index` ``[n]``: ``[n, 1, 128, 128]``.
 
         Where generated ones are moved too, both sides are resampled alike. Where they are not, a resampled picture
-        would be told by its blurred edges: moved ink is rendered, as whatever is generated will be.
+        would be told by its blurred edges: ink is rendered, moved or not, as whatever is generated is.
         """
         if self.model_config.recipe == "stable" and self.augment_fakes is None:
+            if not self.config.reals.probability:
+                return self.pictures[index][:, None].float() / 255
             return render(move_ink(self.ink(index), self.config.reals.times(self.reach), generator))
         return augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
 
@@ -679,8 +681,10 @@ GAN_STABLE = TrainConfig(batch_size=16)  # more updates for the same images: a g
 GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=False, reals=REPORT_AUGMENT, fakes=None)
 
 
-VAE_ON = TrainConfig(learning_rate=5e-4)  # networks that know signatures only have to meet a class
-GAN_ON = TrainConfig(batch_size=16, reals=PERSON_MOVES, fakes=None)  # a generator that starts so well draws moved ink
+# Networks that know signatures only have to meet a class. Moved ink has not quite the edges of a pen's: it keeps a VAE
+# from learning the class by heart, and where it is all that the decoder is asked for, its edges are what is drawn
+VAE_ON = TrainConfig(learning_rate=5e-4, reals=AugmentConfig(probability=0.3))
+GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(probability=0.0), fakes=None)
 
 
 def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:

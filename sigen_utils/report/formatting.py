@@ -17,8 +17,9 @@ LABELS = {  # in the order of the tables; the label stored with the results goes
     "vae_pretrained": "residual VAE, pretrained",
     "vae_reference": "residual VAE, full run",
     "report_gan": "report GAN",
-    "gan": "stabilised GAN",
-    "gan_reference": "stabilised GAN, full run",
+    "gan_alone": "stabilised GAN",
+    "gan": "stabilised VAE-GAN",
+    "gan_reference": "stabilised VAE-GAN, full run",
 }
 ABSENT = object()  # what `stored` gives for a value that nobody measured
 

@@ -86,7 +86,6 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
     "GanPenaltyEvery": ("gan", "penalty_every", "setting"),
     "GanPenaltySigma": ("gan", "penalty_sigma", "setting"),
     "GanFadeIn": ("gan", "fade_in", "setting"),
-    "GanFidelity": ("gan", "fidelity", "setting"),
     "GanRateG": ("gan", "learning_rate_g", "rate"),
     "GanRateD": ("gan", "learning_rate_d", "rate"),
     "ReportGanRateG": ("report_gan", "learning_rate_g", "rate"),
