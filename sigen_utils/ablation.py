@@ -46,7 +46,7 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "told the person": replace(ours, model=replace(ours.model, conditional=True)),
         "told the person, N(0, I)": replace(ours, model=replace(ours.model, conditional=True), prior="normal"),
         "no noise on the input": replace(ours, train=replace(ours.train, noise=0.0)),
-        "mixture prior": replace(ours, prior="mixture"),
+        "20 Gaussians": replace(ours, prior="gaussians"),
         "N(0, I)": replace(ours, prior="normal"),
         "from random weights": scratch,
     }

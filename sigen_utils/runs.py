@@ -189,8 +189,9 @@ class Run:
         seed
             Seed of the draw; the same seed gives the same signatures on the same device.
         prior
-            For a VAE "person" (default where it knows people), "mixture" or, as the student reports sampled
-            (their VAE's default), "normal".
+            Of a VAE's codes. "mixture" (default where it knows people): a component around every signature that it
+            remembers, of everybody or, with `person`, of one. "gaussians": the few of `vae.fit_prior`. "normal": N(0,
+            I), as the student reports sampled (their VAE's default).
 
         Returns
         -------
@@ -198,8 +199,12 @@ class Run:
             Raw ink float ``[n, 1, 128, 128]`` in [0, 1] (pass it through `data.render`), and the person index
             int64 ``[n]`` or None.
         """
+        if prior not in (None, "mixture", "gaussians", "normal"):
+            raise ValueError(f"prior={prior!r}: choose mixture, gaussians or normal")
+        if prior == "mixture" and not self.conditional:
+            raise RunError(f"{self.run_dir}: this model remembers nobody's signatures, so it has no such mixture")
         generator = torch.Generator().manual_seed(seed)
-        y, own = None, prior in (None, "person")
+        y, own = None, prior in (None, "mixture")
         if self.conditional and (own or self.model.config.conditional):
             places = torch.randperm(self.model.config.n_people, generator=generator)
             y = places.repeat(n // len(places) + 1)[:n]  # evenly, in a seeded order
@@ -212,7 +217,7 @@ class Run:
             if y is not None and own:
                 z = self.model.sample_person(y.to(self.device), generator)
             else:
-                default = "normal" if self.model.config.architecture == "report" else "mixture"
+                default = "normal" if self.model.config.architecture == "report" else "gaussians"
                 z = self.model.sample_prior(n, generator, prior or default)
         else:
             z = torch.randn(n, self.model.config.noise_dim, generator=generator)

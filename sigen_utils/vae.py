@@ -167,8 +167,8 @@ class VAE(nn.Module):
         """Ink decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``; `y` as in `encode`."""
         return self.to_ink(self.decode(self.encode(x, y)[0], y))
 
-    def sample_prior(self, n: int, generator: torch.Generator | None = None, prior: str = "mixture") -> Tensor:
-        """Codes ``[n, latent_dim]`` from the fitted mixture or, with `prior` "normal", from N(0, I)."""
+    def sample_prior(self, n: int, generator: torch.Generator | None = None, prior: str = "gaussians") -> Tensor:
+        """Codes ``[n, latent_dim]`` from the Gaussians of `fit_prior` or, with `prior` "normal", from N(0, I)."""
         device = self.prior_means.device
         eps = torch.randn(n, self.config.latent_dim, device=device, generator=generator)
         if prior == "normal":
@@ -182,6 +182,8 @@ class VAE(nn.Module):
 
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near those of their training signatures.
+
+        Of people drawn evenly they are samples of a mixture for everybody, a component a training signature.
 
         A kernel density around the codes of the signatures, moved at random, with a kernel in the shape of the spread
         within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be wider and
@@ -380,6 +382,22 @@ def active_units(vae: VAE, images: Tensor, threshold: float = 0.01) -> int:
     `images` as in `posterior_means`, two or more.
     """
     return int((posterior_means(vae, images).var(0) > threshold).sum())
+
+
+def log_density(codes: Tensor, centres: Tensor, factor: Tensor, log_weights: Tensor) -> Tensor:
+    """log p of codes ``[N, D]`` under a mixture of normal distributions, nats: ``[N]``.
+
+    Parameters
+    ----------
+    centres, log_weights
+        Of the components: ``[k, D]``, and the logarithms ``[k]`` of weights that add up to one.
+    factor
+        Lower Cholesky factor ``[D, D]`` of the covariance that they share.
+    """
+    white = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
+    far = torch.cdist(codes @ white.T, centres @ white.T).square()  # [N, k] Mahalanobis
+    normal = white.diagonal().log().sum() - 0.5 * len(factor) * math.log(2 * math.pi)
+    return torch.logsumexp(log_weights - 0.5 * far, dim=1) + normal
 
 
 @torch.no_grad()

@@ -353,11 +353,14 @@ def test_a_conditional_vae_samples_and_redraws_people_whatever_the_prior(pretrai
     run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
     assert run.model.person.to_code.weight.abs().sum() > 0  # what it learns in one step is little, so more of it
     torch.nn.init.normal_(run.model.person.to_code.weight, std=3.0)
-    for prior in (None, "normal", "mixture"):
+    for prior in (None, "mixture", "gaussians", "normal"):
         x, y = run.sample(8, seed=0, prior=prior)
         assert x.shape == (8, 1, 128, 128) and y is not None
         swapped, _ = run.sample(8, person="3", seed=0, prior=prior)
         assert not torch.allclose(x, swapped, atol=1e-4)
+    assert torch.equal(run.sample(8, prior="mixture")[0], run.sample(8)[0])  # of everybody: people drawn evenly
+    with pytest.raises(ValueError, match="choose mixture"):
+        run.sample(1, prior="person")
     told, alone = run.reconstruct(toy.x[:4], toy.names[:4]), run.reconstruct(toy.x[:4])
     assert not torch.allclose(told, alone, atol=1e-4)
     with pytest.raises(runs.RunError, match="was not in"):

@@ -20,6 +20,7 @@ from sigen_utils.vae import (
     fit_prior,
     kl_divergence,
     linear_active_units,
+    log_density,
     reconstruction_loss,
 )
 
@@ -231,3 +232,18 @@ def test_a_conditional_vae_listens_to_whose_signature_it_is_and_can_do_without()
         VAE(SMALL).start_from(model)
     with pytest.raises(ValueError, match="n_people"):
         VAEConfig(conditional=True)
+
+
+def test_log_density_is_that_of_torchs_mixture():
+    from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+    torch.manual_seed(0)
+    codes, centres, weights = (
+        torch.randn(7, 4).double(),
+        torch.randn(3, 4).double(),
+        torch.tensor([0.2, 0.5, 0.3]).double(),
+    )
+    factor = torch.linalg.cholesky(torch.eye(4).double() + 0.3)
+    normals = MultivariateNormal(centres, scale_tril=factor.expand(3, 4, 4))
+    expected = MixtureSameFamily(Categorical(weights), normals).log_prob(codes)
+    assert torch.allclose(log_density(codes, centres, factor, weights.log()), expected, atol=1e-10)
