@@ -56,7 +56,7 @@ stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a h
 
 STUDY := --data data/signatures --out build/studies --record
 studies: $(RUN) ## ablations, seeds and searches anew, about an hour and a half on two cores, kept in results.json; goes on after a kill
-	$(PY) -m sigen_utils ablate vae $(STUDY) --steps 120 --seeds 5 --repeat ours "from random weights"
+	$(PY) -m sigen_utils ablate vae $(STUDY) --steps 120 --seeds 5 --repeat ours "from random weights" "as reported"
 	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 150 --seeds 2 --repeat ours --start runs/vae_pretrained
 	$(PY) -m sigen_utils converge $(STUDY) --steps 150 --seeds 10 --start runs/vae_pretrained
 	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
@@ -68,7 +68,7 @@ DEVICE ?= 2 CPU cores
 # latents of detail, for which the map is learned best by a network that knows the whole; then with a smaller weight on
 # the KL term, which buys sharper strokes, and last with twice as much detail, for strokes of one or two pixels. The
 # weights in the repository made the phases before vae_crisp while moved signatures were not yet made binary again and
-# the decoder had no refinement.
+# the decoder had no refinement, and the game while it was anchored to the VAE and its pictures were not yet rendered.
 pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: three and a half hours on two cores; goes on after a kill
 	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz

@@ -33,7 +33,7 @@ class Arm:
 
 
 def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
-    """Our VAE, and it with one ingredient changed: likelihood, beta, augmentation, people, prior, beginning."""
+    """Our VAE, it with one ingredient changed: likelihood, beta, augmentation, people, prior, start; the reports'."""
     ours = Arm(*training.vae_from(start, data), start)
     scratch = Arm(*training.vae_from(None, data))
     likelihoods = ("mse", "optimal_sigma", "continuous_bernoulli")
@@ -49,6 +49,7 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "20 Gaussians": replace(ours, prior="gaussians"),
         "N(0, I)": replace(ours, prior="normal"),
         "from random weights": scratch,
+        "as reported": Arm(vae.REPORT_VAE, training.VAE_REPORT),
     }
 
 

@@ -35,6 +35,12 @@ def test_the_gan_brings_the_vae_that_it_begins_with():
     assert contestants.finished("gan", data, begin) and not contestants.finished("gan", data, None)
 
 
+def test_a_gan_alone_begins_with_nothing_and_knows_people():
+    run = contestants.obtain(toy_signatures(), PROFILES["smoke"], ["gan_alone"])["gan_alone"]
+    assert run.config.get("start") is None and run.kind == "gan" and run.conditional
+    assert run.config["steps"] == PROFILES["smoke"].gan_alone_steps
+
+
 def test_an_unknown_contestant_is_refused():
     with pytest.raises(ValueError, match="no contestant 'diffusion'"):
         contestants.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])

@@ -124,6 +124,7 @@ def _readme_usefulness(results: dict) -> str:
 REPEATED = {  # trainings with several seeds: study and arm, and how they are called
     ("ablation_vae", "ours"): "VAE, going on from `weights/pretrained`",
     ("ablation_vae", "from random weights"): "VAE from random weights",
+    ("ablation_vae", "as reported"): "the reports' VAE",
     ("convergence", "ours"): "GAN, going on from the pretrained VAE, at its *last* step",
     ("convergence", "report"): "the reports' GAN, at its last step",
 }
