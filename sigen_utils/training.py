@@ -1,8 +1,8 @@
 """Training of the VAE and the GAN: one loop, two trainers, resumable, on one device or many.
 
 Every random number of step k is drawn from a generator seeded by (seed, rank, k), so a run that was killed goes
-on exactly as if it had not been. Nothing in a loop waits for the device except the log line and a GAN that renders
-what it shows as genuine, on the CPU.
+on exactly as if it had not been. Nothing in a loop waits for the device except the log line and a GAN whose pictures
+are rendered, on the CPU, before they are judged.
 
 References: Loshchilov & Hutter 2019 (AdamW); Huang et al. 2024 (rates and schedules of the GAN).
 """
