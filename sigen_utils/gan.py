@@ -6,9 +6,8 @@ signatures (relativistic loss), penalises the discriminator's slope on both (R1 
 differentiable augmentation, averages the generator's weights and names the person by projection.
 
 References: Bengio et al. 2013 (straight-through estimator); Goodfellow et al. 2014; Radford et al. 2016 (DCGAN);
-Mescheder et al. 2018 (R1, R2); Miyato & Koyama
-2018 (projection); Zhao et al. 2020 (augmentation of both sides); Shahbazi et al. 2022 (labels faded in); Huang et
-al. 2024 (relativistic pairing with R1 + R2).
+Mescheder et al. 2018 (R1, R2); Miyato & Koyama 2018 (projection); Zhao et al. 2020 (augmentation of both sides);
+Shahbazi et al. 2022 (labels faded in); Huang et al. 2024 (relativistic pairing with R1 + R2).
 """
 
 from __future__ import annotations
@@ -265,15 +264,16 @@ def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
 
 
 def as_rendered(logits: Tensor) -> Tensor:
-    """Ink in [0, 1] of logits ``[N, 1, H, W]``: exactly what `data.render` makes of them, with a gradient.
+    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `data.render` makes of them without links, with a gradient.
 
     What parts `crisp` from rendering is seen by a discriminator too, and a generator that learns to hide it has come no
     nearer to a signature as it will be shown. Here backwards alone the threshold is replaced by a sigmoid (the
     straight-through estimator of Bengio et al. 2013), not a steep one, so that a stroke that has just broken off still
-    gets a gradient.
+    gets a gradient. Stricter than rendering in one thing: a stroke that only a link would hold together is shown
+    broken, or the generator would never learn to draw it through.
     """
     soft = crisp(logits, slope=4.0, level=INK)
-    return soft + (render(torch.sigmoid(logits.float())) - soft).detach()
+    return soft + (render(torch.sigmoid(logits.float()), link=False) - soft).detach()
 
 
 class Discriminator(nn.Module):

@@ -9,6 +9,7 @@ from strokes import toy_signatures
 
 from sigen_utils import data
 from sigen_utils.data import (
+    LINK,
     PERSON_MOVES,
     AugmentConfig,
     DataError,
@@ -213,6 +214,23 @@ def test_ink_is_found_in_a_guess_and_binary_ink_is_kept():
     merged = cv2_blur(two, 2.0)  # two strokes that run into each other
     assert (merged[..., 54, 60] > 0.4).all() and not find_ink(merged)[..., 54, 60].any()
     assert torch.allclose(sharpen(torch.full((1, 1, 32, 32), 0.4)), torch.tensor(0.4), atol=1e-5)  # haze stays haze
+
+
+def test_faint_ink_is_drawn_where_it_joins_two_pieces_and_nowhere_else():
+    guess = torch.zeros(1, 1, 128, 128)
+    guess[..., 60:62, 20:50] = guess[..., 60:62, 53:90] = guess[..., 90:110, 20:22] = 1
+    guess[..., 60:62, 50:53] = 0.28  # between two pieces
+    guess[..., 60:62, 90:96] = 0.2  # a faint end
+    guess[..., 100:102, 40:60] = 0.2  # a faint stroke on its own
+    guess[..., 96:98, 22:26] = 0.2  # a faint branch of one piece
+    inked, strict = find_ink(guess), find_ink(guess, link=False)
+    assert inked[..., 60:62, 20:90].all() and not strict[..., 60:62, 50:53].any()
+    rest = torch.ones_like(inked)
+    rest[..., 59:63, 49:54] = False
+    assert torch.equal(inked & rest, strict & rest) and not inked[..., 100:102, 40:60].any()
+    faint = sharpen(guess) > LINK
+    assert faint[..., 100:102, 40:60].all() and faint[..., 60:62, 94:96].all() and faint[..., 97, 23:26].any()
+    assert (render(guess) > 0.5)[..., 60:62, 21:89].all() and not (render(guess, link=False) > 0.5)[..., 50:52].any()
 
 
 def cv2_blur(x, sigma):

@@ -131,7 +131,7 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
     as_vae = vae.to_ink(vae.decode(codes + config.spread * vae.within(z[:, :8])))
     assert torch.allclose(g.guess(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
-    assert torch.equal(g(z, y), render(g.guess(z, y))) and config.rendered
+    assert torch.equal(g(z, y), render(g.guess(z, y), link=False)) and config.rendered
     assert torch.allclose(g.guess(z, codes), as_vae, atol=1e-5) and config.fade_in == 0.0
     assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
     with pytest.raises(ValueError, match="latent_dim"):
@@ -226,10 +226,12 @@ def test_crisp_draws_what_would_be_rendered_and_has_a_gradient():
 def test_a_rendered_generator_draws_what_is_shown_and_has_a_gradient_where_a_stroke_breaks():
     logits = torch.full((1, 1, 128, 128), -6.0)
     logits[..., 40:44, 20:60] = logits[..., 40:44, 62:100] = 6.0
-    logits[..., 40:44, 60:62] = -0.5  # a gap, nearly closed
+    logits[..., 40:44, 60:62] = 0.1  # a gap, nearly closed
     logits.requires_grad_(True)
     drawn = gan.as_rendered(logits)
-    assert torch.allclose(drawn, render(torch.sigmoid(logits)), atol=1e-6) and drawn[..., 42, 61] < 0.1
+    shown = torch.sigmoid(logits.detach())
+    assert torch.allclose(drawn, render(shown, link=False), atol=1e-6) and drawn[..., 42, 61] < 0.1
+    assert (render(shown)[..., 41:43, 60:62] > 0.5).all()  # a link closes it for the eye, not for the discriminator
     drawn[..., 41:43, 60:62].sum().backward()
     assert (logits.grad[..., 41:43, 60:62] > 1e-3).all()
     assert torch.equal(Generator(GANConfig(rendered=True, widths=(8, 8), latent_dim=8)).ink(logits), drawn)
