@@ -184,6 +184,13 @@ def test_rounding(kind, value, text):
     assert report.FORMATS[kind](value) == text
 
 
+def test_a_spread_is_shown_unless_it_is_that_of_rounding():
+    equal = (1.61, 2e-16)  # what the spread of five times 1.61 can come out as
+    pairs = (equal, (1.61, 0.04), (1.61, None), (0.0, 0.0), (0.0, 0.2), None)
+    shown = [report.formatting.mean_with_spread(one, "floors", " ± ") for one in pairs]
+    assert shown == ["1.6", "1.6 ± 0.04", "1.6", "0", "0 ± 0.2", "n/a"]
+
+
 def test_latex_of_numbers_and_text():
     assert report.latex("12,328") == "12{,}328"
     assert report.latex("2e-4", "rate") == r"$2\times10^{-4}$"

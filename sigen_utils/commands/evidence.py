@@ -12,11 +12,14 @@ from pathlib import Path
 
 def evaluate(args: argparse.Namespace) -> int:
     from .. import metrics, paths
-    from ..data import load_signatures
+    from ..data import PERSON_MOVES, load_signatures
     from ..runs import load_run
 
     data = load_signatures(args.data, train_per_person=args.train_per_person)
     runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    for reach in args.moved:
+        copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), f"training images, moved by {reach:g}")
+        runs[f"copies_moved_{reach:g}"] = copies
     ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
     result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:

@@ -261,7 +261,7 @@ def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
 
 
 def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = None) -> torch.Tensor:
-    """Signatures ``[n, 1, H, W]`` turned and bent as little as in `AugmentedCopies`."""
+    """Signatures ``[n, 1, H, W]`` turned and bent by `config`; without it as little as in `AugmentedCopies`."""
     from ..data import AugmentConfig, move_ink  # scores do not need the data module otherwise
 
     slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, elastic=0.7, probability=1.0)

@@ -100,7 +100,9 @@ def mean_with_spread(one: tuple[float, float | None] | None, kind: str, sign: st
     """A mean and, behind `sign`, the standard deviation, if there is one; `NOT_APPLICABLE` for None."""
     if one is None:
         return NOT_APPLICABLE
-    return FORMATS[kind](one[0]) + (f"{sign}{significant(1)(one[1])}" if one[1] else "")
+    mean, spread = one[0], one[1] or 0.0
+    same = spread <= 1e-9 * abs(mean)  # equal values have a spread of rounding errors
+    return FORMATS[kind](mean) + ("" if same else f"{sign}{significant(1)(spread)}")
 
 
 def latex(text: str, kind: str = "text") -> str:
