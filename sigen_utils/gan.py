@@ -270,7 +270,7 @@ def as_rendered(logits: Tensor) -> Tensor:
     nearer to a signature as it will be shown. Here backwards alone the threshold is replaced by a sigmoid (the
     straight-through estimator of Bengio et al. 2013), not a steep one, so that a stroke that has just broken off still
     gets a gradient. Stricter than rendering in one thing: a stroke that only a link would hold together is shown
-    broken, or the generator would never learn to draw it through.
+    broken, so that breaking it costs the generator something.
     """
     soft = crisp(logits, slope=4.0, level=INK)
     return soft + (render(torch.sigmoid(logits.float()), link=False) - soft).detach()
