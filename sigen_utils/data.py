@@ -387,6 +387,19 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
     return out
 
 
+def shift(x: torch.Tensor, most: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Each picture shifted by whole pixels, up to `most` in each direction; edges stay as they are.
+
+    Paper comes in from outside. Takes and returns ink ``[N, 1, H, W]``; differentiable in `x`.
+    """
+    n, _, height, width = x.shape
+    by = torch.randint(-most, most + 1, (n, 2), device=x.device, generator=generator)
+    affine = torch.eye(2, 3, device=x.device).repeat(n, 1, 1)
+    affine[:, :, 2] = by * 2 / torch.tensor([width, height], device=x.device)
+    grid = _affine_grid(affine, x).to(x.dtype)
+    return F.grid_sample(x, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+
+
 MOVED_INK = 0.45  # of a pixel of a picture moved but not scaled: above it is ink, so that thin strokes keep their width
 
 
@@ -420,9 +433,41 @@ def move_ink(
     torch.Tensor
         ``[N, 1, H, W]``, 0 or 1, same dtype and device.
     """
-    _, affine, bend = _moves(x, config, _move_noise(x, generator) if noise is None else noise)
+    grid, step = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
+    # A picture that is read in longer steps loses strokes between them, and shorter steps fatten them
+    level = (1 - (1 - MOVED_INK) * step).clamp(0.25, 0.6)
+    return (_look_up(x, grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
+
+
+def move_guess(logits: torch.Tensor, ink: torch.Tensor, config: AugmentConfig, noise: torch.Tensor) -> torch.Tensor:
+    """A model's logits moved as `move_ink` moves the ink that they stand for; differentiable in `logits`.
+
+    What decides between ink and paper is moved and not what was decided, so that edges stay as crisp as they are drawn.
+
+    Parameters
+    ----------
+    logits
+        Of ink, ``[N, 1, H, W]``.
+    ink
+        What they are drawn as, 0 or 1, the same shape; its box is kept.
+    config, noise
+        As of `move_ink`.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[N, 1, H, W]``.
+    """
+    with torch.no_grad():
+        grid, _ = _move_grid(ink, config, noise)
+    return F.grid_sample(logits, grid.to(logits.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _move_grid(x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where `move_ink` looks in the ink `x`, place by place ``[N, H, W, 2]``, and the length of its steps ``[N]``."""
+    _, affine, bend = _moves(x, config, noise)
     still = _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)
-    back = torch.linalg.inv(affine[:, :, :2]).mT  # of row vectors
+    back = torch.linalg.inv_ex(affine[:, :, :2])[0].mT  # of row vectors; without a wait for the device
 
     def bent(at: torch.Tensor) -> torch.Tensor:
         """How far the bend moves the places `at` ``[N, H, W, 2]``; beyond the frame as at its edge."""
@@ -439,13 +484,11 @@ def move_ink(
     place = (shifted - bent(place.view_as(still)).flatten(1, 2)) @ back
     (low, high), (new_low, new_high) = (_box(x, where) for where in (still, place.view_as(still)))
     scale = ((new_high - new_low).amax(1) / (high - low).amax(1).clamp(min=1 / x.shape[-1])).view(-1, 1, 1, 1)
+    scale = scale.clamp(0.5, 2.0)  # of ink it is near 1; a picture without any has no size to keep
     middle, new_middle = ((a + b).view(-1, 1, 1, 2) / 2 for a, b in ((low, high), (new_low, new_high)))
     place = new_middle + scale * (still - middle)
     grid = (place.flatten(1, 2) @ affine[:, :, :2].mT).view_as(still) + affine[:, None, None, :, 2] + bent(place)
-    # A picture that is read in longer steps loses strokes between them, and shorter steps fatten them
-    step = scale.view(-1) * torch.linalg.matrix_norm(affine[:, :, :2]) / 2**0.5  # root mean square of both axes
-    level = (1 - (1 - MOVED_INK) * step).clamp(0.25, 0.6)
-    return (_look_up(x, grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
+    return grid, scale.view(-1) * torch.linalg.matrix_norm(affine[:, :, :2]) / 2**0.5  # root mean square of both axes
 
 
 def _move_noise(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
@@ -588,7 +631,43 @@ def _links(ink: np.ndarray, faint: np.ndarray) -> np.ndarray:
     return joins[link]
 
 
-def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6, link: bool = True) -> torch.Tensor:
+PEN = 0.45  # of ink blurred as a pen's edge is: above it a place is ink. Below one half, as the blur takes as much
+# off a thin stroke as it would add to a thick one's inside
+SUBPIXELS = 4  # a side of a pixel, at which edges are drawn
+SPECK = 6  # pixels: smaller pieces of ink are dust
+
+
+@functools.cache
+def _pen_taps(device: torch.device) -> torch.Tensor:
+    """Weights ``[SUBPIXELS**2, 1, 7, 7]`` by which each part of a pixel sees the pixels around it.
+
+    Bilinear enlargement, then a Gaussian blur with a standard deviation of half a pixel, in one.
+    """
+    sigma, radius, reach = SUBPIXELS / 2, 2 * SUBPIXELS, 3  # both in parts of a pixel, then in pixels
+    gauss = torch.exp(-0.5 * (torch.arange(-radius, radius + 1).double() / sigma) ** 2)
+    impulse = torch.zeros(1, 1, 2 * reach + 3, dtype=torch.float64)
+    impulse[0, 0, reach + 1] = 1
+    large = F.interpolate(impulse, scale_factor=SUBPIXELS, mode="linear", align_corners=False)
+    seen = F.conv1d(large, (gauss / gauss.sum()).view(1, 1, -1), padding=radius)[0, 0]
+    line = seen[SUBPIXELS : -SUBPIXELS].view(2 * reach + 1, SUBPIXELS).flip(0).T  # [part, pixel]
+    return torch.einsum("ai,bj->abij", line, line).reshape(-1, 1, 2 * reach + 1, 2 * reach + 1).float().to(device)
+
+
+def pen_parts(ink: torch.Tensor) -> torch.Tensor:
+    """How much of a pen each part of each pixel gets: `ink` ``[N, 1, H, W]`` to ``[N, SUBPIXELS**2, H, W]``.
+
+    Where it is above `PEN` the part is ink. Linear, and on the device of `ink`.
+    """
+    taps = _pen_taps(ink.device).to(ink.dtype)
+    return F.conv2d(F.pad(ink, [taps.shape[-1] // 2] * 4, mode="replicate"), taps)
+
+
+def pen(ink: torch.Tensor) -> torch.Tensor:
+    """Strokes with anti-aliased edges, ``[N, 1, H, W]``, of binary ink: `render` of it, dust included."""
+    return (pen_parts(ink) > PEN).to(ink.dtype).mean(1, keepdim=True)
+
+
+def render(x: torch.Tensor, link: bool = True) -> torch.Tensor:
     """What a pen leaves on paper: crisp strokes with anti-aliased edges, without haze or dust.
 
     A model's output is a grey guess; paper knows ink and no ink. The picture is made binary (`find_ink`) as the
@@ -601,12 +680,6 @@ def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6,
     ----------
     x
         Ink ``[N, 1, H, W]`` in [0, 1].
-    enlarge
-        Factor of the intermediate picture.
-    blur
-        Standard deviation of the blur in enlarged pixels.
-    speck
-        Components of fewer original pixels than this are dropped.
     link
         Whether faint ink that joins two pieces is drawn, see `find_ink`.
 
@@ -615,15 +688,12 @@ def render(x: torch.Tensor, enlarge: int = 4, blur: float = 2.0, speck: int = 6,
     torch.Tensor
         float32 ``[N, 1, H, W]`` in [0, 1] on the device of `x`.
     """
-    pictures = find_ink(x, link)[:, 0].cpu().numpy().astype(np.float32)
-    out = np.zeros_like(pictures)
-    height, width = pictures.shape[-2:]
-    for k, picture in enumerate(pictures):
-        large = cv2.resize(picture, (width * enlarge, height * enlarge), interpolation=cv2.INTER_LINEAR)
-        # Below one half: the blur takes as much off a thin stroke as it would add to a thick one's inside
-        ink = (cv2.GaussianBlur(large, (0, 0), blur) > 0.45).astype(np.uint8)
-        _, components, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-        keep = stats[:, cv2.CC_STAT_AREA] >= speck * enlarge**2
-        keep[0] = False  # component 0 is the paper
-        out[k] = cv2.resize(keep[components].astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(out)[:, None].to(x.device)
+    parts = pen_parts(find_ink(x, link).float()) > PEN
+    fine = F.pixel_shuffle(parts.to(torch.uint8), SUBPIXELS)[:, 0].cpu().numpy()
+    for picture in fine:
+        _, components, stats, _ = cv2.connectedComponentsWithStats(picture, connectivity=8)
+        dust = stats[:, cv2.CC_STAT_AREA] < SPECK * SUBPIXELS**2
+        dust[0] = False  # component 0 is the paper
+        if dust.any():
+            picture[dust[components]] = 0
+    return F.avg_pool2d(torch.from_numpy(fine)[:, None].to(x.device).float(), SUBPIXELS)

@@ -171,6 +171,45 @@ def test_ink_that_is_not_moved_stays_as_it_is():
     assert move_ink(torch.zeros_like(x), PERSON_MOVES).sum() == 0  # an empty picture has no size to keep
 
 
+def test_a_guess_is_moved_as_the_ink_that_it_stands_for():
+    x = toy_signatures(4, 2).x[:6]
+    noise = torch.randn(6, data.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+    logits = (12 * x - 6).requires_grad_()
+    moved = data.move_guess(logits, x, data.PERSON_MOVES, noise)
+    ink, as_ink = (moved > 0).float(), data.move_ink(x, data.PERSON_MOVES, noise=noise)
+    common = (ink * as_ink).sum((1, 2, 3)) / (ink + as_ink).clamp(max=1).sum((1, 2, 3))
+    assert (common > 0.7).all() and not torch.equal(as_ink, x)  # the levels differ a little, hence the edges
+    moved.sum().backward()
+    assert logits.grad.abs().sum() > 0
+
+
+def test_a_shift_is_by_whole_pixels_and_lets_the_gradient_through():
+    x = toy_signatures(4, 2).x[:6].requires_grad_()
+    out = data.shift(x, 5, torch.Generator().manual_seed(0))
+    was, now = (part.flatten(1).sum(1) for part in (x, out))
+    assert torch.allclose(was, now) and set(out.detach().unique().tolist()) == {0.0, 1.0}  # still binary, none lost
+    found = [
+        (dy, dx)
+        for k in range(6)
+        for dy in range(-5, 6)
+        for dx in range(-5, 6)
+        if torch.equal(torch.roll(x[k], (dy, dx), (-2, -1)), out[k])
+    ]
+    assert len(found) == 6 and len(set(found)) > 3  # each its own
+    out.sum().backward()
+    assert (x.grad[..., 5:-5, 5:-5] == 1).all()  # what is shifted out has no say
+    assert torch.equal(data.shift(x, 0), x)
+
+
+def test_a_pen_draws_what_rendering_shows_dust_included():
+    x = toy_signatures(4, 2).x[:6]
+    x[:, :, 3:5, 3:5] = 1  # too small for ink
+    drawn, shown = data.pen(x), render(x)
+    assert (drawn[..., 2:6, 2:6] > 0.5).any() and not shown[..., :8, :8].any()
+    assert torch.equal(drawn[..., 8:, :], shown[..., 8:, :])
+    assert torch.allclose(data.pen_parts(torch.ones(1, 1, 16, 16)), torch.ones(1))  # weights that sum to one
+
+
 def test_batches_cover_every_signature_once_an_epoch_and_split_over_processes():
     n, batch = 23, 5
     one = torch.cat([batch_index(n, 2 * batch, step, seed=3) for step in range(23)])
