@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--start", help="a VAE's run, or pretrained networks, to go on from (default: weights/pretrained)")
     sub.add_argument("--scratch", action="store_true", help="start from random weights")
+    words = "of a GAN: the generator begins at random and no VAE has part in it; the discriminator alone has practised"
+    sub.add_argument("--alone", action="store_true", help=words)
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
@@ -159,6 +161,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", required=True, help="the signatures it was trained on")
     sub.add_argument("--device", required=True, help="what it was trained on, in words")
     sub.add_argument("--seed", type=int, default=0)
+    words = "change settings of the model that only its sampling uses, for instance moves=0.6"
+    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help=words)
     sub.add_argument("--out", required=True, help="folder, for instance weights/gan")
 
     sub = command(

@@ -50,7 +50,8 @@ def obtain(
 
     A training that was stopped goes on; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
     left out where there are no pretrained networks; ``gan``, a VAE-GAN, begins as the sampler of people of
-    ``vae_pretrained``, or of ``vae`` without it, which is then obtained as well; ``gan_alone`` begins with nothing.
+    ``vae_pretrained``, or of ``vae`` without it, which is then obtained as well; ``gan_alone`` begins at random, but
+    for what its discriminator has practised.
 
     Raises
     ------
@@ -65,16 +66,19 @@ def obtain(
     for name in NAMES:
         if name not in wanted or (name == "vae_pretrained" and not start):
             continue
-        begin = {"vae_pretrained": start, "gan": found.get(before_gan)}.get(name)
+        begin = {"vae_pretrained": start, "gan_alone": start, "gan": found.get(before_gan)}.get(name)
         if run := finished(name, data, begin, device):
             found[name] = run
             continue
         if name in REPORTS:
             model, settings = REPORTS[name]
         else:
-            model, settings = (training.vae_from if "vae" in name else training.gan_from)(begin, data)
+            ours = dict(gan=training.gan_from, gan_alone=training.gan_alone_from)
+            model, settings = ours.get(name, training.vae_from)(begin, data)
         fit = training.fit_vae if "vae" in name else training.fit_gan
         budget = {unit: getattr(profile, f"{name.removesuffix('_pretrained')}_{unit}") for unit in ("steps", "minutes")}
+        if name == "gan_alone":
+            settings = replace(settings, batch_size=profile.gan_alone_batch)
         settings = replace(settings, seed=seed, snapshots=profile.snapshots)
         place = paths.runs_dir() / name
         found[name] = fit(data, model, place, train=settings, start=begin, restart=True, device=device, **budget)

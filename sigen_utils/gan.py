@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, Spread, UpTower
-from .data import INK, MOVE_NUMBERS, render, sharpen
+from .data import INK, MOVE_NUMBERS, PERSON_MOVES, find_ink, move_guess, pen, sharpen
 from .loop import precision
 from .people import Signatures
 from .vae import VAE, Encoder, VAEConfig
@@ -38,20 +38,22 @@ class GANConfig:
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
     exemplars: int = 1  # signatures of each person that "codes" knows
-    moved: bool = True  # "codes" are those of signatures moved anew, see `VAEConfig.moved`
+    moved: bool = True  # "codes" are those of signatures moved anew, see `VAEConfig.moved`; "table": what is drawn is
+    moves: float = 0.6  # how far that goes, in units of `people.reach`: a generator adds some variation of its own
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
-    rendered: bool = False  # signatures are drawn as `data.render` shows them; for a generator that begins with ink
+    rendered: bool = True  # signatures are drawn as `data.render` shows them, ...
+    render_fade: tuple[float, float] = (0.3, 0.6)  # ... between these shares of the training more and more so
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
     embedding_dim: int = 64  # numbers the discriminator describes a person by
-    penalty: float = 0.2  # gamma / 2 of R1 and R2 at the start ...
-    penalty_end: float = 0.1  # ... and at the end, falling geometrically
-    penalty_every: int = 1  # steps between penalties, each weighted by that number; at 4 slopes ran away
+    penalty: float = 1.0  # gamma / 2 of R1 and R2 at the start ...
+    penalty_end: float = 0.5  # ... and at the end, falling geometrically
+    penalty_every: int = 2  # steps between penalties, each weighted by that number; at 4 slopes ran away
     penalty_sigma: float = 0.05  # step of the finite difference, in units of ink
-    fade_in: float = 0.3  # share of the training over which the label's strength rises from 0 to 1
+    fade_in: float = 0.15  # share of the training over which the label's strength rises from 0 to 1
     g_warmup: float = 0.05  # share over which the generator's rate rises, while the discriminator learns to see
-    ema_images: float = 2_000.0  # images over which the averaged generator forgets half
+    ema_images: float = 10_000.0  # images over which the averaged generator forgets half
     learning_rate_g: float = 3e-4
     learning_rate_d: float = 4e-4
     adam_betas: tuple[float, float] = (0.0, 0.99)
@@ -67,6 +69,7 @@ class GANConfig:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
         object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+        object.__setattr__(self, "render_fade", tuple(self.render_fade))
 
     @property
     def conditional(self) -> bool:
@@ -84,15 +87,21 @@ class GANConfig:
         return self.people_by == "codes" and self.n_people > 0
 
     @property
+    def moves_drawn(self) -> bool:
+        """Whether a signature is moved after it is drawn."""
+        return self.people_by == "table" and self.moved and self.recipe == "stable"
+
+    @property
     def noise_dim(self) -> int:
         """Numbers of noise a signature starts from: those of the code; which of a person's signatures; its move."""
-        return self.latent_dim + (1 + MOVE_NUMBERS if self.remembers else 0)
+        return self.latent_dim + (1 + MOVE_NUMBERS if self.remembers else MOVE_NUMBERS if self.moves_drawn else 0)
 
     @classmethod
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
         """A configuration that `Generator.start_from` accepts: the VAE's sizes and people, no fade-in of labels."""
         shared = {name: getattr(vae, name) for name in SIZES + PEOPLE}
-        gentle = dict(rendered=True, learning_rate_g=3e-5, learning_rate_d=3e-4, fade_in=0.0)
+        gentle = dict(render_fade=(0.0, 0.0), learning_rate_g=3e-5, learning_rate_d=3e-4, fade_in=0.0)
+        gentle |= dict(penalty=0.2, penalty_end=0.1, penalty_every=1, ema_images=2_000.0)
         return cls(**{**shared, "people_by": "codes", **gentle, **settings})
 
 
@@ -152,6 +161,8 @@ class Generator(nn.Module):
             self.encoder = Encoder(config).requires_grad_(False)  # a VAE's, whose codes these are
         elif config.n_people:
             self.embedding = nn.Embedding(config.n_people, d)
+        if config.people_by == "table":
+            self.register_buffer("reach", torch.ones(()))  # of the moves that a hand makes, see `people.reach`
         whole = config.whole_dim
         self.scale = Spread(whole, d - whole)
         self.mapping = nn.Sequential(
@@ -171,16 +182,25 @@ class Generator(nn.Module):
             return w + self.mapping(z[:, :whole])
         return w + e + self.mapping(torch.cat([z[:, :whole], e[:, :whole]], dim=1))
 
-    def ink(self, logits: Tensor) -> Tensor:
+    def ink(self, logits: Tensor, render_strength: float = 1.0) -> Tensor:
         """Ink in [0, 1] of logits ``[N, 1, 128, 128]``, as the discriminator sees it."""
-        return as_rendered(logits) if self.config.rendered else crisp(logits)
+        if not (self.config.rendered and render_strength):
+            return crisp(logits)
+        if render_strength == 1:
+            return as_rendered(logits)
+        return torch.lerp(crisp(logits), as_rendered(logits), render_strength)
 
-    def draw(self, w: Tensor) -> Tensor:
+    def draw(self, w: Tensor, render_strength: float = 1.0) -> Tensor:
         """Ink ``[N, 1, 128, 128]`` in [0, 1] of codes ``[N, latent_dim]``."""
-        return self.ink(self.net(w))
+        return self.ink(self.net(w), render_strength)
 
     def forward(
-        self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0, known: Tensor | None = None
+        self,
+        z: Tensor,
+        y: Tensor | None = None,
+        label_strength: float = 1.0,
+        known: Tensor | None = None,
+        render_strength: float = 1.0,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Ink ``[N, 1, 128, 128]`` in [0, 1], and the logits ``[k, 1, 128, 128]`` of the last k where `known` is given.
 
@@ -194,21 +214,35 @@ class Generator(nn.Module):
             0 hides the person, 1 shows it in full; a model that has fully faded in expects 1.
         known
             Codes ``[k, latent_dim]`` of given signatures, drawn instead of the last k of the batch.
+        render_strength
+            0 draws `crisp` ink, 1 ink `as_rendered`, what is between a mixture; a trained model expects 1.
         """
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
         w = self.code(z, label_strength * self.describe(y, z) if self.config.conditional else None)
         if known is None:
-            return self.draw(w)
+            return self.ink(self.move(self.net(w), z), render_strength)
         logits = self.net(torch.cat([w[: len(w) - len(known)], known]))
-        return self.ink(logits), logits[len(w) - len(known) :]
+        return self.ink(logits, render_strength), logits[len(w) - len(known) :]
 
     def guess(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
         """The same signatures as `forward` draws, as grey as the network is unsure: what `data.render` wants to see."""
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
         w = self.code(z, label_strength * self.describe(y, z) if self.config.conditional else None)
-        return torch.sigmoid(self.net(w))
+        return torch.sigmoid(self.move(self.net(w), z))
+
+    def move(self, logits: Tensor, z: Tensor) -> Tensor:
+        """Drawn logits ``[N, 1, 128, 128]``, moved by the last numbers of the noise if this generator does that.
+
+        A generator that had to draw every turn and bend of a few signatures itself would learn those before it learns
+        strokes. As genuine ones are moved alike before D sees them, what is left to learn is what is moved.
+        """
+        if not self.config.moves_drawn:
+            return logits
+        logits, moves = logits.float(), PERSON_MOVES.times(self.config.moves * float(self.reach))
+        ink = find_ink(torch.sigmoid(logits), link=False).float()
+        return move_guess(logits, ink, moves, z[:, self.config.latent_dim :])
 
     def describe(self, y: Tensor, z: Tensor) -> Tensor:
         """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.
@@ -273,7 +307,9 @@ def as_rendered(logits: Tensor) -> Tensor:
     broken, so that breaking it costs the generator something.
     """
     soft = crisp(logits, slope=4.0, level=INK)
-    return soft + (render(torch.sigmoid(logits.float()), link=False) - soft).detach()
+    with torch.no_grad():
+        hard = pen(find_ink(torch.sigmoid(logits.float()), link=False).float())
+    return soft + (hard - soft).detach()
 
 
 class Discriminator(nn.Module):
@@ -481,3 +517,12 @@ def label_strength_at(progress: float, config: GANConfig) -> float:
     Labels shown from the start can collapse a GAN that would be well without them (Shahbazi et al. 2022).
     """
     return min(1.0, progress / config.fade_in) if config.fade_in else 1.0
+
+
+def render_strength_at(progress: float, config: GANConfig) -> float:
+    """How far pictures are drawn as they will be rendered at this share of the training: a linear rise from 0 to 1.
+
+    A threshold tells a generator that has no strokes yet next to nothing, and one that has them exactly what is seen.
+    """
+    begin, end = config.render_fade
+    return float(progress >= end) if end <= begin else min(1.0, max(0.0, (progress - begin) / (end - begin)))

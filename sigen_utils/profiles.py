@@ -22,8 +22,9 @@ class Profile:
     report_vae_steps: int | None
     gan_minutes: float | None  # steps on a CPU: the scores on the way would eat up a slow one's minutes
     gan_steps: int | None
-    gan_alone_minutes: float | None  # the same game from random weights, on the class alone
+    gan_alone_minutes: float | None  # a GAN whose generator begins at random, on the class alone
     gan_alone_steps: int | None
+    gan_alone_batch: int  # a GPU is no slower with more
     report_gan_minutes: float | None  # the GAN of the student reports, as written
     report_gan_steps: int | None
     study_minutes: float | None  # of one training of notebook 06, where no study of these signatures is kept
@@ -35,10 +36,10 @@ class Profile:
 
 
 PROFILES = {
-    "smoke": Profile("smoke", 12, 4, None, 4, None, 2, None, 4, None, 2, None, 2, None, 2, 2, 3, 48, 2),
-    "cpu": Profile("cpu", 184, 4, 5.0, None, 5.0, None, None, 150, 5.0, None, 5.0, None, None, 100, 3, 10, 736, 6),
+    "smoke": Profile("smoke", 12, 4, None, 4, None, 2, None, 4, None, 2, 16, None, 2, None, 2, 2, 3, 48, 2),
+    "cpu": Profile("cpu", 184, 4, 5.0, None, 5.0, None, None, 150, 5.0, None, 16, 5.0, None, None, 100, 3, 10, 736, 6),
     "gpu": Profile(
-        "gpu", 184, 4, None, 12_000, None, 6_000, None, 1_000, None, 40_000, None, 6_000, None, 2_000, 5, 30, 736, 8
+        "gpu", 184, 4, None, 12_000, None, 6_000, None, 1_000, None, 40_000, 64, None, 6_000, None, 2_000, 5, 30, 736, 8
     ),
 }
 

@@ -317,6 +317,25 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
     return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
 
 
+def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
+    """The same weights with ``key=value`` settings of the model applied, of those that only sampling uses.
+
+    Raises
+    ------
+    RunError, ValueError
+        If the weights do not fit the new configuration; for an unknown key.
+    """
+    if not pairs:
+        return run
+    settings = dataclasses.asdict(parse_overrides(run.model.config, pairs))
+    model = build_model(run.kind, settings)
+    try:
+        model.load_state_dict(run.model.state_dict())
+    except RuntimeError as error:
+        raise RunError(f"{run.run_dir}: its weights are those of other settings ({error}); train again") from error
+    return dataclasses.replace(run, model=model.eval().to(run.device), config=run.config | dict(model=settings))
+
+
 def publish(run: Run, folder: str | Path, card: dict) -> None:
     """Write what others need to sample from a run, small enough to commit.
 

@@ -89,7 +89,7 @@ def propose(trial: optuna.Trial, kind: str, config: StudyConfig) -> tuple[Any, t
         return model, training.TrainConfig(learning_rate=rate, **settings), math.ceil(images / batch)
     rates = {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
     model = gan.GANConfig(embedding_dim=32, **rates, **sizes)
-    return model, replace(training.GAN_STABLE, **settings), math.ceil(images / batch)
+    return model, replace(training.GAN_ALONE, **settings), math.ceil(images / batch)
 
 
 _RATES = ("learning_rate_g", "learning_rate_d")

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import embedding, gan, paths, runs, vae
+from . import embedding, gan, paths, people, runs, vae
 from .blocks import gradient_norm
-from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, render
+from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, pen, render, shift
 from .loop import (
     Average,
     Best,
@@ -62,13 +62,11 @@ class TrainConfig:
     keep_from: float = 0.5  # ... of those after this share of the training: at first a warm start is still what it was
     checkpoint_seconds: float = 60.0
     reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
-    fakes: AugmentConfig | None = field(default_factory=lambda: AugmentConfig(elastic=0.0))  # what generated ones do;
-    # None shows them as they are, and the genuine ones moved as ink, if at all, and finished by rendering
+    shift: int = 0  # pixels by which both sides of a game are shifted before D sees them
 
     def __post_init__(self):
-        for name in ("reals", "fakes"):  # dicts when read back from config.json
-            if isinstance(getattr(self, name), dict):
-                object.__setattr__(self, name, AugmentConfig(**getattr(self, name)))
+        if isinstance(self.reals, dict):  # when read back from config.json
+            object.__setattr__(self, "reals", AugmentConfig(**self.reals))
 
 
 class Trainer:
@@ -292,6 +290,9 @@ class GANTrainer(Trainer):
     def build(self) -> None:
         cfg = self.model_config
         self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
+        self.by_codes = cfg.people_by == "codes"
+        if not self.by_codes:
+            self.start = None  # who learns people from a table learns to draw from nothing
         if self.start is not None:
             self.start = self.start.to(self.device)
             if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
@@ -300,11 +301,15 @@ class GANTrainer(Trainer):
             self.generator.start_from(self.start)
         elif cfg.fidelity:
             raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
-        self.reach = float(self.generator.signatures.reach) if cfg.remembers else 1.0  # of moves, for these people
+        self.reach = 1.0  # of moves, for these people
+        if cfg.remembers:
+            self.reach = float(self.generator.signatures.reach)
+        elif cfg.n_people:
+            self.reach = people.reach(self.train_set.images, self.train_set.labels)
+            self.generator.reach.fill_(self.reach)
         if self.judge is not None:
-            self.discriminator.load_state_dict(self.judge)
+            self.discriminator.load_state_dict(self.judge if self.by_codes else self.practised())
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
-        self.by_codes = cfg.people_by == "codes"
         if self.by_codes:
             self.sort_people()
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
@@ -312,18 +317,17 @@ class GANTrainer(Trainer):
         settings = dict(betas=cfg.adam_betas, fused=True)
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), cfg.learning_rate_g, **settings)
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, **settings)
-        self.augment_fakes = None if cfg.recipe == "report" else self.config.fakes
-        self.pictures = self.train_set.images  # binary ink, as the reports had it
-        if cfg.recipe == "stable":
-            # Anti-aliased reals: a staircase edge is something no generator draws and any discriminator sees
-            parts = (render(part[:, None].float() / 255)[:, 0] for part in self.train_set.images.split(1024))
-            self.pictures = torch.cat([(part * 255).round().to(torch.uint8) for part in parts])
         self.best, self.selection = Best(), _Selection(self.train_set) if self.config.watch else None
         noise = torch.Generator().manual_seed(self.config.seed)
         self.fixed_z = torch.randn(self.config.n_fixed, cfg.noise_dim, generator=noise).to(self.device)
         self.fixed_y = None
         if cfg.conditional:
             self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
+
+    def practised(self) -> dict[str, Tensor]:
+        """The discriminator's weights with a practised tower: how ink looks is known, these people are not."""
+        mine = self.discriminator.state_dict()
+        return mine | {name: value for name, value in self.judge.items() if name.startswith("net.")}
 
     def sort_people(self) -> None:
         """The training signatures writer by writer, as `order`, with where each writer's begin, and their count."""
@@ -375,21 +379,23 @@ class GANTrainer(Trainer):
             optimizer.param_groups[0]["lr"] = rate * factor
         if cfg.recipe == "stable" and cfg.g_warmup:
             self.optimizer_g.param_groups[0]["lr"] *= min(1.0, (progress + 1e-3) / cfg.g_warmup)
-        strength = gan.label_strength_at(progress, cfg)
+        strength, finish = gan.label_strength_at(progress, cfg), gan.render_strength_at(progress, cfg)
         y = None
         if cfg.conditional:
             y = self.others(index, generator) if self.by_codes else self.train_set.labels[index]
         real = self.genuine(index, generator)
-        z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
+        z = torch.randn(n, cfg.latent_dim if self.by_codes else cfg.noise_dim, device=self.device, generator=generator)
         given = real[n - n // 2 :] if cfg.fidelity else None  # half of the batch is redrawn from codes
         with self.autocast():
             known = None if given is None else self.codes_of(given)
-            fake = self.wrapped_g(z, y, strength, known)  # [N, 1, 128, 128]
+            fake = self.wrapped_g(z, y, strength, known, finish)  # [N, 1, 128, 128]
         redraw = None
         if given is not None:
             fake, logits = fake
             redraw = gan.redraw_loss(logits, given)
-        fake = fake.float() if self.augment_fakes is None else augment(fake.float(), self.augment_fakes, generator)
+        fake = fake.float()
+        if self.config.shift:
+            real, fake = (shift(x, self.config.shift, generator) for x in (real, fake))
         d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
         g, norm = self.update_generator(fake, d["real"], y, strength, redraw)
         self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
@@ -400,14 +406,16 @@ class GANTrainer(Trainer):
     def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """What D is shown of the training signatures `index` ``[n]``: ``[n, 1, 128, 128]``.
 
-        Where generated ones are moved too, both sides are resampled alike. Where they are not, a resampled picture
-        would be told by its blurred edges: ink is rendered, moved or not, as whatever is generated is.
+        A resampled picture would be told by its blurred edges, so ink is moved as ink and then drawn with a pen's
+        edges, as whatever is generated is. The reports moved pictures.
         """
-        if self.model_config.recipe == "stable" and self.augment_fakes is None:
-            if not self.config.reals.probability:
-                return self.pictures[index][:, None].float() / 255
-            return render(move_ink(self.ink(index), self.config.reals.times(self.reach), generator))
-        return augment(self.pictures[index][:, None].float() / 255, self.config.reals, generator)
+        if self.model_config.recipe == "report":
+            return augment(self.ink(index), self.config.reals, generator)
+        ink, moves = self.ink(index), self.config.reals.times(self.reach)
+        if self.model_config.moves_drawn:  # as what is drawn is
+            moves = PERSON_MOVES.times(self.model_config.moves * self.reach)
+        # Anti-aliased: a staircase edge is something no generator draws and any discriminator sees
+        return pen(move_ink(ink, moves, generator) if moves.probability else ink)
 
     @torch.no_grad()
     def codes_of(self, x: Tensor) -> Tensor:
@@ -483,7 +491,8 @@ class GANTrainer(Trainer):
     def fixed_samples(self) -> Tensor:
         """Signatures of the fixed noise, by the averaged generator."""
         with self.autocast():
-            return self.ema.model(self.fixed_z, self.fixed_y).float()
+            finish = gan.render_strength_at(self.share, self.model_config)
+            return self.ema.model(self.fixed_z, self.fixed_y, render_strength=finish).float()
 
     def finish(self) -> None:
         """The kept weights become the result: the last move of a game is not always its best."""
@@ -675,16 +684,19 @@ def _begin_together(folder, described, resume, restart, rank, world) -> dict | N
 # How the student reports trained: fixed rates, batch 64, rotation and resized crop, Gaussian noise on the images
 REPORT_AUGMENT = AugmentConfig(shear=0.0, elastic=0.0, noise=0.1)
 VAE_REPORT = TrainConfig(
-    batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT, fakes=None
+    batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT
 )
-GAN_STABLE = TrainConfig(batch_size=16)  # more updates for the same images: a game is played in turns
-GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=False, reals=REPORT_AUGMENT, fakes=None)
+GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=False, reals=REPORT_AUGMENT)
+
+
+# From random weights; both sides are moved as `GANConfig.moves` says. Batches are small: a game is played in turns
+GAN_ALONE = TrainConfig(batch_size=16, shift=6)
 
 
 # Networks that know signatures only have to meet a class. Moved ink has not quite the edges of a pen's: it keeps a VAE
 # from learning the class by heart, and where it is all that the decoder is asked for, its edges are what is drawn
 VAE_ON = TrainConfig(learning_rate=5e-4, reals=AugmentConfig(probability=0.3))
-GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(probability=0.0), fakes=None)
+GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(probability=0.0))
 
 
 def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:
@@ -696,12 +708,18 @@ def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tu
 
 
 def gan_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
-    """Configurations of our GAN for a class that goes on from `start`."""
+    """Configurations of our GAN for a class, a VAE-GAN that goes on from `start`; without one, `gan_alone_from`."""
     if start is None:
-        return gan.GANConfig(n_people=data.n_people), GAN_STABLE
+        return gan_alone_from(None, data)
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
     sizes = dict(embedding_dim=len(start.judge["describe.weight"])) if start.judge else {}
     return gan.GANConfig.starting_from(replace(start.model.config, **people), **sizes), GAN_ON
+
+
+def gan_alone_from(start: runs.Pretrained | None, data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
+    """Configurations of a GAN whose generator begins at random, with the tower of a practised discriminator, if any."""
+    sizes = dict(widths=start.model.config.widths, blocks=start.model.config.blocks) if start else {}
+    return gan.GANConfig(n_people=data.n_people, **sizes), GAN_ALONE
 
 
 def most_of_a_person(data: SignatureSet) -> int:
@@ -717,7 +735,7 @@ def fit_vae(data: SignatureSet, config: vae.VAEConfig, run_dir: str | Path, **op
 
 def fit_gan(data: SignatureSet, config: gan.GANConfig, run_dir: str | Path, **options) -> runs.Run:
     """Train a GAN; `options` and the result are those of `fit`."""
-    options.setdefault("train", GAN_REPORT if config.recipe == "report" else GAN_STABLE)
+    options.setdefault("train", GAN_REPORT if config.recipe == "report" else GAN_ALONE)
     return fit(GANTrainer, data, config, run_dir, **options)
 
 
@@ -726,7 +744,6 @@ RULER = TrainConfig(
     learning_rate=1e-3,
     ema_images=10_000.0,
     reals=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
-    fakes=None,
 )
 
 

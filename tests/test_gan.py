@@ -9,11 +9,12 @@ from strokes import toy_signatures
 
 from sigen_utils import gan
 from sigen_utils.blocks import smooth
-from sigen_utils.data import render
+from sigen_utils.data import MOVE_NUMBERS, find_ink, pen, render
 from sigen_utils.gan import Discriminator, GANConfig, Generator
 from sigen_utils.vae import VAE, VAEConfig, fit_prior
 
-SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8)
+SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8, moved=False, rendered=False)
+MOVED = replace(SMALL, moved=True, rendered=True)
 REPORT = gan.REPORT_GAN
 
 
@@ -21,11 +22,11 @@ def networks(config):
     return Generator(config), Discriminator(config)
 
 
-@pytest.mark.parametrize("config", [SMALL, GANConfig(latent_dim=8, widths=(8, 8)), REPORT])
+@pytest.mark.parametrize("config", [SMALL, MOVED, GANConfig(latent_dim=8, widths=(8, 8)), REPORT])
 def test_shapes(config):
     g, d = networks(config)
     y = torch.tensor([0, 5, 5]) if config.n_people else None
-    fake = g(torch.randn(3, config.latent_dim), y)
+    fake = g(torch.randn(3, config.noise_dim), y)
     assert fake.shape == (3, 1, 128, 128)
     assert d(fake, y).shape == (3,)
 
@@ -115,6 +116,9 @@ def test_schedules():
     config = GANConfig(penalty=16.0, penalty_end=1.0, fade_in=0.5)
     assert gan.penalty_at(0.5, config) == pytest.approx(4.0) and gan.penalty_at(0.0, REPORT) == 0.0
     assert [gan.label_strength_at(p, config) for p in (0.0, 0.25, 0.75)] == [0.0, 0.5, 1.0]
+    fading = [gan.render_strength_at(p, replace(config, render_fade=(0.2, 0.4))) for p in (0.1, 0.3, 0.9)]
+    assert fading == [0.0, pytest.approx(0.5), 1.0]
+    assert gan.render_strength_at(0.0, replace(config, render_fade=(0.0, 0.0))) == 1.0
 
 
 def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
@@ -131,7 +135,8 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
     as_vae = vae.to_ink(vae.decode(codes + config.spread * vae.within(z[:, :8])))
     assert torch.allclose(g.guess(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
-    assert torch.equal(g(z, y), render(g.guess(z, y), link=False)) and config.rendered
+    assert torch.equal(g(z, y), pen(find_ink(g.guess(z, y), link=False).float())) and config.rendered
+    assert gan.render_strength_at(0.0, config) == 1.0  # from the first step: it begins with ink
     assert torch.allclose(g.guess(z, codes), as_vae, atol=1e-5) and config.fade_in == 0.0
     assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
     with pytest.raises(ValueError, match="latent_dim"):
@@ -234,7 +239,34 @@ def test_a_rendered_generator_draws_what_is_shown_and_has_a_gradient_where_a_str
     assert (render(shown)[..., 41:43, 60:62] > 0.5).all()  # a link closes it for the eye, not for the discriminator
     drawn[..., 41:43, 60:62].sum().backward()
     assert (logits.grad[..., 41:43, 60:62] > 1e-3).all()
-    assert torch.equal(Generator(GANConfig(rendered=True, widths=(8, 8), latent_dim=8)).ink(logits), drawn)
+    g = Generator(GANConfig(rendered=True, widths=(8, 8), latent_dim=8))
+    assert torch.equal(g.ink(logits), drawn) and torch.equal(g.ink(logits, 0.0), gan.crisp(logits))
+    between = g.ink(logits, 0.25)
+    assert torch.allclose(between, 0.75 * gan.crisp(logits) + 0.25 * drawn, atol=1e-6)
+
+
+def test_what_a_generator_from_noise_draws_is_moved_by_the_last_numbers_of_its_noise():
+    torch.manual_seed(0)
+    g, y = Generator(MOVED).eval(), torch.tensor([1, 1, 4])
+    assert MOVED.noise_dim == 8 + MOVE_NUMBERS and SMALL.noise_dim == 8
+    strokes = torch.full((3, 1, 128, 128), -6.0)
+    strokes[..., 60:64, 20:100] = strokes[..., 40:64, 50:54] = 6.0
+    strokes.requires_grad_(True)
+    z = torch.zeros(3, MOVED.noise_dim)
+    still = g.move(strokes, z)
+    assert torch.allclose(still, strokes, atol=0.5)  # the middle of each range is where it was
+    z[1, 8 + 1] = 2.0  # turned, and nothing else
+    turned = g.move(strokes, z)
+    assert torch.allclose(turned[::2], still[::2]) and (gan.as_rendered(turned) != gan.as_rendered(still))[1].any()
+    ink = find_ink(torch.sigmoid(turned.detach())).float()
+    wide, was = ((x[1].sum((0, 1)) > 0).sum() for x in (ink, (strokes > 0).float()))
+    assert abs(wide - was) <= 2  # of the size that it had
+    turned[1].sum().backward()
+    assert strokes.grad[1].abs().sum() > 0 and torch.equal(strokes.grad[0], torch.zeros_like(strokes.grad[0]))
+    blank = torch.full((3, 1, 128, 128), -6.0)
+    assert torch.allclose(g.move(blank, torch.randn(3, MOVED.noise_dim)), blank, atol=1e-4)  # no ink has no size
+    z = torch.randn(3, MOVED.noise_dim)
+    assert torch.equal(g.guess(z, y), torch.sigmoid(g.move(g.net(g.code(z, g.embedding(y))), z)))
 
 
 def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
@@ -247,7 +279,8 @@ def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
         whole, detail = e.clone(), e.clone()
         whole[:, 0] += 1.0
         detail[:, 8:] += 1.0
-        assert not torch.allclose(g(z, e), g(z, detail)) and not torch.allclose(g(z, e), g(z, whole))
+        drawn, other_detail, other_whole = (g.guess(z, code) for code in (e, detail, whole))
+        assert not torch.allclose(drawn, other_detail) and not torch.allclose(drawn, other_whole)
         assert torch.equal(d(x, e), d(x, detail)) and not torch.allclose(d(x, e), d(x, whole))
     vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1)).eval()
     g.start_from(vae)

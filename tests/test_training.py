@@ -19,7 +19,7 @@ from test_data import write_folder
 
 from sigen_utils import gan, runs, training, vae
 from sigen_utils.__main__ import main
-from sigen_utils.data import PERSON_MOVES, AugmentConfig, render
+from sigen_utils.data import PERSON_MOVES, move_ink, pen
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
 from sigen_utils.paths import REPO
@@ -270,6 +270,19 @@ def test_a_published_run_draws_the_same_signatures(tmp_path):
         runs.publish(run, tmp_path / "again", {})
 
 
+def test_a_setting_of_sampling_can_be_published(tmp_path):
+    run = small_fit("gan", tmp_path / "run", 3)
+    assert runs.reconfigured(run, []) is run and run.model.config.moves_drawn
+    still = runs.reconfigured(run, ["moved=false"])
+    runs.publish(still, tmp_path / "weights", dict(device="none"))
+    model = runs.load_run(tmp_path / "weights").model
+    assert not model.config.moves_drawn and model.reach == run.model.reach.half()
+    z, y = torch.randn(2, run.model.config.noise_dim), torch.tensor([0, 1])
+    assert not torch.allclose(still.model.guess(z, y), run.model.guess(z, y), atol=1e-2)
+    with pytest.raises(runs.RunError, match="other settings"):
+        runs.reconfigured(run, ["latent_dim=9"])
+
+
 def test_a_reference_model_stands_beside_shorter_runs_only(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.paths, "weights_dir", lambda: tmp_path)
     data, long = toy_signatures(), small_fit("gan", tmp_path / "run", 6)
@@ -394,23 +407,40 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
         training.GANTrainer(toy, config, settings, cpu)
 
 
-def test_genuine_signatures_are_shown_finished_unless_generated_ones_move_too(pretrained):
+def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_ones_are(pretrained):
     start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
     config, settings = training.gan_from(start, toy)
-    index = torch.arange(4)
+    index, cpu = torch.arange(4), torch.device("cpu")
 
-    def shown(**changes):
-        trained = replace(settings, **changes)
-        trainer = training.GANTrainer(toy, config, trained, torch.device("cpu"), 0, 1, start.model, start.judge)
-        return trainer.genuine(index, torch.Generator().manual_seed(0))
+    def shown(model, trained, *begin):
+        trainer = training.GANTrainer(toy, model, trained, cpu, 0, 1, *begin)
+        return trainer, trainer.genuine(index, torch.Generator().manual_seed(0))
 
-    def grey(x):
-        return ((x > 0.02) & (x < 0.98)).float().mean()
+    _, still = shown(config, settings, start.model, start.judge)
+    assert torch.equal(still, pen(toy.train.x[:4])) and settings.reals.probability == 0
+    _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
+    assert not torch.allclose(moved, still, atol=0.1)
+    trainer, alone = shown(*training.gan_alone_from(start, toy), start.model, start.judge)
+    far = PERSON_MOVES.times(trainer.model_config.moves * trainer.reach)
+    assert torch.equal(alone, pen(move_ink(toy.train.x[:4], far, torch.Generator().manual_seed(0))))
+    assert trainer.generator.reach == trainer.reach and trainer.start is None
+    _, report = shown(gan.REPORT_GAN, training.GAN_REPORT)
+    grey = [((x > 0.02) & (x < 0.98)).float().mean() for x in (alone, report)]
+    assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
 
-    moved = shown(reals=PERSON_MOVES)
-    assert torch.allclose(shown(), render(toy.train.x[:4]), atol=1 / 500) and settings.reals.probability == 0
-    assert not torch.allclose(moved, shown(), atol=0.1)
-    assert grey(moved) < 0.7 * grey(shown(fakes=AugmentConfig(), reals=AugmentConfig()))  # resampled is blurred
+
+def test_a_gan_alone_takes_the_tower_of_a_practised_discriminator_and_nothing_of_a_vae(pretrained):
+    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = training.gan_alone_from(start, toy)
+    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, start.model, start.judge)
+    assert config.people_by == "table" and config.widths == start.model.config.widths
+    for name, value in trainer.discriminator.state_dict().items():
+        same = name in start.judge and torch.equal(value, start.judge[name])
+        assert same == name.startswith("net.") or not value.any(), name  # biases may be zero in both
+    assert not set(dict(trainer.generator.named_parameters())) & {"encoder", "signatures"}
+    mine, its = trainer.generator.net.state_dict(), start.model.decoder.state_dict()
+    assert not torch.equal(mine["linear.weight"][:, :1], its["linear.weight"][:, :1])
+    assert training.gan_alone_from(None, toy)[1] == settings == training.gan_from(None, toy)[1]
 
 
 def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):

@@ -19,6 +19,8 @@ def train(args: argparse.Namespace) -> int:
     from ..data import ensure_signatures, load_signatures
     from ..profiles import get_profile
 
+    if args.alone and (args.model != "gan" or args.recipe == "report"):
+        raise ValueError("--alone is a way to train our GAN, not another model or recipe")
     start = _start(args)
     data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
     folder = Path(args.run or paths.runs_dir() / args.model)
@@ -28,8 +30,8 @@ def train(args: argparse.Namespace) -> int:
         config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
         train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
     else:
-        make = training.vae_from if args.model == "vae" else training.gan_from
-        config, train_config = make(start, data)
+        make = dict(vae=training.vae_from, gan=training.gan_alone_from if args.alone else training.gan_from)
+        config, train_config = make[args.model](start, data)
     fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
     mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
     config = runs.parse_overrides(config, mine)
@@ -39,7 +41,8 @@ def train(args: argparse.Namespace) -> int:
         if args.model == "ruler":
             raise ValueError("train ruler needs --steps or --minutes: it is made once, on a crowd, not in a profile")
         profile = get_profile()
-        steps, minutes = (getattr(profile, f"{args.model}_{unit}") for unit in ("steps", "minutes"))
+        name = f"{args.model}_alone" if args.alone else args.model
+        steps, minutes = (getattr(profile, f"{name}_{unit}") for unit in ("steps", "minutes"))
     run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
@@ -170,9 +173,9 @@ def publish(args: argparse.Namespace) -> int:
 
     from .. import metrics
     from ..data import load_signatures
-    from ..runs import load_run, publish
+    from ..runs import load_run, publish, reconfigured
 
-    run, data = load_run(args.run), load_signatures(args.data)
+    run, data = reconfigured(load_run(args.run), args.set), load_signatures(args.data)
     if run.config["data"]["fingerprint"] != data.fingerprint():
         raise ValueError(f"{args.run} was not trained on {args.data}; name the signatures that it was trained on")
     scores = metrics.evaluate_runs(data, {"model": run}, seed=args.seed, trap=False)

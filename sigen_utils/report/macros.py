@@ -38,6 +38,13 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "GanCoverage": ("comparison.models.gan.coverage", "share"),
     "GanRecall": ("comparison.models.gan.recall", "share"),
     "GanTopOne": ("comparison.models.gan.top1", "share"),
+    "AloneFloors": ("comparison.models.gan_alone.frechet_floors", "floors"),
+    "AloneMinutes": ("training.gan_alone.minutes", "minutes"),
+    "AloneFullFloors": ("comparison.models.gan_alone_reference.frechet_floors", "floors"),
+    "AloneFullCoverage": ("comparison.models.gan_alone_reference.coverage", "share"),
+    "AloneFullRecall": ("comparison.models.gan_alone_reference.recall", "share"),
+    "AloneFullTopOne": ("comparison.models.gan_alone_reference.top1", "share"),
+    "AloneFullMinutes": ("training.gan_alone_reference.minutes", "minutes"),
     "VerifierOne": ("usefulness.duplicates.one.eer", "percentage"),
     "VerifierPeople": ("usefulness.people", "count"),
     "VerifierEach": ("usefulness.train_per_person", "count"),
@@ -99,7 +106,7 @@ def _defaults(model: str):
 
     if model.startswith("vae"):
         return vae.VAEConfig()
-    return {"gan": gan.GANConfig(), "report_gan": gan.REPORT_GAN}[model]
+    return {"gan": gan.GANConfig.starting_from(vae.VAEConfig()), "report_gan": gan.REPORT_GAN}[model]
 
 
 def _ranking(results: dict, score: str, kind: str, lowest_first: bool) -> str:
@@ -227,6 +234,7 @@ SWITCHES: dict[str, Callable[[dict], bool]] = {  # \valIfX{text when it holds}{t
     "IfSynthetic": lambda r: stored(r, "data.source") != "photographs",
     "IfTruth": lambda r: isinstance(stored(r, "data.truth"), dict),
     "IfPretrained": lambda r: isinstance(stored(r, "provenance.pretrained"), dict),
+    "IfAloneFull": lambda r: isinstance(stored(r, "comparison.models.gan_alone_reference"), dict),
     "IfReference": lambda r: any(m.endswith("_reference") for m in models_of(r, "training", "comparison.models")),
 }
 
