@@ -39,7 +39,7 @@ class GANConfig:
     people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
     exemplars: int = 1  # signatures of each person that "codes" knows
     moved: bool = True  # "codes" are those of signatures moved anew, see `VAEConfig.moved`; "table": what is drawn is
-    moves: float = 0.6  # how far that goes, in units of `people.reach`: a generator adds some variation of its own
+    moves: float = 0.6  # how far that goes, in units of `data.PERSON_MOVES`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
     rendered: bool = True  # signatures are drawn as `data.render` shows them, ...
@@ -161,8 +161,6 @@ class Generator(nn.Module):
             self.encoder = Encoder(config).requires_grad_(False)  # a VAE's, whose codes these are
         elif config.n_people:
             self.embedding = nn.Embedding(config.n_people, d)
-        if config.people_by == "table":
-            self.register_buffer("reach", torch.ones(()))  # of the moves that a hand makes, see `people.reach`
         whole = config.whole_dim
         self.scale = Spread(whole, d - whole)
         self.mapping = nn.Sequential(
@@ -240,9 +238,9 @@ class Generator(nn.Module):
         """
         if not self.config.moves_drawn:
             return logits
-        logits, moves = logits.float(), PERSON_MOVES.times(self.config.moves * float(self.reach))
+        logits = logits.float()
         ink = find_ink(torch.sigmoid(logits), link=False).float()
-        return move_guess(logits, ink, moves, z[:, self.config.latent_dim :])
+        return move_guess(logits, ink, PERSON_MOVES.times(self.config.moves), z[:, self.config.latent_dim :])
 
     def describe(self, y: Tensor, z: Tensor) -> Tensor:
         """What the networks are told of the people `y` (as in `forward`): ``[N, latent_dim]``.

@@ -1,8 +1,7 @@
 """Training of the VAE and the GAN: one loop, two trainers, resumable, on one device or many.
 
 Every random number of step k is drawn from a generator seeded by (seed, rank, k), so a run that was killed goes
-on exactly as if it had not been. Nothing in a loop waits for the device except the log line and a GAN whose pictures
-are rendered, on the CPU, before they are judged.
+on exactly as if it had not been. Nothing in a loop waits for the device except the log line.
 
 References: Loshchilov & Hutter 2019 (AdamW); Huang et al. 2024 (rates and schedules of the GAN).
 """
@@ -40,6 +39,7 @@ from .loop import (
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
 CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
+SHARE_OF_REACH = 0.6  # to which a GAN from noise moves what it draws: it adds some variation of its own
 SELECTED = 256  # training signatures, and as many samples, by whose distance a GAN's moment is chosen
 
 
@@ -301,12 +301,7 @@ class GANTrainer(Trainer):
             self.generator.start_from(self.start)
         elif cfg.fidelity:
             raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
-        self.reach = 1.0  # of moves, for these people
-        if cfg.remembers:
-            self.reach = float(self.generator.signatures.reach)
-        elif cfg.n_people:
-            self.reach = people.reach(self.train_set.images, self.train_set.labels)
-            self.generator.reach.fill_(self.reach)
+        self.reach = float(self.generator.signatures.reach) if cfg.remembers else 1.0  # of moves, for these people
         if self.judge is not None:
             self.discriminator.load_state_dict(self.judge if self.by_codes else self.practised())
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
@@ -413,7 +408,7 @@ class GANTrainer(Trainer):
             return augment(self.ink(index), self.config.reals, generator)
         ink, moves = self.ink(index), self.config.reals.times(self.reach)
         if self.model_config.moves_drawn:  # as what is drawn is
-            moves = PERSON_MOVES.times(self.model_config.moves * self.reach)
+            moves = PERSON_MOVES.times(self.model_config.moves)
         # Anti-aliased: a staircase edge is something no generator draws and any discriminator sees
         return pen(move_ink(ink, moves, generator) if moves.probability else ink)
 
@@ -719,7 +714,8 @@ def gan_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tu
 def gan_alone_from(start: runs.Pretrained | None, data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
     """Configurations of a GAN whose generator begins at random, with the tower of a practised discriminator, if any."""
     sizes = dict(widths=start.model.config.widths, blocks=start.model.config.blocks) if start else {}
-    return gan.GANConfig(n_people=data.n_people, **sizes), GAN_ALONE
+    far = people.reach(data.train.images, data.train.labels)
+    return gan.GANConfig(n_people=data.n_people, moves=SHARE_OF_REACH * far, **sizes), GAN_ALONE
 
 
 def most_of_a_person(data: SignatureSet) -> int:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import gan, runs, training, vae
+from sigen_utils import gan, people, runs, training, vae
 from sigen_utils.__main__ import main
 from sigen_utils.data import PERSON_MOVES, move_ink, pen
 from sigen_utils.gan import REPORT_GAN, GANConfig
@@ -276,7 +276,7 @@ def test_a_setting_of_sampling_can_be_published(tmp_path):
     still = runs.reconfigured(run, ["moved=false"])
     runs.publish(still, tmp_path / "weights", dict(device="none"))
     model = runs.load_run(tmp_path / "weights").model
-    assert not model.config.moves_drawn and model.reach == run.model.reach.half()
+    assert not model.config.moves_drawn and model.config.noise_dim == model.config.latent_dim
     z, y = torch.randn(2, run.model.config.noise_dim), torch.tensor([0, 1])
     assert not torch.allclose(still.model.guess(z, y), run.model.guess(z, y), atol=1e-2)
     with pytest.raises(runs.RunError, match="other settings"):
@@ -421,9 +421,10 @@ def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_o
     _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
     assert not torch.allclose(moved, still, atol=0.1)
     trainer, alone = shown(*training.gan_alone_from(start, toy), start.model, start.judge)
-    far = PERSON_MOVES.times(trainer.model_config.moves * trainer.reach)
+    far = PERSON_MOVES.times(trainer.model_config.moves)
     assert torch.equal(alone, pen(move_ink(toy.train.x[:4], far, torch.Generator().manual_seed(0))))
-    assert trainer.generator.reach == trainer.reach and trainer.start is None
+    reach = people.reach(toy.train.images, toy.train.labels)
+    assert trainer.model_config.moves == training.SHARE_OF_REACH * reach and trainer.start is None
     _, report = shown(gan.REPORT_GAN, training.GAN_REPORT)
     grey = [((x > 0.02) & (x < 0.98)).float().mean() for x in (alone, report)]
     assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
