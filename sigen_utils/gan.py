@@ -296,13 +296,13 @@ def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
 
 
 def as_rendered(logits: Tensor) -> Tensor:
-    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `data.render` makes of them without links, with a gradient.
+    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `data.render` makes of them, with a gradient.
 
     What parts `crisp` from rendering is seen by a discriminator too, and a generator that learns to hide it has come no
     nearer to a signature as it will be shown. Here backwards alone the threshold is replaced by a sigmoid (the
     straight-through estimator of Bengio et al. 2013), not a steep one, so that a stroke that has just broken off still
-    gets a gradient. Stricter than rendering in one thing: a stroke that only a link would hold together is shown
-    broken, so that breaking it costs the generator something.
+    gets a gradient. Stricter than rendering in two things, so that they cost the generator something: a stroke that
+    only a link would hold together is shown broken, and dust is not dropped.
     """
     soft = crisp(logits, slope=4.0, level=INK)
     with torch.no_grad():
