@@ -66,8 +66,9 @@ RUN_ALL = """async () => {
     await kernel.info;  // before this nothing runs and the command below never ends
     await app.commands.execute('notebook:run-all-cells');
 }"""
-INK = """() => {  // what the eye sees: the picture's own pixels, as a sum and a centre
+INK = """async () => {  // what the eye sees: the picture's own pixels, as a sum and a centre
     const img = document.querySelector('.jp-OutputArea img.widget-image'), canvas = document.createElement('canvas');
+    while (!img.naturalWidth) await new Promise(go => setTimeout(go, 5));  // a new one is being decoded
     canvas.width = img.naturalWidth; canvas.height = img.naturalHeight;
     const context = canvas.getContext('2d');
     context.drawImage(img, 0, 0);
