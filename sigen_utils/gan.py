@@ -188,9 +188,9 @@ class Generator(nn.Module):
             return as_rendered(logits)
         return torch.lerp(crisp(logits), as_rendered(logits), render_strength)
 
-    def draw(self, w: Tensor, render_strength: float = 1.0) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` in [0, 1] of codes ``[N, latent_dim]``."""
-        return self.ink(self.net(w), render_strength)
+    def draw(self, w: Tensor) -> Tensor:
+        """Ink ``[N, 1, 128, 128]`` in [0, 1] of codes ``[N, latent_dim]``, not moved."""
+        return self.ink(self.net(w))
 
     def forward(
         self,
