@@ -61,7 +61,8 @@ class TrainConfig:
     keep_best: bool = True  # ... keep the weights of the check at which they lay nearest, not the last ones, ...
     keep_from: float = 0.5  # ... of those after this share of the training: at first a warm start is still what it was
     checkpoint_seconds: float = 60.0
-    reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
+    reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through; if
+    # a GAN moves what it draws they are moved as that is, by `GANConfig.moves`
     shift: int = 0  # pixels by which both sides of a game are shifted before D sees them
 
     def __post_init__(self):

@@ -444,6 +444,21 @@ def test_a_gan_alone_takes_the_tower_of_a_practised_discriminator_and_nothing_of
     assert training.gan_alone_from(None, toy)[1] == settings == training.gan_from(None, toy)[1]
 
 
+def test_the_command_trains_a_gan_alone_and_refuses_what_would_have_no_part_in_it(pretrained, tmp_path, capsys):
+    networks, vae_run, crowd = (str(pretrained / name) for name in ("out", "vae", "crowd.npz"))
+    alone = ["--alone", "--data", crowd, "--steps", "1", "--set", "batch_size=4", "watch=false"]
+    assert main(["train", "gan", *alone, "--start", networks, "--run", str(tmp_path / "practised")]) == 0
+    assert main(["train", "gan", *alone, "--scratch", "--run", str(tmp_path / "noise")]) == 0
+    practised, noise = (runs.load_run(tmp_path / name) for name in ("practised", "noise"))
+    assert practised.model.config.moves_drawn and noise.model.config.moves == practised.model.config.moves
+    assert practised.config["start"] == runs.load_pretrained(networks).fingerprint() and "start" not in noise.config
+    capsys.readouterr()
+    for words in (["gan", *alone, "--start", vae_run], ["gan", *alone, "--recipe", "report"], ["vae", *alone]):
+        assert main(["train", *words, "--run", str(tmp_path / "other")]) == 2
+        assert "--alone" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
     vae_run, gan_run, data = (str(pretrained / name) for name in ("vae", "gan", "crowd.npz"))
     stranger = str(tmp_path / "vae")

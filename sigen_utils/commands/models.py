@@ -22,6 +22,8 @@ def train(args: argparse.Namespace) -> int:
     if args.alone and (args.model != "gan" or args.recipe == "report"):
         raise ValueError("--alone is a way to train our GAN, not another model or recipe")
     start = _start(args)
+    if args.alone and isinstance(start, runs.Run):
+        raise ValueError("--alone begins at random; its --start can only be pretrained networks, for the discriminator")
     data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
     folder = Path(args.run or paths.runs_dir() / args.model)
     if args.model == "ruler":
