@@ -70,6 +70,9 @@ def display(path: str | os.PathLike) -> str:
     return path.name
 
 
+PARTIAL = ".partial-"  # in the name of every file that is not whole yet
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file whole or not at all.
@@ -83,11 +86,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     ------
     Path
         A temporary file of the same suffix in the same folder. It replaces `path` when the block ends well
-        and is removed when the block raises, so a reader never meets half a file.
+        and is removed when the block raises, so a reader never meets half a file. Only a kill can leave it;
+        `sweep` finds it then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}{PARTIAL}", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -98,3 +102,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove what writers killed in the middle of `atomic_write` left in a folder and below.
+
+    Only for a process that is alone in writing there.
+    """
+    for left in Path(folder).rglob(f".*{PARTIAL}*"):
+        left.unlink(missing_ok=True)

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from . import paths
@@ -100,8 +101,7 @@ class RunFolder:
 
     def save(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write weights, then state: a kill in between leaves the older state, which is still consistent."""
-        with paths.atomic_write(self.path / WEIGHTS) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+        save_tensors(self.path / WEIGHTS, weights)
         with paths.atomic_write(self.path / STATE) as temporary:
             torch.save(state, temporary)
 
@@ -113,6 +113,16 @@ class RunFolder:
         rows = [np.concatenate(list(pictures[i : i + ncols]), axis=1) for i in range(0, len(pictures), ncols)]
         with paths.atomic_write(self.path / "samples" / f"step_{step:07d}.png") as temporary:
             Image.fromarray(np.concatenate(rows)).save(temporary)
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as one safetensors file, whole or not at all.
+
+    The library's `save_file` makes a temporary file of its own beside the one it is given, which a kill would
+    leave behind under a name nobody knows; written from memory there is only ours, which `paths.sweep` finds.
+    """
+    with paths.atomic_write(path) as temporary:
+        temporary.write_bytes(serialise({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
 
 
 def read_history(run_dir: str | Path) -> list[dict]:
@@ -381,8 +391,7 @@ def _publish(folder: Path, tensors: dict[str, dict], texts: dict[str, Any]) -> N
     """Write files of tensors, then texts (JSON unless they are text already) in their order, CONFIG last."""
     (folder / CONFIG).unlink(missing_ok=True)
     for name, state in tensors.items():
-        with paths.atomic_write(folder / name) as temporary:
-            save_file(state, temporary)
+        save_tensors(folder / name, state)
     for name, content in texts.items():
         with paths.atomic_write(folder / name) as temporary:
             temporary.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -657,8 +656,7 @@ def fit(
             if state:
                 trainer.restore(state)
             elif rank == 0:
-                with paths.atomic_write(folder.path / "class.safetensors") as temporary:
-                    save_file(dict(thumbnails=data.thumbnails().cpu().contiguous()), temporary)
+                runs.save_tensors(folder.path / "class.safetensors", dict(thumbnails=data.thumbnails()))
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
             trainer.fit(folder, budget, progress, on_check)
         if world > 1:
@@ -668,7 +666,10 @@ def fit(
 
 def _begin_together(folder, described, resume, restart, rank, world) -> dict | None:
     """`RunFolder.begin` by the first process; the others then read what it left."""
-    state = folder.begin(described, resume, restart) if rank == 0 else None
+    state = None
+    if rank == 0:
+        paths.sweep(folder.path)
+        state = folder.begin(described, resume, restart)
     if world > 1:
         dist.barrier()
         if rank:

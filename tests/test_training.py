@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import gan, people, runs, training, vae
+from sigen_utils import gan, paths, people, runs, training, vae
 from sigen_utils.__main__ import main
 from sigen_utils.data import PERSON_MOVES, move_ink, pen
 from sigen_utils.gan import REPORT_GAN, GANConfig
@@ -105,9 +105,27 @@ def test_resume_after_kill_9_is_bit_equal(tmp_path, kind):
     drop = ("seconds",)
     strip = [[{k: v for k, v in r.items() if k not in drop} for r in run.history] for run in (resumed, whole)]
     assert strip[0] == strip[1]
-    assert not list((tmp_path / "killed").glob(".*")) or all(
-        path.suffix in (".pt", ".safetensors") for path in (tmp_path / "killed").glob(".*")
-    )  # a kill may leave a hidden temporary, never half a file under a real name
+    assert not list((tmp_path / "killed").glob(".*")), "what the kill left half written was not swept"
+
+
+KILLED_WRITER = """
+import os, signal, torch
+from sigen_utils import paths, runs
+def killed(temporary, content):
+    open(temporary, "wb").write(content[:100])
+    os.kill(os.getpid(), signal.SIGKILL)
+type(paths.REPO).write_bytes = killed
+runs.save_tensors({path!r}, dict(weight=torch.zeros(64)))
+"""
+
+
+def test_half_a_file_is_hidden_and_swept(tmp_path):
+    (tmp_path / ".kept").write_text("someone else's")
+    code = KILLED_WRITER.format(path=str(tmp_path / "last.safetensors"))
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO).returncode == -signal.SIGKILL
+    assert not (tmp_path / "last.safetensors").exists() and len(list(tmp_path.iterdir())) == 2
+    paths.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".kept"]
 
 
 def test_a_finished_run_is_loaded_not_trained_again(tmp_path):
