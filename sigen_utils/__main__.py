@@ -116,7 +116,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--record", action="store_true", help=keep)
 
     text = "the same short GAN training with several seeds, ours and the reports' recipe"
-    repeated(command("converge", models.converge, text), 10, "convergence.json with its curves")
+    sub = command("converge", models.converge, text)
+    repeated(sub, 10, "convergence.json with its curves")
+    sub.add_argument("--alone-steps", type=int, default=0, help="also ours from random weights only, for so many steps")
+    sub.add_argument("--alone-seeds", type=int, default=5, help="seeds of that (default: %(default)s)")
     sub = command("ablate", models.ablate, "the same training with one ingredient changed at a time, scored alike")
     sub.add_argument("model", choices=("vae", "gan"))
     sub.add_argument("--arms", nargs="+", help="only these (default: all)")

@@ -30,6 +30,7 @@ class Arm:
     train: training.TrainConfig
     start: runs.Run | runs.Pretrained | None = None
     prior: str | None = None  # of a VAE's samples, as in `Run.sample`
+    steps: int | None = None  # a budget of its own, instead of that of all
 
 
 def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
@@ -93,7 +94,7 @@ def train_arms(
     seeds
         Of the training and of the samples; for all arms alike, or by arm.
     minutes, steps
-        Budget of one training, one of the two.
+        Budget of one training, one of the two, for arms without one of their own.
     progress
         Called with a line a training; None for silence.
 
@@ -114,8 +115,9 @@ def train_arms(
         for seed in seeds[name] if isinstance(seeds, Mapping) else seeds:
             place = Path(folder) / f"{trained_as.replace(' ', '_')}_{seed}"
             settings = replace(arm.train, seed=seed, snapshots=2, checks=min(6, arm.train.checks))
-            budget = dict(minutes=minutes, steps=steps, restart=True, progress=False, device=data.device)
-            run = fit(data, arm.model, place, train=settings, start=arm.start, **budget)
+            budget = dict(steps=arm.steps) if arm.steps else dict(minutes=minutes, steps=steps)
+            options = dict(start=arm.start, restart=True, progress=False, device=data.device)
+            run = fit(data, arm.model, place, train=settings, **options, **budget)
             entry = _scored(run, arm, data, ruler, reference, seed)
             out.setdefault(name, []).append(entry)
             if progress:

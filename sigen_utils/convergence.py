@@ -2,7 +2,8 @@
 
 A seed counts as converged if at its *last* step, not at the best one, the samples lie within `LIMIT_FLOORS` floors of
 the genuine signatures *and* cover `LIMIT_COVERAGE` of them: the one without the other is met by smoke that happens to
-lie near the mean, or by one good picture. The curve beside the verdict is the distance to the training signatures.
+lie near the mean, or by one good picture. It counts as collapsed if they cover less than `COLLAPSED`; a game from noise
+may be neither yet. The curve beside the verdict is the distance to the training signatures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .ablation import Arm, train_arms
 from .data import SignatureSet
 
 LIMIT_FLOORS, LIMIT_COVERAGE = 10.0, 0.5
+COLLAPSED = 0.1  # of the genuine signatures
+RECIPES = {"ours": "from a decoder", "from noise": "from noise", "report": "as reported"}  # the arms, in a figure
 
 
 def repeat_training(
@@ -29,33 +32,44 @@ def repeat_training(
     steps: int | None = None,
     start: runs.Run | runs.Pretrained | None = None,
     progress: Callable[[str], None] | None = print,
+    alone_steps: int = 0,
+    alone_seeds: Sequence[int] = range(5),
 ) -> dict[str, Any]:
     """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
 
-    Every entry gets ``converged``, the result ``limits``.
+    With `alone_steps` also ours from random weights only (``from noise``), for so many steps and with `alone_seeds`.
+    Every entry gets ``converged`` and ``collapsed``, the result ``limits``.
     """
+
+    def to_the_end(settings: training.TrainConfig) -> training.TrainConfig:
+        return replace(settings, keep_best=False)
+
     model, settings = training.gan_from(start, data)
-    arms = {
-        "ours": Arm(model, replace(settings, keep_best=False), start),
-        "report": Arm(gan.REPORT_GAN, training.GAN_REPORT),
-    }
-    found = train_arms(data, arms, folder, seeds, minutes, steps, progress)
+    arms = {"ours": Arm(model, to_the_end(settings), start)}
+    if alone_steps:
+        model, settings = training.gan_alone_from(None, data)
+        arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
+    arms["report"] = Arm(gan.REPORT_GAN, training.GAN_REPORT)
+    of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}
+    found = train_arms(data, arms, folder, of_each, minutes, steps, progress)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
         entry["converged"] = entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
-    return found | dict(limits=dict(floors=LIMIT_FLOORS, coverage=LIMIT_COVERAGE))
+        entry["collapsed"] = entry["coverage"] < COLLAPSED
+    return found | dict(limits=dict(floors=LIMIT_FLOORS, coverage=LIMIT_COVERAGE, collapsed=COLLAPSED))
 
 
 @plotting.styled
 def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WIDTH) -> Figure:
     """Distance to the training signatures over images seen, a line a seed."""
-    fig = plotting.ShownOnce(figsize=(width, 2.2), layout="constrained")
+    fig = plotting.ShownOnce(figsize=(width, 2.6), layout="constrained")
     ax = fig.subplots()
     for k, (recipe, entries) in enumerate(found["arms"].items()):
-        good = sum(entry["converged"] for entry in entries)
+        good, dead = (sum(entry[verdict] for entry in entries) for verdict in ("converged", "collapsed"))
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True)
-            label = f"{recipe}: {good} of {len(entries)} converge" if i == 0 else None
+            label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
             ax.plot([n / 1000 for n in images], distance, color=plotting.COLORS[k], linewidth=0.8, label=label)
-    ax.set(xlabel="thousand images seen", ylabel="Fréchet distance", yscale="log")
-    ax.legend(fontsize=6.5)
+    ax.set(xlabel="thousand images seen", ylabel="Fréchet distance", xscale="log", yscale="log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    fig.legend(loc="outside lower center", fontsize=6.5)
     return fig

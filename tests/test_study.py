@@ -50,17 +50,20 @@ def test_a_wrong_kind_is_refused(tmp_path):
 
 def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
     lines = []
-    found = convergence.repeat_training(toy_signatures(), tmp_path, range(2), steps=2, progress=lines.append)
-    assert {name: len(entries) for name, entries in found["arms"].items()} == {"ours": 2, "report": 2}
-    assert len(lines) == 4 and not any(e["converged"] for e in found["arms"]["report"])
+    options = dict(seeds=range(2), steps=2, alone_steps=3, alone_seeds=range(1))
+    found = convergence.repeat_training(toy_signatures(), tmp_path, **options, progress=lines.append)
+    assert {name: len(entries) for name, entries in found["arms"].items()} == {"ours": 2, "from noise": 1, "report": 2}
+    assert len(lines) == 5 and not any(e["converged"] for e in found["arms"]["report"])
+    assert found["arms"]["from noise"][0]["images"] == 3 * 16
     limits = found["limits"]
     for entry in found["arms"]["ours"]:
         good = entry["frechet_floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
         assert entry["converged"] == good and entry["curve"][-1][1] == 2 * 16
-    again = convergence.repeat_training(toy_signatures(), tmp_path, range(2), steps=2, progress=None)
+        assert entry["collapsed"] == (entry["coverage"] < limits["collapsed"])
+    again = convergence.repeat_training(toy_signatures(), tmp_path, **options, progress=None)
     assert again == found  # loaded, not trained again
     fig = convergence.convergence_figure(found)
-    assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 4
+    assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 5
 
 
 def test_every_arm_changes_one_thing():

@@ -160,13 +160,15 @@ def converge(args: argparse.Namespace) -> int:
 
     data, out = load_signatures(args.data), Path(args.out)
     start = _beginning(args)
-    found = summary(repeat_training(data, out / "runs", range(args.seeds), args.minutes, args.steps, start))
+    budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps)
+    alone = range(args.alone_seeds)
+    found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, alone_seeds=alone))
     _keep(args, "convergence", found, data, out)
     plotting.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
-        good = sum(entry["converged"] for entry in entries)
+        good, dead = (sum(entry[verdict] for entry in entries) for verdict in ("converged", "collapsed"))
         worst = max(entry["frechet_floors"] for entry in entries)
-        print(f"{recipe}: {good} of {len(entries)} seeds converge; {worst:.1f} floors at worst")
+        print(f"{recipe}: {good} of {len(entries)} seeds converge, {dead} collapse; {worst:.1f} floors at worst")
     return 0
 
 
