@@ -178,7 +178,7 @@ def image_grid(
     *,
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
-    divider: int | None = None,
+    divider: int | Sequence[int] = (),
     title: str | None = None,
     width: float = TEXT_WIDTH,
 ) -> Figure:
@@ -195,7 +195,7 @@ def image_grid(
         One for each row and column; ``"\\n"`` breaks a line. A column label wraps to its column, and shrinks if
         a word is too long for it.
     divider
-        Columns left of a black line, for instance the genuine ones.
+        Columns left of a black line, for instance the genuine ones; several for several lines.
     title
         Set above the grid, wrapped to its width.
     width
@@ -230,8 +230,8 @@ def image_grid(
         ax.annotate(label, at, (-3.5, 0), size=FONT, ha="right", va="center", **place)
     for i, label in enumerate(columns):
         ax.annotate(label, ((i + 0.5) / ncols, 1), (0, 2), size=small, ha="center", va="bottom", **place)
-    if divider is not None:
-        ax.plot([divider / ncols] * 2, [0, 1], color="black", linewidth=1.5, transform=ax.transAxes, clip_on=False)
+    for left in [divider] if isinstance(divider, int) else divider:
+        ax.plot([left / ncols] * 2, [0, 1], color="black", linewidth=1.5, transform=ax.transAxes, clip_on=False)
     if title:
         ax.figure.text(0, 1, title, size=FONT, ha="left", va="top")
     return ax.figure

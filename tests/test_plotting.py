@@ -155,11 +155,13 @@ def test_panels_keep_shapes_and_equal_heights():
 
 def test_a_divider_stands_between_its_columns():
     ink = np.zeros((8, 128, 128), np.float32)
-    fig = plotting.image_grid(ink, 8, divider=3)
-    fig.canvas.draw()
-    picture = np.asarray(fig.canvas.buffer_rgba())[..., :3].mean(2)
-    dark = np.flatnonzero((picture < 60).mean(0) > 0.9)  # columns of the figure that are black all the way down
-    assert len(dark) and abs(dark.mean() / picture.shape[1] - 3 / 8) < 0.005
+    for where, expected in ((3, [3]), ((2, 6), [2, 6])):
+        fig = plotting.image_grid(ink, 8, divider=where)
+        fig.canvas.draw()
+        picture = np.asarray(fig.canvas.buffer_rgba())[..., :3].mean(2)
+        dark = np.flatnonzero((picture < 60).mean(0) > 0.9)  # columns of the figure that are black all the way down
+        lines = [line.mean() for line in np.split(dark, np.flatnonzero(np.diff(dark) > 1) + 1)]
+        assert np.array(lines) / picture.shape[1] * 8 == pytest.approx(expected, abs=0.05)
 
 
 def test_loss_curves_say_what_they_smooth_and_leave_out():

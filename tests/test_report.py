@@ -444,13 +444,16 @@ def test_ablations_are_told_as_means_with_spreads():
     assert ours.split(" & ")[1:3] == ["2", r"25.0\,$\pm$\,1"] and r"\pm" not in beta
     assert game_row.split(" & ")[2:5] == ["n/a"] * 3
     again, changed = re.findall(r"(?:^\|.*\n)+", report.studies_tables(found) + "\n", re.M)
-    assert "(0.60 min, 3,200 images) | 2 | 1 of 2 | 3.5 ± 0.7 | 0.98 | 0.90 | 25.0 ± 1 |" in again
+    assert "(0.60 min, 3,200 images) | 2 | 1 of 2 | 0 of 2 | 3.5 ± 0.7 | 0.98 | 0.90 | 25.0 ± 1 |" in again
     assert "| VAE: beta 4 | 1 | 4.0 | 0.98 | 0.90 | 26.0 |" in changed and "| GAN: no penalty | 1 | 3.0 |" in changed
     found["studies"]["search_gan"]["provenance"] = dict(commit="abc123+")
     phrases = {name: make(found) for name, make in report.PHRASES.items()}
     told = phrases["StudyCommits"].split(", ")
     assert len(told) == 4 and "search gan abc123+" in told and "convergence --" in told
     assert (phrases["OursConverged"], phrases["ReportConverged"]) == ("1 of 2", "0 of 1")
+    assert (phrases["ReportDead"], phrases["NoiseDead"]) == ("--", "--")
+    found["studies"]["convergence"]["arms"]["from noise"] = [other | dict(collapsed=True)]
+    assert report.PHRASES["NoiseDead"](found) == "1 of 1" and report.PHRASES["NoiseFloors"](found) == "4.0 to 4.0"
     assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 (1)"
     assert phrases["SearchGan"] == "rate of G (60 %), images seen (40 %)" and phrases["SearchVae"] == "--"
     assert report.ablation_table(sample_results()).count("--") >= 13

@@ -71,6 +71,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "Crowd": ("provenance.pretrained.crowd", "text"),
     "LimitFloors": ("studies.convergence.limits.floors", "setting"),
     "LimitCoverage": ("studies.convergence.limits.coverage", "setting"),
+    "LimitCollapsed": ("studies.convergence.limits.collapsed", "setting"),
     "Seed": ("provenance.seed", "count"),
     "Profile": ("provenance.profile", "text"),
     "Device": ("provenance.device", "text"),
@@ -156,10 +157,12 @@ def _pairs(results: dict, path: str, pattern: str) -> str:
     return ", ".join(pattern.format(k, v) for k, v in items) or "none"
 
 
-def _converged(results: dict, recipe: str) -> str:
-    """``10 of 10`` seeds."""
+def _seeds(results: dict, recipe: str, verdict: str) -> str:
+    """``10 of 10`` seeds of which a verdict, ``converged`` or ``collapsed``, is true."""
     entries = stored(results, f"studies.convergence.arms.{recipe}")
-    return f"{sum(e['converged'] for e in entries)} of {len(entries)}" if isinstance(entries, list) else MISSING
+    if not isinstance(entries, list) or any(verdict not in entry for entry in entries):
+        return MISSING
+    return f"{sum(entry[verdict] for entry in entries)} of {len(entries)}"
 
 
 def _over_seeds(results: dict, study: str, arm: str, score: str, kind: str) -> str:
@@ -216,8 +219,13 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "RankCoverage": lambda r: _ranking(r, "coverage", "share", lowest_first=False),
     "WorseThanBlank": _worse_than_blank,
     "LowCoverage": _collapsed,
-    "OursConverged": lambda r: _converged(r, "ours"),
-    "ReportConverged": lambda r: _converged(r, "report"),
+    "OursConverged": lambda r: _seeds(r, "ours", "converged"),
+    "ReportConverged": lambda r: _seeds(r, "report", "converged"),
+    "ReportDead": lambda r: _seeds(r, "report", "collapsed"),
+    "NoiseDead": lambda r: _seeds(r, "from noise", "collapsed"),
+    "NoiseConverged": lambda r: _seeds(r, "from noise", "converged"),
+    "NoiseFloors": lambda r: _range(r, "convergence", "from noise", "frechet_floors", "floors"),
+    "NoiseCoverage": lambda r: _range(r, "convergence", "from noise", "coverage", "share"),
     "OursConvergedFloors": lambda r: _range(r, "convergence", "ours", "frechet_floors", "floors"),
     "ReportConvergedFloors": lambda r: _range(r, "convergence", "report", "frechet_floors", "floors"),
     "VaeSeeds": lambda r: _over_seeds(r, "ablation_vae", "ours", "percent_of_blank", "percent"),

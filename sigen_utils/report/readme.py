@@ -126,6 +126,7 @@ REPEATED = {  # trainings with several seeds: study and arm, and how they are ca
     ("ablation_vae", "from random weights"): "VAE from random weights",
     ("ablation_vae", "as reported"): "the reports' VAE",
     ("convergence", "ours"): "GAN, going on from the pretrained VAE, at its *last* step",
+    ("convergence", "from noise"): "GAN, all weights random, at its last step",
     ("convergence", "report"): "the reports' GAN, at its last step",
 }
 STUDIED = (  # columns of both tables: score, format, head
@@ -139,6 +140,7 @@ STUDIED = (  # columns of both tables: score, format, head
 def studies_tables(results: dict | None = None) -> str:
     """The same training with several seeds, and with one ingredient changed at a time, as two Markdown tables."""
     from ..ablation import means
+    from ..convergence import COLLAPSED
 
     results = load_results() if results is None else results
     again, changed, sources = [], [], []
@@ -155,7 +157,9 @@ def studies_tables(results: dict | None = None) -> str:
             continue
         cost = f"{FORMATS['minutes'](entries[0]['minutes'])} min, {entries[0]['images']:,} images"
         good = sum(entry.get("converged", _settled(entry["curve"])) for entry in entries)
-        again.append([f"{name} ({cost})", str(len(entries)), f"{good} of {len(entries)}", *cells(found, arm)])
+        dead = sum(entry["coverage"] < COLLAPSED for entry in entries)
+        verdicts = [f"{some} of {len(entries)}" for some in (good, dead)]
+        again.append([f"{name} ({cost})", str(len(entries)), *verdicts, *cells(found, arm)])
     for kind in ("vae", "gan"):
         found = stored(results, f"studies.ablation_{kind}")
         if isinstance(found, dict):
@@ -171,7 +175,7 @@ def studies_tables(results: dict | None = None) -> str:
     heads = [head for _, _, head in STUDIED]
     return "\n\n".join(
         [
-            _markdown(["the same training again", "seeds", "converge", *heads], again),
+            _markdown(["the same training again", "seeds", "converge", "collapse", *heads], again),
             "One ingredient changed at a time:",
             _markdown(["arm", "seeds", *heads], changed),
             f"Mean ± standard deviation over the seeds. Measured by {', '.join(sources)}.",
