@@ -231,7 +231,8 @@ def image_grid(
     for i, label in enumerate(columns):
         ax.annotate(label, ((i + 0.5) / ncols, 1), (0, 2), size=small, ha="center", va="bottom", **place)
     for left in [divider] if isinstance(divider, int) else divider:
-        ax.plot([left / ncols] * 2, [0, 1], color="black", linewidth=1.5, transform=ax.transAxes, clip_on=False)
+        ax.plot([left / ncols] * 2, [0, 1], color="black", linestyle="-", linewidth=1.5, transform=ax.transAxes,
+                clip_on=False)  # fmt: skip
     if title:
         ax.figure.text(0, 1, title, size=FONT, ha="left", va="top")
     return ax.figure
