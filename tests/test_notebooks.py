@@ -18,6 +18,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from sigen_utils.commands.story import WIDGET, digest_of_code, keep_outputs
+
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters"]
 BADGE = "https://colab.research.google.com/github/sigen-project/sigen/blob/main/notebooks/{}.ipynb"
@@ -63,6 +65,12 @@ def counted_in_order(nb: dict, name: str) -> list[str]:
     counts = [cell["execution_count"] for cell in code(nb)]
     sound = not any(counts) or counts == list(range(1, len(counts) + 1))
     return [] if sound else [f"not run once from top to bottom: execution counts {counts}"]
+
+
+def of_this_code(nb: dict, name: str) -> list[str]:
+    shown = any(cell["outputs"] for cell in code(nb))
+    sound = not shown or nb["metadata"].get("executed", {}).get("code") == digest_of_code(nb)
+    return [] if sound else ["the outputs are of other code: run `make`, or clear all outputs"]
 
 
 def small(nb: dict, name: str) -> list[str]:
@@ -151,8 +159,8 @@ def imports_resolve(nb: dict, name: str) -> list[str]:
 
 
 RULES: list[Callable[[dict, str], list[str]]] = [
-    valid, own_ids, no_errors, counted_in_order, small, nothing_of_this_machine, no_widget_state, literal_parameters,
-    one_bootstrap, short_cells, fair_length, titled, plain_kernel, imports_resolve,
+    valid, own_ids, no_errors, counted_in_order, of_this_code, small, nothing_of_this_machine, no_widget_state,
+    literal_parameters, one_bootstrap, short_cells, fair_length, titled, plain_kernel, imports_resolve,
 ]  # fmt: skip
 
 
@@ -192,7 +200,9 @@ def sound() -> dict:
     cells += [new.new_code_cell("%matplotlib inline\nfrom sigen_utils import paths\nfrom pathlib import Path",
                                 execution_count=3, outputs=[stream, picture])]  # fmt: skip
     cells += [new.new_markdown_cell("text") for _ in range(20)]
-    nb = new.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    nb = new.new_notebook(cells=cells, metadata={"kernelspec": kernel, "executed": {}})
+    nb.metadata.executed.code = digest_of_code(nb)
     return nbformat.reads(nbformat.writes(nb), as_version=nbformat.NO_CONVERT)
 
 
@@ -203,6 +213,7 @@ FAULTS: dict[str, list[Callable[[dict], object]]] = {
         nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=[]))],
     "counted_in_order": [lambda nb: nb["cells"][3].update(execution_count=7),
                          lambda nb: nb["cells"][1].update(execution_count=None)],
+    "of_this_code": [lambda nb: nb["cells"][3].update(source="x = 2"), lambda nb: nb["metadata"].pop("executed")],
     "small": [lambda nb: nb["cells"][0].update(source="x" * MAX_BYTES)],
     "nothing_of_this_machine": [
         lambda nb: nb["cells"][3]["outputs"][0].update(text="see /home/ada/x.py:3: UserWarning"),
@@ -242,3 +253,25 @@ def test_rule_finds_a_fault(rule, sound):
         broken = copy.deepcopy(sound)
         fault(broken)
         assert rule(broken, "02_vae"), "the rule passed a broken notebook"
+
+
+def test_outputs_are_kept_without_what_is_of_the_machine(sound, tmp_path):
+    new, cell = nbformat.v4, sound["cells"][3]
+    stderr = new.new_output("stream", name="stderr", text="/home/ada/x.py:3: UserWarning")
+    widget = new.new_output("display_data", {WIDGET: {"model_id": "1"}, "text/plain": "Explorer()"})
+    done, kept = copy.deepcopy(sound), list(cell["outputs"])
+    done["cells"][3]["outputs"] += [stderr, widget]
+    done["metadata"]["papermill"] = {"input_path": "/home/ada/01.ipynb"}
+    for one in code(sound):
+        one.update(outputs=[], execution_count=None)
+    executed, source = tmp_path / "executed.ipynb", tmp_path / "source.ipynb"
+    nbformat.write(done, executed), nbformat.write(sound, source)
+    keep_outputs(executed, source)
+    found = nbformat.read(source, as_version=nbformat.NO_CONVERT)
+    assert found["cells"][3]["outputs"] == kept and [one["execution_count"] for one in code(found)] == [1, 2, 3]
+    assert [fault for rule in RULES for fault in rule(found, "02_vae")] == []
+    done["cells"][3]["source"] += "\nx = 1"
+    nbformat.write(done, executed)
+    with pytest.raises(ValueError, match="run it again"):
+        keep_outputs(executed, source)
+    assert nbformat.read(source, as_version=nbformat.NO_CONVERT) == found

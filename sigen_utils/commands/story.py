@@ -6,12 +6,16 @@ Each takes the parsed arguments and returns the process's status. Heavy imports 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def report(args: argparse.Namespace) -> int:
@@ -26,7 +30,11 @@ def report(args: argparse.Namespace) -> int:
 
 
 def run_all(args: argparse.Namespace) -> int:
-    """Notebooks 01 to 06 by papermill, each kept as executed, then the report."""
+    """Notebooks 01 to 06 by papermill, each kept as executed, then the report.
+
+    Where the repository is the root of what is written, so that its figures and its report are made anew, the notebooks
+    in it show what these runs showed.
+    """
     from .. import paths
     from ..profiles import get_profile
 
@@ -45,5 +53,42 @@ def run_all(args: argparse.Namespace) -> int:
         if code:
             print(f"{name} stopped; the part that ran is kept in {out}", file=sys.stderr)
             return code
+        if paths.home() == paths.REPO:
+            keep_outputs(out, source)
         print(f"[{number}/{len(NOTEBOOKS)}] done after {(time.monotonic() - started) / 60:.1f} min", flush=True)
     return report(args)
+
+
+def keep_outputs(executed: Path, source: Path) -> None:
+    """Copy what a notebook showed when it was executed into the one that is read.
+
+    What warnings said of the machine and widgets without a kernel are left out. ``metadata.executed`` keeps the digest
+    of the code that ran, so that outputs of other code are found out.
+
+    Raises
+    ------
+    ValueError
+        If the code of the two differs.
+    """
+    from .. import paths
+
+    done, notebook = (json.loads(path.read_text(encoding="utf-8")) for path in (executed, source))
+    if digest_of_code(done) != digest_of_code(notebook):
+        raise ValueError(f"{paths.display(source)}: its code was changed while it ran; run it again")
+    for cell, ran in zip(_code(notebook), _code(done), strict=True):
+        cell["execution_count"] = ran["execution_count"]
+        shown = (one for one in ran["outputs"] if one.get("name") != "stderr")
+        cell["outputs"] = [one for one in shown if WIDGET not in one.get("data", ())]
+    notebook["metadata"]["executed"] = dict(code=digest_of_code(notebook))
+    with paths.atomic_write(source) as temporary:
+        temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def digest_of_code(notebook: dict) -> str:
+    """A short digest of the code cells of a notebook, read from JSON."""
+    code = "\0".join("".join(cell["source"]) for cell in _code(notebook))
+    return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def _code(notebook: dict) -> list[dict]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
