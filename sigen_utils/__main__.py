@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--start", help="a VAE's run, or pretrained networks, to go on from (default: weights/pretrained)")
     sub.add_argument("--scratch", action="store_true", help="start from random weights")
-    words = "of a GAN: the generator begins at random and no VAE has part in it; the discriminator alone has practised"
+    words = "of a GAN: both networks begin at random, neither a VAE nor practice has part in it"
     sub.add_argument("--alone", action="store_true", help=words)
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")

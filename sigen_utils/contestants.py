@@ -50,8 +50,7 @@ def obtain(
 
     A training that was stopped goes on; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
     left out where there are no pretrained networks; ``gan``, a VAE-GAN, begins as the sampler of people of
-    ``vae_pretrained``, or of ``vae`` without it, which is then obtained as well; ``gan_alone`` begins at random, but
-    for what its discriminator has practised.
+    ``vae_pretrained``, or of ``vae`` without it, which is then obtained as well; ``gan_alone`` begins at random.
 
     Raises
     ------
@@ -66,15 +65,14 @@ def obtain(
     for name in NAMES:
         if name not in wanted or (name == "vae_pretrained" and not start):
             continue
-        begin = {"vae_pretrained": start, "gan_alone": start, "gan": found.get(before_gan)}.get(name)
+        begin = {"vae_pretrained": start, "gan": found.get(before_gan)}.get(name)
         if run := finished(name, data, begin, device):
             found[name] = run
             continue
         if name in REPORTS:
             model, settings = REPORTS[name]
         else:
-            ours = dict(gan=training.gan_from, gan_alone=training.gan_alone_from)
-            model, settings = ours.get(name, training.vae_from)(begin, data)
+            model, settings = (training.gan_from if "gan" in name else training.vae_from)(begin, data)
         fit = training.fit_vae if "vae" in name else training.fit_gan
         budget = {unit: getattr(profile, f"{name.removesuffix('_pretrained')}_{unit}") for unit in ("steps", "minutes")}
         if name == "gan_alone":

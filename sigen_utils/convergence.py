@@ -47,7 +47,7 @@ def repeat_training(
     model, settings = training.gan_from(start, data)
     arms = {"ours": Arm(model, to_the_end(settings), start)}
     if alone_steps:
-        model, settings = training.gan_alone_from(None, data)
+        model, settings = training.gan_alone_from(data)
         arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
     arms["report"] = Arm(gan.REPORT_GAN, training.GAN_REPORT)
     of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}

@@ -12,6 +12,7 @@ Shahbazi et al. 2022 (labels faded in); Huang et al. 2024 (relativistic pairing 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,12 +37,13 @@ class GANConfig:
     latent_dim: int = 64  # numbers of noise a signature starts from; ...
     detail: int = 0  # ... the last ones are a map of 16 x 16 places, this many channels deep, see `VAEConfig.detail`
     n_people: int = 0  # people that can be asked for; 0 makes the model unconditional
-    people_by: str = "table"  # "table": learned numbers for each; "codes": an encoder's codes of their signatures
-    exemplars: int = 1  # signatures of each person that "codes" knows
-    moved: bool = True  # "codes" are those of signatures moved anew, see `VAEConfig.moved`; "table": what is drawn is
+    people_by: str = "table"  # "table": learned numbers for each; "codes": a VAE encoder's codes of their signatures;
+    # "thumbnails": these signatures themselves, made small, see `Thumbnail`
+    exemplars: int = 1  # signatures of each person that are known, but by "table"
+    moved: bool = True  # these are moved anew for each sample, see `VAEConfig.moved`; "table": what is drawn is
     moves: float = 0.6  # how far that goes, in units of `data.PERSON_MOVES`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
-    fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; needs a VAE to start from
+    fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; not by "table"
     rendered: bool = True  # signatures are drawn as `data.render` shows them, ...
     render_fade: tuple[float, float] = (0.3, 0.6)  # ... between these shares of the training more and more so
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
@@ -61,10 +63,18 @@ class GANConfig:
     def __post_init__(self):
         if self.recipe not in ("stable", "report"):
             raise ValueError(f"recipe={self.recipe!r}: choose stable or report")
-        if self.people_by not in ("table", "codes"):
-            raise ValueError(f"people_by={self.people_by!r}: choose table or codes")
+        if self.people_by not in ("table", "codes", "thumbnails"):
+            raise ValueError(f"people_by={self.people_by!r}: choose table, codes or thumbnails")
         if self.people_by == "table" and self.exemplars != 1:
-            raise ValueError("people_by='table' learns one place a person; exemplars are for 'codes'")
+            raise ValueError("people_by='table' learns one place a person; exemplars are for the other ways")
+        if self.people_by == "table" and self.fidelity:
+            raise ValueError("people_by='table' has no codes of signatures; fidelity is for the other ways")
+        if self.people_by == "thumbnails":
+            if not self.n_people:
+                raise ValueError("people_by='thumbnails' holds signatures of people; n_people=0 leaves none")
+            if self.whole_dim != Thumbnail.WHOLE**2 or self.detail not in Thumbnail.DETAIL:
+                most = ", ".join(f"{Thumbnail.WHOLE**2 + k * PLACES**2} with detail={k}" for k in Thumbnail.DETAIL)
+                raise ValueError(f"people_by='thumbnails' takes a latent_dim of {most}, not {self.latent_dim}")
         if self.recipe == "report" and self.conditional:
             raise ValueError("recipe='report' is unconditional: no label reached a network in the reports")
         object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
@@ -74,7 +84,12 @@ class GANConfig:
     @property
     def conditional(self) -> bool:
         """Whether the networks are told whose signature they see or draw."""
-        return self.n_people > 0 or self.people_by == "codes"
+        return self.n_people > 0 or self.by_codes
+
+    @property
+    def by_codes(self) -> bool:
+        """Whether people are told by codes of their signatures, a VAE's or thumbnails."""
+        return self.people_by != "table"
 
     @property
     def whole_dim(self) -> int:
@@ -84,7 +99,7 @@ class GANConfig:
     @property
     def remembers(self) -> bool:
         """Whether the generator knows people by signatures that it holds."""
-        return self.people_by == "codes" and self.n_people > 0
+        return self.by_codes and self.n_people > 0
 
     @property
     def moves_drawn(self) -> bool:
@@ -158,7 +173,8 @@ class Generator(nn.Module):
         d = config.latent_dim
         if config.remembers:
             self.signatures = Signatures(config.n_people, config.exemplars)
-            self.encoder = Encoder(config).requires_grad_(False)  # a VAE's, whose codes these are
+            made_small = config.people_by == "thumbnails"
+            self.encoder = Thumbnail(config.detail) if made_small else Encoder(config).requires_grad_(False)  # a VAE's
         elif config.n_people:
             self.embedding = nn.Embedding(config.n_people, d)
         whole = config.whole_dim
@@ -167,6 +183,11 @@ class Generator(nn.Module):
             nn.Linear(2 * whole if config.conditional else whole, 256), nn.LeakyReLU(0.2), nn.Linear(256, d)
         )
         self.net = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
+        if config.people_by == "thumbnails":  # the map is heard from the first step, and noise is little beside it
+            nn.init.kaiming_normal_(self.net.detail.weight, nonlinearity="linear")
+            with torch.no_grad():
+                for part in self.scale.parameters():
+                    part.mul_(config.spread)
 
     def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """Where in code space noise `z` of a person described by `e` ``[N, latent_dim]`` is drawn from.
@@ -259,7 +280,12 @@ class Generator(nn.Module):
 
     def encode_person(self, y: Tensor, which: Tensor | int = 0, noise: Tensor | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of remembered signatures; parameters as of `people.Signatures.forward`."""
-        return self.encoder(self.signatures(y, which, noise)).chunk(2, dim=1)[0]
+        return self.encode(self.signatures(y, which, noise))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes ``[n, latent_dim]`` of ink ``[n, 1, 128, 128]``, of a generator that remembers signatures."""
+        code = self.encoder(x)
+        return code if self.config.people_by == "thumbnails" else code.chunk(2, dim=1)[0]
 
     @torch.no_grad()
     def start_from(self, vae: VAE) -> None:
@@ -283,6 +309,31 @@ class Generator(nn.Module):
         if mine.n_people:
             self.signatures.load_state_dict(vae.signatures.state_dict())
             self.encoder.load_state_dict(vae.encoder.state_dict())
+
+
+class Thumbnail(nn.Module):
+    """A signature seen from afar: ink ``[N, 1, 128, 128]`` to ``[N, WHOLE**2 + detail * PLACES**2]``, nothing learned.
+
+    What a generator that begins at random is told of a person. The share of ink in 8 x 8 squares says what is drawn;
+    that in 16 x 16, or with ``detail=4`` in 32 x 32, where. Strokes have to be found: in a square of four pixels a pen
+    of three may run any way. A network in the place of this would have to be learned in the same game.
+    """
+
+    WHOLE = 8  # squares a side; of signatures on their own
+    DETAIL = (1, 4)  # numbers at each of PLACES x PLACES places
+    MEAN, SD = 0.1, (0.13, 0.25)  # of ink in a square, roughly: numbers of the whole and of the detail vary by about 1
+
+    def __init__(self, detail: int):
+        super().__init__()
+        self.detail = detail
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        whole = F.avg_pool2d(x, x.shape[-1] // self.WHOLE)
+        parts = math.isqrt(self.detail)  # squares a side of each place
+        detail = F.pixel_unshuffle(F.avg_pool2d(x, x.shape[-1] // (PLACES * parts)), parts)
+        both = zip((whole, detail), self.SD, strict=True)
+        return torch.cat([((part - self.MEAN) / sd).flatten(1) for part, sd in both], dim=1)
 
 
 def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
@@ -324,9 +375,8 @@ class Discriminator(nn.Module):
         self.head = nn.Linear(self.net.out_features, 1)
         if config.conditional:
             self.project = nn.Linear(self.net.out_features, config.embedding_dim)
-            by_code = config.people_by == "codes"
-            self.describe = nn.Linear(config.whole_dim, config.embedding_dim) if by_code else nn.Identity()
-            self.embedding = None if by_code else nn.Embedding(config.n_people, config.embedding_dim)
+            self.describe = nn.Linear(config.whole_dim, config.embedding_dim) if config.by_codes else nn.Identity()
+            self.embedding = None if config.by_codes else nn.Embedding(config.n_people, config.embedding_dim)
 
     def forward(self, x: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
         """Logits ``[N]`` of ink ``[N, 1, 128, 128]`` as the people `y` (Miyato & Koyama 2018, eq. 3).
@@ -376,7 +426,7 @@ def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, 
         raise ValueError("the reports' generator puts out no logits to fit; project with recipe='stable'")
     dtype = precision(x.device)
     u = torch.zeros(len(x), config.latent_dim, device=x.device, requires_grad=True)
-    wide = 1 / config.spread if config.people_by == "codes" else 1.0
+    wide = 1 / config.spread if config.by_codes else 1.0
 
     def code() -> Tensor:
         return u if e is None and config.conditional else generator.code(wide * u, e)

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import embedding, gan, paths, people, runs, vae
-from .blocks import gradient_norm
+from . import embedding, gan, paths, runs, vae
+from .blocks import PLACES, gradient_norm
 from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, pen, render, shift
 from .loop import (
     Average,
@@ -38,7 +38,6 @@ from .loop import (
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
 CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
-SHARE_OF_REACH = 0.6  # to which a GAN from noise moves what it draws: it adds some variation of its own
 SELECTED = 256  # training signatures, and as many samples, by whose distance a GAN's moment is chosen
 
 
@@ -290,20 +289,22 @@ class GANTrainer(Trainer):
     def build(self) -> None:
         cfg = self.model_config
         self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
-        self.by_codes = cfg.people_by == "codes"
-        if not self.by_codes:
-            self.start = None  # who learns people from a table learns to draw from nothing
+        self.by_codes = cfg.by_codes
+        if cfg.people_by == "thumbnails":
+            self.generator.signatures.remember(self.train_set.images, self.train_set.labels)
         if self.start is not None:
+            if cfg.people_by != "codes":
+                raise ValueError("a VAE to start from tells people by codes: people_by='codes', or --alone without it")
             self.start = self.start.to(self.device)
             if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
                 train = self.train_set
                 self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.moved)
             self.generator.start_from(self.start)
-        elif cfg.fidelity:
-            raise ValueError("fidelity needs a VAE to start from, whose encoder gives the codes")
+        elif cfg.people_by == "codes":
+            raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
         self.reach = float(self.generator.signatures.reach) if cfg.remembers else 1.0  # of moves, for these people
         if self.judge is not None:
-            self.discriminator.load_state_dict(self.judge if self.by_codes else self.practised())
+            self.discriminator.load_state_dict(self.judge)
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
         if self.by_codes:
             self.sort_people()
@@ -319,15 +320,8 @@ class GANTrainer(Trainer):
         if cfg.conditional:
             self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
 
-    def practised(self) -> dict[str, Tensor]:
-        """The discriminator's weights with a practised tower: how ink looks is known, these people are not."""
-        mine = self.discriminator.state_dict()
-        return mine | {name: value for name, value in self.judge.items() if name.startswith("net.")}
-
     def sort_people(self) -> None:
         """The training signatures writer by writer, as `order`, with where each writer's begin, and their count."""
-        if self.start is None:
-            raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
         y = self.train_set.labels
         self.order, self.count = y.argsort(stable=True), y.bincount(minlength=self.data.n_people)
         self.begin = self.count.cumsum(0) - self.count
@@ -414,9 +408,9 @@ class GANTrainer(Trainer):
 
     @torch.no_grad()
     def codes_of(self, x: Tensor) -> Tensor:
-        """Codes ``[n, latent_dim]`` of ink ``[n, 1, 128, 128]`` by the VAE's encoder, which is not trained here."""
+        """Codes ``[n, latent_dim]`` of ink ``[n, 1, 128, 128]``, by what is not trained here."""
         with self.autocast():
-            return self.start.encode(x)[0].float()
+            return (self.generator.encode(x) if self.start is None else self.start.encode(x)[0]).float()
 
     def update_discriminator(self, real, fake, y, strength, progress, generator) -> dict[str, Tensor]:
         cfg = self.model_config
@@ -686,8 +680,9 @@ VAE_REPORT = TrainConfig(
 GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=False, reals=REPORT_AUGMENT)
 
 
-# From random weights; both sides are moved as `GANConfig.moves` says. Batches are small: a game is played in turns
-GAN_ALONE = TrainConfig(batch_size=16, shift=6)
+# From random weights; both sides are moved alike, and anew for each batch, or D would know the class by heart. Batches
+# are small: a game is played in turns
+GAN_ALONE = TrainConfig(batch_size=16, shift=6, reals=PERSON_MOVES)
 
 
 # Networks that know signatures only have to meet a class. Moved ink has not quite the edges of a pen's: it keeps a VAE
@@ -707,17 +702,22 @@ def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tu
 def gan_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
     """Configurations of our GAN for a class, a VAE-GAN that goes on from `start`; without one, `gan_alone_from`."""
     if start is None:
-        return gan_alone_from(None, data)
+        return gan_alone_from(data)
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
     sizes = dict(embedding_dim=len(start.judge["describe.weight"])) if start.judge else {}
     return gan.GANConfig.starting_from(replace(start.model.config, **people), **sizes), GAN_ON
 
 
-def gan_alone_from(start: runs.Pretrained | None, data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
-    """Configurations of a GAN whose generator begins at random, with the tower of a practised discriminator, if any."""
-    sizes = dict(widths=start.model.config.widths, blocks=start.model.config.blocks) if start else {}
-    far = people.reach(data.train.images, data.train.labels)
-    return gan.GANConfig(n_people=data.n_people, moves=SHARE_OF_REACH * far, **sizes), GAN_ALONE
+def gan_alone_from(data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
+    """Configurations of a GAN for a class in which no VAE and no practice has part: both networks begin at random.
+
+    A person is told by a thumbnail of one of the training signatures, moved; half of each batch is the redrawing of
+    genuine ones from their own thumbnails (as Isola et al. 2017 pair a game with a loss on pixels), by which G finds
+    in seconds where ink belongs, and the game is left with what such a loss cannot say: how strokes look.
+    """
+    people = dict(n_people=data.n_people, exemplars=most_of_a_person(data), people_by="thumbnails")
+    sizes = dict(latent_dim=gan.Thumbnail.WHOLE**2 + 4 * PLACES**2, detail=4)
+    return gan.GANConfig(**people, **sizes, spread=0.02, fidelity=0.03, fade_in=0.0), GAN_ALONE
 
 
 def most_of_a_person(data: SignatureSet) -> int:

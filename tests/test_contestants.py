@@ -35,11 +35,10 @@ def test_the_gan_brings_the_vae_that_it_begins_with():
     assert contestants.finished("gan", data, begin) and not contestants.finished("gan", data, None)
 
 
-def test_a_gan_alone_knows_people_by_a_table_and_only_its_discriminator_has_practised():
+def test_a_gan_alone_begins_with_nothing():
     run = contestants.obtain(toy_signatures(), PROFILES["smoke"], ["gan_alone"])["gan_alone"]
-    start = runs.load_pretrained()
-    assert run.config.get("start") == (start.fingerprint() if start else None)
-    assert run.kind == "gan" and run.conditional and run.config["model"]["people_by"] == "table"
+    assert "start" not in run.config and run.judge is None
+    assert run.kind == "gan" and run.conditional and run.config["model"]["people_by"] == "thumbnails"
     assert run.config["training"]["batch_size"] == PROFILES["smoke"].gan_alone_batch
     assert run.config["steps"] == PROFILES["smoke"].gan_alone_steps
 

@@ -286,3 +286,32 @@ def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
     g.start_from(vae)
     with pytest.raises(ValueError, match="detail"):
         Generator(GANConfig(latent_dim=264, n_people=4, widths=(8, 8, 16, 16))).start_from(vae)
+
+
+def test_a_thumbnail_says_where_ink_is_and_nothing_finer():
+    x = torch.zeros(2, 1, 128, 128)
+    x[0, 0, 5, 9], x[1, 0, 6, 10] = 1, 1  # in the same square of four pixels
+    for detail, others in ((1, 8), (4, 4)):
+        code = gan.Thumbnail(detail)(x)
+        assert code.shape == (2, 64 + detail * 256) and torch.equal(code[0], code[1])
+        assert not torch.equal(code, gan.Thumbnail(detail)(x.roll(others, 3)))
+    ink = (torch.rand(64, 1, 128, 128, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+    assert gan.Thumbnail(4)(ink).mean().abs() < 0.1
+    generator = gan.Generator(
+        GANConfig(latent_dim=64 + 256, detail=1, n_people=2, people_by="thumbnails", widths=(8, 8, 16, 16))
+    )
+    z, y = torch.randn(2, generator.config.noise_dim), torch.tensor([0, 1])
+    assert torch.equal(generator.describe(y, z), generator.encode(generator.signatures(y, 0, z[:, -57:])))
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(latent_dim=64), dict(latent_dim=64 + 512, detail=2), dict(n_people=0), dict(people_by="face")]
+)
+def test_thumbnails_have_their_own_size(wrong):
+    with pytest.raises(ValueError, match="thumbnails"):
+        GANConfig(**(dict(latent_dim=64 + 256, detail=1, n_people=2, people_by="thumbnails") | wrong))
+
+
+def test_a_table_has_no_codes_to_redraw():
+    with pytest.raises(ValueError, match="fidelity"):
+        GANConfig(n_people=2, fidelity=0.1)

@@ -438,40 +438,46 @@ def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_o
     assert torch.equal(still, pen(toy.train.x[:4])) and settings.reals.probability == 0
     _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
     assert not torch.allclose(moved, still, atol=0.1)
-    trainer, alone = shown(*training.gan_alone_from(start, toy), start.model, start.judge)
-    far = PERSON_MOVES.times(trainer.model_config.moves)
-    assert torch.equal(alone, pen(move_ink(toy.train.x[:4], far, torch.Generator().manual_seed(0))))
+    trainer, alone = shown(*training.gan_alone_from(toy))
     reach = people.reach(toy.train.images, toy.train.labels)
-    assert trainer.model_config.moves == training.SHARE_OF_REACH * reach and trainer.start is None
+    far = PERSON_MOVES.times(reach)
+    assert torch.equal(alone, pen(move_ink(toy.train.x[:4], far, torch.Generator().manual_seed(0))))
+    assert trainer.reach == pytest.approx(reach) and trainer.start is None
+    table = gan.GANConfig(n_people=toy.n_people, widths=(8, 8, 16, 16), moves=0.3)
+    _, by_table = shown(table, training.GAN_ALONE)
+    near = PERSON_MOVES.times(0.3)
+    assert torch.equal(by_table, pen(move_ink(toy.train.x[:4], near, torch.Generator().manual_seed(0))))
     _, report = shown(gan.REPORT_GAN, training.GAN_REPORT)
     grey = [((x > 0.02) & (x < 0.98)).float().mean() for x in (alone, report)]
     assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
 
 
-def test_a_gan_alone_takes_the_tower_of_a_practised_discriminator_and_nothing_of_a_vae(pretrained):
-    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = training.gan_alone_from(start, toy)
-    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, start.model, start.judge)
-    assert config.people_by == "table" and config.widths == start.model.config.widths
-    for name, value in trainer.discriminator.state_dict().items():
-        same = name in start.judge and torch.equal(value, start.judge[name])
-        assert same == name.startswith("net.") or not value.any(), name  # biases may be zero in both
-    assert not set(dict(trainer.generator.named_parameters())) & {"encoder", "signatures"}
-    mine, its = trainer.generator.net.state_dict(), start.model.decoder.state_dict()
-    assert not torch.equal(mine["linear.weight"][:, :1], its["linear.weight"][:, :1])
-    assert training.gan_alone_from(None, toy)[1] == settings == training.gan_from(None, toy)[1]
+def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
+    toy = toy_signatures()
+    config, settings = training.gan_alone_from(toy)
+    assert (config, settings) == training.gan_from(None, toy) and config.people_by == "thumbnails"
+    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"))
+    assert trainer.start is None and not list(trainer.generator.encoder.parameters())
+    x = toy.train.x[:4]
+    code = trainer.codes_of(x)
+    assert torch.equal(code, gan.Thumbnail(config.detail)(x)) and code.shape == (4, config.latent_dim)
+    own = trainer.others(torch.arange(4), torch.Generator().manual_seed(0))
+    assert own.shape == code.shape and not torch.equal(own, code)  # another signature of each, moved
+    parts = trainer.step(torch.arange(16) % len(toy.train), 0.5, torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(part).all() for part in parts.values()) and "redraw" in parts
+    with pytest.raises(ValueError, match="needs a VAE to start from"):
+        training.GANTrainer(toy, replace(config, people_by="codes"), settings, torch.device("cpu"))
 
 
 def test_the_command_trains_a_gan_alone_and_refuses_what_would_have_no_part_in_it(pretrained, tmp_path, capsys):
     networks, vae_run, crowd = (str(pretrained / name) for name in ("out", "vae", "crowd.npz"))
     alone = ["--alone", "--data", crowd, "--steps", "1", "--set", "batch_size=4", "watch=false"]
-    assert main(["train", "gan", *alone, "--start", networks, "--run", str(tmp_path / "practised")]) == 0
-    assert main(["train", "gan", *alone, "--scratch", "--run", str(tmp_path / "noise")]) == 0
-    practised, noise = (runs.load_run(tmp_path / name) for name in ("practised", "noise"))
-    assert practised.model.config.moves_drawn and noise.model.config.moves == practised.model.config.moves
-    assert practised.config["start"] == runs.load_pretrained(networks).fingerprint() and "start" not in noise.config
+    assert main(["train", "gan", *alone, "--run", str(tmp_path / "noise")]) == 0
+    noise = runs.load_run(tmp_path / "noise")
+    assert noise.model.config.remembers and "start" not in noise.config
     capsys.readouterr()
-    for words in (["gan", *alone, "--start", vae_run], ["gan", *alone, "--recipe", "report"], ["vae", *alone]):
+    starts = (["gan", *alone, "--start", vae_run], ["gan", *alone, "--start", networks])
+    for words in (*starts, ["gan", *alone, "--recipe", "report"], ["vae", *alone]):
         assert main(["train", *words, "--run", str(tmp_path / "other")]) == 2
         assert "--alone" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()

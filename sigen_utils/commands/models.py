@@ -21,9 +21,9 @@ def train(args: argparse.Namespace) -> int:
 
     if args.alone and (args.model != "gan" or args.recipe == "report"):
         raise ValueError("--alone is a way to train our GAN, not another model or recipe")
-    start = _start(args)
-    if args.alone and isinstance(start, runs.Run):
-        raise ValueError("--alone begins at random; its --start can only be pretrained networks, for the discriminator")
+    if args.alone and args.start:
+        raise ValueError("--alone begins at random; nothing that --start names has part in it")
+    start = None if args.alone else _start(args)
     data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
     folder = Path(args.run or paths.runs_dir() / args.model)
     if args.model == "ruler":
@@ -32,7 +32,7 @@ def train(args: argparse.Namespace) -> int:
         config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
         train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
     else:
-        make = dict(vae=training.vae_from, gan=training.gan_alone_from if args.alone else training.gan_from)
+        make = dict(vae=training.vae_from, gan=training.gan_from)
         config, train_config = make[args.model](start, data)
     fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
     mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
