@@ -38,7 +38,7 @@ def repeat_training(
     """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
 
     With `alone_steps` also ours from random weights only (``from noise``), for so many steps and with `alone_seeds`.
-    Every entry gets ``converged`` and ``collapsed``, the result ``limits``.
+    Every entry gets ``converged``, the result ``limits``; `collapsed` tells the rest.
     """
 
     def to_the_end(settings: training.TrainConfig) -> training.TrainConfig:
@@ -54,8 +54,12 @@ def repeat_training(
     found = train_arms(data, arms, folder, of_each, minutes, steps, progress)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
         entry["converged"] = entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
-        entry["collapsed"] = entry["coverage"] < COLLAPSED
-    return found | dict(limits=dict(floors=LIMIT_FLOORS, coverage=LIMIT_COVERAGE, collapsed=COLLAPSED))
+    return found | dict(limits=dict(floors=LIMIT_FLOORS, coverage=LIMIT_COVERAGE))
+
+
+def collapsed(entries: Sequence[dict[str, Any]]) -> int:
+    """How many of these trainings ended with samples that cover less than `COLLAPSED` of the genuine signatures."""
+    return sum(entry["coverage"] < COLLAPSED for entry in entries)
 
 
 @plotting.styled
@@ -64,7 +68,7 @@ def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WID
     fig = plotting.ShownOnce(figsize=(width, 2.6), layout="constrained")
     ax = fig.subplots()
     for k, (recipe, entries) in enumerate(found["arms"].items()):
-        good, dead = (sum(entry[verdict] for entry in entries) for verdict in ("converged", "collapsed"))
+        good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True)
             label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None

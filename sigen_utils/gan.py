@@ -3,11 +3,13 @@
 `GANConfig(recipe="report")` is the student reports' GAN as written: an unconditional DCGAN, binary cross-entropy,
 a discriminator ten times as fast as the generator. `recipe="stable"` pairs logits of real and generated
 signatures (relativistic loss), penalises the discriminator's slope on both (R1 + R2), shows both through the same
-differentiable augmentation, averages the generator's weights and names the person by projection.
+differentiable augmentation, averages the generator's weights and names the person by projection. It begins as a VAE's
+decoder, and is told people by that VAE's codes of their signatures, or at random, by thumbnails of them.
 
 References: Bengio et al. 2013 (straight-through estimator); Goodfellow et al. 2014; Radford et al. 2016 (DCGAN);
-Mescheder et al. 2018 (R1, R2); Miyato & Koyama 2018 (projection); Zhao et al. 2020 (augmentation of both sides);
-Shahbazi et al. 2022 (labels faded in); Huang et al. 2024 (relativistic pairing with R1 + R2).
+Isola et al. 2017 (a loss on pixels beside the game); Mescheder et al. 2018 (R1, R2); Miyato & Koyama 2018 (projection);
+Zhao et al. 2020 (augmentation of both sides); Shahbazi et al. 2022 (labels faded in); Huang et al. 2024 (relativistic
+pairing with R1 + R2).
 """
 
 from __future__ import annotations

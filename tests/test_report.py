@@ -451,8 +451,8 @@ def test_ablations_are_told_as_means_with_spreads():
     told = phrases["StudyCommits"].split(", ")
     assert len(told) == 4 and "search gan abc123+" in told and "convergence --" in told
     assert (phrases["OursConverged"], phrases["ReportConverged"]) == ("1 of 2", "0 of 1")
-    assert (phrases["ReportDead"], phrases["NoiseDead"]) == ("--", "--")
-    found["studies"]["convergence"]["arms"]["from noise"] = [other | dict(collapsed=True)]
+    assert (phrases["ReportDead"], phrases["NoiseDead"]) == ("0 of 1", "--")
+    found["studies"]["convergence"]["arms"]["from noise"] = [other | dict(coverage=0.05)]
     assert report.PHRASES["NoiseDead"](found) == "1 of 1" and report.PHRASES["NoiseFloors"](found) == "4.0 to 4.0"
     assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 (1)"
     assert phrases["SearchGan"] == "rate of G (60 %), images seen (40 %)" and phrases["SearchVae"] == "--"

@@ -155,7 +155,7 @@ def ablate(args: argparse.Namespace) -> int:
 def converge(args: argparse.Namespace) -> int:
     from .. import plotting
     from ..ablation import summary
-    from ..convergence import convergence_figure, repeat_training
+    from ..convergence import collapsed, convergence_figure, repeat_training
     from ..data import load_signatures
 
     data, out = load_signatures(args.data), Path(args.out)
@@ -166,7 +166,7 @@ def converge(args: argparse.Namespace) -> int:
     _keep(args, "convergence", found, data, out)
     plotting.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
-        good, dead = (sum(entry[verdict] for entry in entries) for verdict in ("converged", "collapsed"))
+        good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         worst = max(entry["frechet_floors"] for entry in entries)
         print(f"{recipe}: {good} of {len(entries)} seeds converge, {dead} collapse; {worst:.1f} floors at worst")
     return 0

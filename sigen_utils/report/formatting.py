@@ -18,7 +18,7 @@ LABELS = {  # in the order of the tables; the label stored with the results goes
     "vae_reference": "residual VAE, full run",
     "report_gan": "report GAN",
     "gan_alone": "stabilised GAN",
-    "gan_alone_reference": "stabilised GAN, full run",
+    "gan_alone_reference": "stabilised GAN, longer run",
     "gan": "stabilised VAE-GAN",
     "gan_reference": "stabilised VAE-GAN, full run",
 }

@@ -40,6 +40,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "GanTopOne": ("comparison.models.gan.top1", "share"),
     "AloneFloors": ("comparison.models.gan_alone.frechet_floors", "floors"),
     "AloneMinutes": ("training.gan_alone.minutes", "minutes"),
+    "AloneFidelity": ("training.gan_alone.fidelity", "setting"),
     "AloneFullFloors": ("comparison.models.gan_alone_reference.frechet_floors", "floors"),
     "AloneFullCoverage": ("comparison.models.gan_alone_reference.coverage", "share"),
     "AloneFullRecall": ("comparison.models.gan_alone_reference.recall", "share"),
@@ -71,7 +72,6 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "Crowd": ("provenance.pretrained.crowd", "text"),
     "LimitFloors": ("studies.convergence.limits.floors", "setting"),
     "LimitCoverage": ("studies.convergence.limits.coverage", "setting"),
-    "LimitCollapsed": ("studies.convergence.limits.collapsed", "setting"),
     "Seed": ("provenance.seed", "count"),
     "Profile": ("provenance.profile", "text"),
     "Device": ("provenance.device", "text"),
@@ -157,12 +157,18 @@ def _pairs(results: dict, path: str, pattern: str) -> str:
     return ", ".join(pattern.format(k, v) for k, v in items) or "none"
 
 
-def _seeds(results: dict, recipe: str, verdict: str) -> str:
-    """``10 of 10`` seeds of which a verdict, ``converged`` or ``collapsed``, is true."""
+def _converged(results: dict, recipe: str) -> str:
+    """``10 of 10`` seeds."""
     entries = stored(results, f"studies.convergence.arms.{recipe}")
-    if not isinstance(entries, list) or any(verdict not in entry for entry in entries):
-        return MISSING
-    return f"{sum(entry[verdict] for entry in entries)} of {len(entries)}"
+    return f"{sum(e['converged'] for e in entries)} of {len(entries)}" if isinstance(entries, list) else MISSING
+
+
+def _collapsed_seeds(results: dict, recipe: str) -> str:
+    """``0 of 10`` seeds."""
+    from ..convergence import collapsed
+
+    entries = stored(results, f"studies.convergence.arms.{recipe}")
+    return f"{collapsed(entries)} of {len(entries)}" if isinstance(entries, list) else MISSING
 
 
 def _over_seeds(results: dict, study: str, arm: str, score: str, kind: str) -> str:
@@ -219,11 +225,11 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "RankCoverage": lambda r: _ranking(r, "coverage", "share", lowest_first=False),
     "WorseThanBlank": _worse_than_blank,
     "LowCoverage": _collapsed,
-    "OursConverged": lambda r: _seeds(r, "ours", "converged"),
-    "ReportConverged": lambda r: _seeds(r, "report", "converged"),
-    "ReportDead": lambda r: _seeds(r, "report", "collapsed"),
-    "NoiseDead": lambda r: _seeds(r, "from noise", "collapsed"),
-    "NoiseConverged": lambda r: _seeds(r, "from noise", "converged"),
+    "OursConverged": lambda r: _converged(r, "ours"),
+    "ReportConverged": lambda r: _converged(r, "report"),
+    "ReportDead": lambda r: _collapsed_seeds(r, "report"),
+    "NoiseDead": lambda r: _collapsed_seeds(r, "from noise"),
+    "NoiseConverged": lambda r: _converged(r, "from noise"),
     "NoiseFloors": lambda r: _range(r, "convergence", "from noise", "frechet_floors", "floors"),
     "NoiseCoverage": lambda r: _range(r, "convergence", "from noise", "coverage", "share"),
     "OursConvergedFloors": lambda r: _range(r, "convergence", "ours", "frechet_floors", "floors"),
@@ -243,6 +249,7 @@ SWITCHES: dict[str, Callable[[dict], bool]] = {  # \valIfX{text when it holds}{t
     "IfTruth": lambda r: isinstance(stored(r, "data.truth"), dict),
     "IfPretrained": lambda r: isinstance(stored(r, "provenance.pretrained"), dict),
     "IfAloneFull": lambda r: isinstance(stored(r, "comparison.models.gan_alone_reference"), dict),
+    "IfNoiseSeeds": lambda r: isinstance(stored(r, "studies.convergence.arms.from noise"), list),
     "IfReference": lambda r: any(m.endswith("_reference") for m in models_of(r, "training", "comparison.models")),
 }
 

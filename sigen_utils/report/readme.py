@@ -140,7 +140,7 @@ STUDIED = (  # columns of both tables: score, format, head
 def studies_tables(results: dict | None = None) -> str:
     """The same training with several seeds, and with one ingredient changed at a time, as two Markdown tables."""
     from ..ablation import means
-    from ..convergence import COLLAPSED
+    from ..convergence import collapsed
 
     results = load_results() if results is None else results
     again, changed, sources = [], [], []
@@ -157,8 +157,7 @@ def studies_tables(results: dict | None = None) -> str:
             continue
         cost = f"{FORMATS['minutes'](entries[0]['minutes'])} min, {entries[0]['images']:,} images"
         good = sum(entry.get("converged", _settled(entry["curve"])) for entry in entries)
-        dead = sum(entry["coverage"] < COLLAPSED for entry in entries)
-        verdicts = [f"{some} of {len(entries)}" for some in (good, dead)]
+        verdicts = [f"{some} of {len(entries)}" for some in (good, collapsed(entries))]
         again.append([f"{name} ({cost})", str(len(entries)), *verdicts, *cells(found, arm)])
     for kind in ("vae", "gan"):
         found = stored(results, f"studies.ablation_{kind}")
