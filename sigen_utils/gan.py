@@ -46,6 +46,7 @@ class GANConfig:
     moves: float = 0.6  # how far that goes, in units of `data.PERSON_MOVES`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; not by "table"
+    fidelity_left: float = 1.0  # share of that weight left at the end, falling geometrically
     rendered: bool = True  # signatures are drawn as `data.render` shows them, ...
     render_fade: tuple[float, float] = (0.3, 0.6)  # ... between these shares of the training more and more so
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
@@ -187,9 +188,18 @@ class Generator(nn.Module):
         self.net = UpTower(config.whole_dim, config.widths, config.blocks, norm=True, detail=config.detail)
         if config.people_by == "thumbnails":  # the map is heard from the first step, and noise is little beside it
             nn.init.kaiming_normal_(self.net.detail.weight, nonlinearity="linear")
+            self.quieten()
             with torch.no_grad():
                 for part in self.scale.parameters():
                     part.mul_(config.spread)
+            # Learned in the game they lead samples away from thumbnails, the only codes that redrawing explains
+            self.mapping.requires_grad_(False)
+            self.scale.requires_grad_(False)
+
+    def quieten(self) -> None:
+        """Let the noise and the person ask for nothing beyond their own codes at first: those are drawn as they are."""
+        nn.init.zeros_(self.mapping[2].weight)
+        nn.init.zeros_(self.mapping[2].bias)
 
     def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """Where in code space noise `z` of a person described by `e` ``[N, latent_dim]`` is drawn from.
@@ -306,8 +316,7 @@ class Generator(nn.Module):
         self.net.load_state_dict(vae.decoder.state_dict())
         for part, its_part in zip(self.scale.parameters(), vae.within.parameters(), strict=True):
             part.copy_(mine.spread * its_part)
-        nn.init.zeros_(self.mapping[2].weight)
-        nn.init.zeros_(self.mapping[2].bias)
+        self.quieten()
         if mine.n_people:
             self.signatures.load_state_dict(vae.signatures.state_dict())
             self.encoder.load_state_dict(vae.encoder.state_dict())
@@ -559,6 +568,11 @@ def penalty_at(progress: float, config: GANConfig) -> float:
     if not config.penalty:
         return 0.0
     return config.penalty * (config.penalty_end / config.penalty) ** progress
+
+
+def fidelity_at(progress: float, config: GANConfig) -> float:
+    """Weight of redrawing at this share of the training: where ink belongs comes first, how it looks comes last."""
+    return config.fidelity * config.fidelity_left**progress
 
 
 def label_strength_at(progress: float, config: GANConfig) -> float:

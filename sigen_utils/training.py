@@ -386,11 +386,12 @@ class GANTrainer(Trainer):
         if self.config.shift:
             real, fake = (shift(x, self.config.shift, generator) for x in (real, fake))
         d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
-        g, norm = self.update_generator(fake, d["real"], y, strength, redraw)
+        anchor = None if redraw is None else gan.fidelity_at(progress, cfg) * redraw
+        g, norm = self.update_generator(fake, d["real"], y, strength, anchor)
         self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
-        return dict(
-            loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm
-        ) | {name: part[name] for part in (d, g) for name in ("r1", "r2", "redraw") if name in part}
+        out = dict(loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm)
+        out |= {name: d[name] for name in ("r1", "r2") if name in d}
+        return out if redraw is None else out | dict(redraw=redraw)
 
     def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """What D is shown of the training signatures `index` ``[n]``: ``[n, 1, 128, 128]``.
@@ -424,13 +425,11 @@ class GANTrainer(Trainer):
         self.scaler.step(self.optimizer_d)
         return parts
 
-    def update_generator(self, fake, real_logits, y, strength, redraw=None) -> tuple[dict[str, Tensor], Tensor]:
+    def update_generator(self, fake, real_logits, y, strength, anchor=None) -> tuple[dict[str, Tensor], Tensor]:
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
         with self.autocast():
             parts = gan.g_step(self.discriminator, fake, real_logits, y, self.model_config, strength)
-        loss = parts["loss"]
-        if redraw is not None:
-            loss, parts["redraw"] = loss + self.model_config.fidelity * redraw, redraw
+        loss = parts["loss"] if anchor is None else parts["loss"] + anchor
         self.optimizer_g.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer_g)
