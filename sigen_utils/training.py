@@ -716,7 +716,7 @@ def gan_alone_from(data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
     """
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data), people_by="thumbnails")
     sizes = dict(latent_dim=gan.Thumbnail.WHOLE**2 + 4 * PLACES**2, detail=4)
-    return gan.GANConfig(**people, **sizes, spread=0.02, fidelity=0.03, fade_in=0.0), GAN_ALONE
+    return gan.GANConfig(**people, **sizes, spread=0.02, fidelity=0.1, fade_in=0.0), GAN_ALONE
 
 
 def most_of_a_person(data: SignatureSet) -> int:
