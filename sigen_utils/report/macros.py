@@ -39,6 +39,8 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "GanRecall": ("comparison.models.gan.recall", "share"),
     "GanTopOne": ("comparison.models.gan.top1", "share"),
     "AloneFloors": ("comparison.models.gan_alone.frechet_floors", "floors"),
+    "AloneCoverage": ("comparison.models.gan_alone.coverage", "share"),
+    "AloneTopOne": ("comparison.models.gan_alone.top1", "share"),
     "AloneMinutes": ("training.gan_alone.minutes", "minutes"),
     "AloneFidelity": ("training.gan_alone.fidelity", "setting"),
     "AloneFullFloors": ("comparison.models.gan_alone_reference.frechet_floors", "floors"),
