@@ -6,7 +6,9 @@ Each takes the parsed arguments and returns the process's status. Heavy imports 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 
 NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+HEAVY, COLORS = 60_000, 16  # characters of a picture in a notebook above which it is kept in so many colours
 
 
 def report(args: argparse.Namespace) -> int:
@@ -62,8 +65,8 @@ def run_all(args: argparse.Namespace) -> int:
 def keep_outputs(executed: Path, source: Path) -> None:
     """Copy what a notebook showed when it was executed into the one that is read.
 
-    What warnings said of the machine and widgets without a kernel are left out. ``metadata.executed`` keeps the digest
-    of the code that ran, so that outputs of other code are found out.
+    What warnings said of the machine and widgets without a kernel are left out, and heavy pictures are made lighter.
+    ``metadata.executed`` keeps the digest of the code that ran, so that outputs of other code are found out.
 
     Raises
     ------
@@ -79,9 +82,22 @@ def keep_outputs(executed: Path, source: Path) -> None:
         cell["execution_count"] = ran["execution_count"]
         shown = (one for one in ran["outputs"] if one.get("name") != "stderr")
         cell["outputs"] = [one for one in shown if WIDGET not in one.get("data", ())]
+        for data in (one.get("data", {}) for one in cell["outputs"]):
+            if len(data.get("image/png", "")) > HEAVY:
+                data["image/png"] = _lighter(data["image/png"])
     notebook["metadata"]["executed"] = dict(code=digest_of_code(notebook))
     with paths.atomic_write(source) as temporary:
         temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _lighter(png: str) -> str:
+    """A picture, base64 of PNG, in `COLORS` colours if it is smaller so."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
+    return min(png, base64.b64encode(out.getvalue()).decode(), key=len)
 
 
 def digest_of_code(notebook: dict) -> str:
