@@ -254,7 +254,8 @@ def test_two_processes_train_one_model(tmp_path):
     write_folder(tmp_path / "signatures", toy_signatures())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sigen_utils"]
     command += ["train", "gan", "--data", str(tmp_path / "signatures"), "--folder", str(tmp_path / "run")]
-    command += ["--scratch", "--steps", "4", "--set", "widths=[8,8,16,16]", "batch_size=4", "latent_dim=8", "n_fixed=4"]
+    command += ["--scratch", "--steps", "4", "--set", "widths=[8,8,16,16]", "batch_size=4", "n_fixed=4"]
+    command += ["latent_dim=320", "detail=1"]
     subprocess.run(command, cwd=REPO, check=True, timeout=120, env=dict(os.environ, OMP_NUM_THREADS="1"))
     run = runs.load_run(tmp_path / "run")
     assert run.history[-1]["step"] == 4 and run.history[-1]["images"] == 32 and run.config["world"] == 2
