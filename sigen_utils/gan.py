@@ -46,7 +46,6 @@ class GANConfig:
     moves: float = 0.6  # how far that goes, in units of `data.PERSON_MOVES`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; not by "table"
-    fidelity_left: float = 1.0  # share of that weight left at the end, falling geometrically
     rendered: bool = True  # signatures are drawn as `data.render` shows them, ...
     render_fade: tuple[float, float] = (0.3, 0.6)  # ... between these shares of the training more and more so
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
@@ -568,11 +567,6 @@ def penalty_at(progress: float, config: GANConfig) -> float:
     if not config.penalty:
         return 0.0
     return config.penalty * (config.penalty_end / config.penalty) ** progress
-
-
-def fidelity_at(progress: float, config: GANConfig) -> float:
-    """Weight of redrawing at this share of the training: where ink belongs comes first, how it looks comes last."""
-    return config.fidelity * config.fidelity_left**progress
 
 
 def label_strength_at(progress: float, config: GANConfig) -> float:

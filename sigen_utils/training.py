@@ -386,7 +386,7 @@ class GANTrainer(Trainer):
         if self.config.shift:
             real, fake = (shift(x, self.config.shift, generator) for x in (real, fake))
         d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
-        anchor = None if redraw is None else gan.fidelity_at(progress, cfg) * redraw
+        anchor = None if redraw is None else cfg.fidelity * redraw
         g, norm = self.update_generator(fake, d["real"], y, strength, anchor)
         self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
         out = dict(loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm)
