@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
         budget.add_argument("--steps", type=int, help="of one training")
         budget.add_argument("--minutes", type=float, help="of one training")
         sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
-        sub.add_argument("--scratch", action="store_true", help="ours from random weights")
+        sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
         sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
         sub.add_argument("--record", action="store_true", help=keep)
 
@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command("converge", models.converge, text)
     repeated(sub, 10, "convergence.json with its curves")
     sub.add_argument("--alone-steps", type=int, default=0, help="also ours from random weights only, for so many steps")
-    sub.add_argument("--alone-seeds", type=int, default=5, help="seeds of that (default: %(default)s)")
+    sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
     sub = command("ablate", models.ablate, "the same training with one ingredient changed at a time, scored alike")
     sub.add_argument("model", choices=("vae", "gan"))
     sub.add_argument("--arms", nargs="+", help="only these (default: all)")

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import metrics, plotting, runs, training, vae
+from . import gan, metrics, plotting, runs, training, vae
 from .data import PERSON_MOVES, AugmentConfig, SignatureSet, render
 
 SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
 STILL = AugmentConfig(rotation=0.0, scale=0.0, shear=0.0, translation=0.0, elastic=0.0)
+KINDS = {"vae": "VAE", "alone": "GAN", "gan": "VAE-GAN"}  # what is taken apart, and how it is called
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,37 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
     }
 
 
-def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
-    """Our GAN, and it with one ingredient changed: what D is shown, anchor, penalty, rates, choice, beginning."""
+def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained) -> dict[str, Arm]:
+    """Our VAE-GAN, and it with one ingredient changed: what D is shown, anchor, penalty, rates, choice."""
     ours = Arm(*training.gan_from(start, data), start)
-    arms = {
+    return {
         "ours": ours,
         "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
         "equal rates": replace(ours, model=replace(ours.model, learning_rate_d=ours.model.learning_rate_g)),
         "last moment": replace(ours, train=replace(ours.train, keep_best=False)),
-        "from random weights": Arm(*training.gan_from(None, data)),
+        "anchored": replace(ours, model=replace(ours.model, fidelity=0.3)),
+        "not rendered": replace(ours, model=replace(ours.model, rendered=False)),
+        "moved genuine signatures": replace(ours, train=replace(ours.train, reals=PERSON_MOVES)),
+        "twice the spread": replace(ours, model=replace(ours.model, spread=2 * ours.model.spread)),
     }
-    if start is not None:
-        arms["anchored"] = replace(ours, model=replace(ours.model, fidelity=0.3))
-        arms["not rendered"] = replace(ours, model=replace(ours.model, rendered=False))
-        arms["moved genuine signatures"] = replace(ours, train=replace(ours.train, reals=PERSON_MOVES))
-        arms["twice the spread"] = replace(ours, model=replace(ours.model, spread=2 * ours.model.spread))
-    return arms
+
+
+def alone_arms(data: SignatureSet) -> dict[str, Arm]:
+    """Our GAN from noise, and it with one ingredient changed: the redrawing, what D sees, how people are told."""
+    ours = Arm(*training.gan_alone_from(data))
+    table = gan.GANConfig(n_people=data.n_people, people_by="table")
+    return {
+        "ours": ours,
+        # Adam takes no notice of a loss's scale, so beside so much redrawing the game's part of a step is nothing
+        "redrawing without the game": replace(ours, model=replace(ours.model, fidelity=1e5)),
+        "the game without redrawing": replace(ours, model=replace(ours.model, fidelity=0.0)),
+        "people by a table": replace(ours, model=table),
+        "unmoved genuine signatures": replace(ours, train=replace(ours.train, reals=AugmentConfig(probability=0.0))),
+        "no shift before D": replace(ours, train=replace(ours.train, shift=0)),
+        "not rendered": replace(ours, model=replace(ours.model, rendered=False)),
+        "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
+        "last moment": replace(ours, train=replace(ours.train, keep_best=False)),
+    }
 
 
 def train_arms(

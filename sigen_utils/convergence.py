@@ -33,7 +33,7 @@ def repeat_training(
     start: runs.Run | runs.Pretrained | None = None,
     progress: Callable[[str], None] | None = print,
     alone_steps: int = 0,
-    alone_seeds: Sequence[int] = range(5),
+    alone_seeds: Sequence[int] = range(10),
 ) -> dict[str, Any]:
     """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
 

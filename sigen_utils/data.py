@@ -401,6 +401,9 @@ def shift(x: torch.Tensor, most: int, generator: torch.Generator | None = None) 
 
 
 MOVED_INK = 0.45  # of a pixel of a picture moved but not scaled: above it is ink, so that thin strokes keep their width
+STILL = 1e-4  # of a picture's half: what is moved less far is not moved
+EDGE = 0.75  # pixels, standard deviation of the blur that rounds the staircase of an edge before it is moved, ...
+BROAD = 0.9  # ... of strokes that stay darker than this in it; thinner ones it would break
 
 
 @torch.no_grad()
@@ -436,7 +439,39 @@ def move_ink(
     grid, step = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
     # A picture that is read in longer steps loses strokes between them, and shorter steps fatten them
     level = (1 - (1 - MOVED_INK) * step).clamp(0.25, 0.6)
-    return (_look_up(x, grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
+    moved = (_look_up(_round_edges(x), grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
+    far = (grid - _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)).abs().amax((1, 2, 3))
+    return torch.where((far > STILL).view(-1, 1, 1, 1), moved, x)  # what is not moved keeps its corners
+
+
+def _round_edges(x: torch.Tensor) -> torch.Tensor:
+    """Binary ink ``[N, 1, H, W]`` with the edges of its broad strokes blurred, ink being what is above `MOVED_INK`.
+
+    A staircase that is turned and made binary again is a ragged edge, which no pen has. Of the contour of a blurred
+    stroke that is not so; but a stroke of one or two pixels has no inside that would outlast a blur.
+    """
+    soft = _blur(x, EDGE)
+    inside = (soft - BROAD).clamp(min=0) / (1 - BROAD)
+    line = inside.new_ones(1, 1, 1, 5)
+    with _exact(x):  # a stroke is broad up to two pixels around its inside
+        near = F.conv2d(F.conv2d(inside, line, padding=(0, 2)), line.mT, padding=(2, 0)).clamp(max=1)
+    # The contour of a blurred edge runs at one half
+    return torch.lerp(x, 1 - (1 - MOVED_INK) / 0.5 * (1 - soft), near)
+
+
+def _blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian blur of pictures ``[N, 1, H, W]``; what is beyond the frame is as at its edge."""
+    radius = math.ceil(3 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x.device) / sigma) ** 2).to(x.dtype)
+    taps = taps / taps.sum()
+    wide = F.pad(x, [radius] * 4, mode="replicate")
+    with _exact(x):
+        return F.conv2d(F.conv2d(wide, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
+
+
+def _exact(x: torch.Tensor) -> torch.autocast:
+    """No rounding to 16 bits: a level parts ink from paper alike for whatever is shown, in a training or outside."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def move_guess(logits: torch.Tensor, ink: torch.Tensor, config: AugmentConfig, noise: torch.Tensor) -> torch.Tensor:
@@ -589,11 +624,7 @@ def sharpen(x: torch.Tensor, gain: float = 4.0, sigma: float = 2.0) -> torch.Ten
     torch.Tensor
         ``[N, 1, H, W]``, not limited to [0, 1]; differentiable.
     """
-    radius = math.ceil(3 * sigma)
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x.device) / sigma) ** 2).to(x.dtype)
-    taps = taps / taps.sum()
-    wide = F.pad(x, [radius] * 4, mode="replicate")
-    return x + gain * (x - F.conv2d(F.conv2d(wide, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1)))
+    return x + gain * (x - _blur(x, sigma))
 
 
 def find_ink(x: torch.Tensor, link: bool = True) -> torch.Tensor:
@@ -649,7 +680,7 @@ def _pen_taps(device: torch.device) -> torch.Tensor:
     impulse[0, 0, reach + 1] = 1
     large = F.interpolate(impulse, scale_factor=SUBPIXELS, mode="linear", align_corners=False)
     seen = F.conv1d(large, (gauss / gauss.sum()).view(1, 1, -1), padding=radius)[0, 0]
-    line = seen[SUBPIXELS : -SUBPIXELS].view(2 * reach + 1, SUBPIXELS).flip(0).T  # [part, pixel]
+    line = seen[SUBPIXELS:-SUBPIXELS].view(2 * reach + 1, SUBPIXELS).flip(0).T  # [part, pixel]
     return torch.einsum("ai,bj->abij", line, line).reshape(-1, 1, 2 * reach + 1, 2 * reach + 1).float().to(device)
 
 
@@ -659,7 +690,8 @@ def pen_parts(ink: torch.Tensor) -> torch.Tensor:
     Where it is above `PEN` the part is ink. Linear, and on the device of `ink`.
     """
     taps = _pen_taps(ink.device).to(ink.dtype)
-    return F.conv2d(F.pad(ink, [taps.shape[-1] // 2] * 4, mode="replicate"), taps)
+    with _exact(ink):
+        return F.conv2d(F.pad(ink, [taps.shape[-1] // 2] * 4, mode="replicate"), taps)
 
 
 def pen(ink: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,9 @@ from . import ablation, convergence, paths, provenance, report, runs, study
 from .data import SignatureSet
 from .profiles import Profile
 
-NAMES = ("ablation_vae", "ablation_gan", "convergence", "search_vae", "search_gan")
+NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
 FEW_VAE = ("ours", "mse", "beta 4", "N(0, I)", "from random weights")  # what a brief study keeps to
+FEW_ALONE = ("ours", "redrawing without the game", "the game without redrawing", "people by a table")
 FEW_GAN = ("ours", "no penalty", "anchored", "last moment")
 
 
@@ -80,10 +81,14 @@ def _measure(name, data, profile: Profile, start, progress) -> tuple[dict[str, A
         found = convergence.repeat_training(data, folder, range(n), start=start["gan"], progress=progress, **budget)
         return ablation.summary(found), f"converge --seeds {n} {words}"
     if name.startswith("ablation_"):
-        make, few = (ablation.vae_arms, FEW_VAE) if kind == "vae" else (ablation.gan_arms, FEW_GAN)
-        arms = {arm: one for arm, one in make(data, start[kind]).items() if arm in few}
+        if kind == "alone":
+            arms, few, which = ablation.alone_arms(data), FEW_ALONE, "gan --scratch"
+        else:
+            make, few = dict(vae=(ablation.vae_arms, FEW_VAE), gan=(ablation.gan_arms, FEW_GAN))[kind]
+            arms, which = make(data, start[kind]), kind
+        arms = {arm: one for arm, one in arms.items() if arm in few}
         found = ablation.train_arms(data, arms, folder, progress=progress, **budget)
-        return ablation.summary(found), f"ablate {kind} {words}"
+        return ablation.summary(found), f"ablate {which} {words}"
     command = f"study {kind} --trials {profile.study_trials}"
     if not study.installed():
         return dict(kind=kind, trials=[], importance={}, best=None), f"pip install optuna; {command}"

@@ -165,6 +165,25 @@ def test_moved_ink_keeps_fine_strokes(width, least):
     assert 0.9 < y.sum() / line.sum() < 1.2  # no stroke fattened
 
 
+def test_edges_of_broad_strokes_stay_smooth_when_they_are_turned(monkeypatch):
+    rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+    bar = ((rows - 0.15 * (columns - 64) - 62).abs() < 2.5) & ((columns - 64).abs() < 56)
+    x = bar.float().expand(64, 1, 128, 128)
+    noise = torch.randn(64, data.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+
+    def roughness() -> torch.Tensor:
+        """Mean squared distance of the upper edge from a straight line, beyond that of whole pixels, by picture."""
+        turned = move_ink(x, AugmentConfig(rotation=25.0, scale=0, shear=0, elastic=0, probability=1), noise=noise)
+        edge = turned[:, 0].argmax(1)[:, 24:104].double()  # [64, 80], the row at which each column begins
+        line = torch.stack([torch.ones(80), torch.arange(80.0)], 1).double()
+        left = edge.T - line @ torch.linalg.lstsq(line, edge.T).solution
+        return left.square().mean(0) - 1 / 12
+
+    ours = roughness()
+    monkeypatch.setattr(data, "_round_edges", lambda x: x)
+    assert (ours < roughness()).float().mean() > 0.9 and ours.median() < 0.65 * roughness().median()
+
+
 def test_ink_that_is_not_moved_stays_as_it_is():
     x, still = toy_signatures().x, AugmentConfig(probability=0.0)
     assert move_ink(x, still).equal(x)

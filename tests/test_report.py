@@ -435,21 +435,23 @@ def test_ablations_are_told_as_means_with_spreads():
     found["studies"] = dict(
         ablation_vae=dict(arms={"ours": [arm, other], "beta 4": [other]}),
         ablation_gan=dict(arms={"no penalty": [game]}),
+        ablation_alone=dict(arms={"ours": [game]}),
         convergence=dict(arms=dict(ours=[arm, other], report=[other]), limits=dict(floors=10.0, coverage=0.5)),
         search_gan=dict(importance=dict(learning_rate_g=0.6, images=0.4)),
     )
     table = report.ablation_table(found)
     ours, beta, game_row = (next(row for row in table.splitlines() if row.startswith(name))
-                            for name in ("VAE: ours", "VAE: beta 4", "GAN: no penalty"))  # fmt: skip
+                            for name in ("VAE: ours", "VAE: beta 4", "VAE-GAN: no penalty"))  # fmt: skip
     assert ours.split(" & ")[1:3] == ["2", r"25.0\,$\pm$\,1"] and r"\pm" not in beta
     assert game_row.split(" & ")[2:5] == ["n/a"] * 3
     again, changed = re.findall(r"(?:^\|.*\n)+", report.studies_tables(found) + "\n", re.M)
     assert "(0.60 min, 3,200 images) | 2 | 1 of 2 | 0 of 2 | 3.5 ± 0.7 | 0.98 | 0.90 | 25.0 ± 1 |" in again
-    assert "| VAE: beta 4 | 1 | 4.0 | 0.98 | 0.90 | 26.0 |" in changed and "| GAN: no penalty | 1 | 3.0 |" in changed
+    assert "| VAE: beta 4 | 1 | 4.0 | 0.98 | 0.90 | 26.0 |" in changed and "| GAN: ours | 1 | 3.0 |" in changed
+    assert "| VAE-GAN: no penalty | 1 | 3.0 |" in changed
     found["studies"]["search_gan"]["provenance"] = dict(commit="abc123+")
     phrases = {name: make(found) for name, make in report.PHRASES.items()}
     told = phrases["StudyCommits"].split(", ")
-    assert len(told) == 4 and "search gan abc123+" in told and "convergence --" in told
+    assert len(told) == 5 and "search gan abc123+" in told and "convergence --" in told
     assert (phrases["OursConverged"], phrases["ReportConverged"]) == ("1 of 2", "0 of 1")
     assert (phrases["ReportDead"], phrases["NoiseDead"]) == ("0 of 1", "--")
     found["studies"]["convergence"]["arms"]["from noise"] = [other | dict(coverage=0.05)]

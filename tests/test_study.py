@@ -69,7 +69,7 @@ def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
 def test_every_arm_changes_one_thing():
     data = toy_signatures()
     start = runs.load_pretrained()
-    for arms in (ablation.vae_arms(data, start), ablation.gan_arms(data, start)):
+    for arms in (ablation.vae_arms(data, start), ablation.gan_arms(data, start), ablation.alone_arms(data)):
         ours = arms.pop("ours")
         assert len(arms) > 6 and all(arm != ours for arm in arms.values())
         for name, arm in arms.items():

@@ -135,19 +135,20 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def ablate(args: argparse.Namespace) -> int:
-    from ..ablation import gan_arms, in_lines, summary, train_arms, vae_arms
+    from ..ablation import alone_arms, gan_arms, in_lines, summary, train_arms, vae_arms
     from ..data import load_signatures
 
     data, out = load_signatures(args.data), Path(args.out)
     start = _beginning(args)
-    arms = (vae_arms if args.model == "vae" else gan_arms)(data, start)
+    kind = "alone" if args.model == "gan" and start is None else args.model
+    arms = alone_arms(data) if kind == "alone" else dict(vae=vae_arms, gan=gan_arms)[kind](data, start)
     wanted = [*(args.arms or arms), *args.repeat]
     if unknown := set(wanted) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
     arms = {name: arm for name, arm in arms.items() if name in wanted}
     seeds = {name: range(args.seeds) if name in args.repeat or not args.repeat else (0,) for name in arms}
-    found = summary(train_arms(data, arms, out / f"runs_{args.model}", seeds, args.minutes, args.steps))
-    _keep(args, f"ablation_{args.model}", found, data, out)
+    found = summary(train_arms(data, arms, out / f"runs_{kind}", seeds, args.minutes, args.steps))
+    _keep(args, f"ablation_{kind}", found, data, out)
     print("\n".join(in_lines(found)))
     return 0
 

@@ -206,7 +206,10 @@ def _search(results: dict, kind: str) -> str:
 
 def _study_costs(results: dict) -> str:
     """Minutes and images of one training of each study."""
-    names = dict(ablation_vae="VAE ablation", ablation_gan="GAN ablation", convergence="convergence")
+    from ..ablation import KINDS
+
+    names = {f"ablation_{kind}": f"{called} ablation" for kind, called in KINDS.items()}
+    names["convergence"] = "convergence"
     found = {words: stored(results, f"studies.{name}.arms.ours") for name, words in names.items()}
     known = {words: one[0] for words, one in found.items() if isinstance(one, list)}
     texts = (f"{words} {significant(2)(e['minutes'])} ({e['images']:,} images)" for words, e in known.items())
@@ -238,6 +241,10 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "ReportConvergedFloors": lambda r: _range(r, "convergence", "report", "frechet_floors", "floors"),
     "VaeSeeds": lambda r: _over_seeds(r, "ablation_vae", "ours", "percent_of_blank", "percent"),
     "ScratchSeeds": lambda r: _over_seeds(r, "ablation_vae", "from random weights", "percent_of_blank", "percent"),
+    "NoiseArm": lambda r: _over_seeds(r, "ablation_alone", "ours", "frechet_floors", "floors"),
+    "NoGameArm": lambda r: _over_seeds(r, "ablation_alone", "redrawing without the game", "frechet_floors", "floors"),
+    "NoRedrawArm": lambda r: _over_seeds(r, "ablation_alone", "the game without redrawing", "frechet_floors", "floors"),
+    "TableArm": lambda r: _over_seeds(r, "ablation_alone", "people by a table", "frechet_floors", "floors"),
     "SearchVae": lambda r: _search(r, "vae"),
     "SearchGan": lambda r: _search(r, "gan"),
     "StudyMinutes": _study_costs,

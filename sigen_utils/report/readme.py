@@ -125,8 +125,8 @@ REPEATED = {  # trainings with several seeds: study and arm, and how they are ca
     ("ablation_vae", "ours"): "VAE, going on from `weights/pretrained`",
     ("ablation_vae", "from random weights"): "VAE from random weights",
     ("ablation_vae", "as reported"): "the reports' VAE",
-    ("convergence", "ours"): "GAN, going on from the pretrained VAE, at its *last* step",
-    ("convergence", "from noise"): "GAN, all weights random, at its last step",
+    ("convergence", "ours"): "VAE-GAN, going on from the pretrained VAE, at its *last* step",
+    ("convergence", "from noise"): "GAN from noise, at its last step",
     ("convergence", "report"): "the reports' GAN, at its last step",
 }
 STUDIED = (  # columns of both tables: score, format, head
@@ -139,7 +139,7 @@ STUDIED = (  # columns of both tables: score, format, head
 
 def studies_tables(results: dict | None = None) -> str:
     """The same training with several seeds, and with one ingredient changed at a time, as two Markdown tables."""
-    from ..ablation import means
+    from ..ablation import KINDS, means
     from ..convergence import collapsed
 
     results = load_results() if results is None else results
@@ -159,13 +159,13 @@ def studies_tables(results: dict | None = None) -> str:
         good = sum(entry.get("converged", _settled(entry["curve"])) for entry in entries)
         verdicts = [f"{some} of {len(entries)}" for some in (good, collapsed(entries))]
         again.append([f"{name} ({cost})", str(len(entries)), *verdicts, *cells(found, arm)])
-    for kind in ("vae", "gan"):
+    for kind, called in KINDS.items():
         found = stored(results, f"studies.ablation_{kind}")
         if isinstance(found, dict):
             arms = [arm for arm in means(found, columns) if arm != "ours"]
             rows = [(arm, str(len(found["arms"][arm]))) for arm in ["ours", *arms] if arm in found["arms"]]
-            changed += [[f"{kind.upper()}: {arm}", seeds, *cells(found, arm)] for arm, seeds in rows]
-    for study in ("ablation_vae", "ablation_gan", "convergence"):
+            changed += [[f"{called}: {arm}", seeds, *cells(found, arm)] for arm, seeds in rows]
+    for study in (*(f"ablation_{kind}" for kind in KINDS), "convergence"):
         if isinstance(stored(results, f"studies.{study}"), dict):
             where = [plain(results, f"studies.{study}.{part}", "text") for part in ("command", "provenance.commit")]
             sources.append(f"`{where[0]}` (commit {where[1]})")

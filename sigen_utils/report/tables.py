@@ -203,18 +203,18 @@ ABLATION = [
 
 
 def ablation_table(results: dict) -> str:
-    """Every arm of the two ablations: mean over the seeds and, where there are several, the standard deviation."""
-    from ..ablation import means
+    """Every arm of the ablations: mean over the seeds and, where there are several, the standard deviation."""
+    from ..ablation import KINDS, means
 
     rows: list[list[str] | None] = []
-    for kind in ("vae", "gan"):
+    for kind, called in KINDS.items():
         found = stored(results, f"studies.ablation_{kind}")
         if not isinstance(found, dict):
             continue
         rows += [None] if rows else []
         for name, scores in means(found, [column for column, _ in ABLATION]).items():
             cells = [mean_with_spread(one, form, r"\,$\pm$\,") for one, (_, form) in zip(scores, ABLATION, strict=True)]
-            rows.append([latex(f"{kind.upper()}: {name}"), str(len(found["arms"][name])), *cells])
+            rows.append([latex(f"{called}: {name}"), str(len(found["arms"][name])), *cells])
     header = ["Arm", "Seeds", r"\% of blank $\downarrow$", r"Ink $F_1$", "Active", r"FD/floor $\downarrow$", "Recall"]
     header += ["Coverage", "Top-1", "Within", "Nearest", "Width", "Comp."]
     return _tabular("lrrrrrrrrrrrr", header, rows or [[MISSING] * len(header)])
