@@ -55,7 +55,7 @@ stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a h
 	$(PY) -m sigen_utils stress --out build/stress
 
 STUDY := --data data/signatures --out build/studies --record
-studies: $(RUN) ## ablations, seeds and searches anew, about three hours on two cores, kept in results.json; goes on after a kill
+studies: $(RUN) ## ablations, seeds and searches anew, a few hours on two cores, kept in results.json; goes on after a kill
 	$(PY) -m sigen_utils ablate vae $(STUDY) --steps 120 --seeds 5 --repeat ours "from random weights" "as reported"
 	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 150 --seeds 2 --repeat ours --start runs/vae_pretrained
 	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 1000 --scratch

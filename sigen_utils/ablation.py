@@ -88,6 +88,11 @@ def alone_arms(data: SignatureSet) -> dict[str, Arm]:
     }
 
 
+def arms_of(kind: str, data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
+    """The arms of one of `KINDS`; `start` as of `vae_arms` and `gan_arms`, the GAN from noise has none."""
+    return alone_arms(data) if kind == "alone" else dict(vae=vae_arms, gan=gan_arms)[kind](data, start)
+
+
 def train_arms(
     data: SignatureSet,
     arms: Mapping[str, Arm],

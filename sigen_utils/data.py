@@ -436,11 +436,10 @@ def move_ink(
     torch.Tensor
         ``[N, 1, H, W]``, 0 or 1, same dtype and device.
     """
-    grid, step = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
+    grid, step, far = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
     # A picture that is read in longer steps loses strokes between them, and shorter steps fatten them
     level = (1 - (1 - MOVED_INK) * step).clamp(0.25, 0.6)
     moved = (_look_up(_round_edges(x), grid) > level.view(-1, 1, 1, 1)).to(x.dtype)
-    far = (grid - _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)).abs().amax((1, 2, 3))
     return torch.where((far > STILL).view(-1, 1, 1, 1), moved, x)  # what is not moved keeps its corners
 
 
@@ -494,12 +493,16 @@ def move_guess(logits: torch.Tensor, ink: torch.Tensor, config: AugmentConfig, n
         ``[N, 1, H, W]``.
     """
     with torch.no_grad():
-        grid, _ = _move_grid(ink, config, noise)
+        grid, *_ = _move_grid(ink, config, noise)
     return F.grid_sample(logits, grid.to(logits.dtype), mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _move_grid(x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where `move_ink` looks in the ink `x`, place by place ``[N, H, W, 2]``, and the length of its steps ``[N]``."""
+def _move_grid(
+    x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where `move_ink` looks in the ink `x`, place by place ``[N, H, W, 2]``; the length of its steps ``[N]``; how far
+    the farthest place is from where it was ``[N]``.
+    """
     _, affine, bend = _moves(x, config, noise)
     still = _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)
     back = torch.linalg.inv_ex(affine[:, :, :2])[0].mT  # of row vectors; without a wait for the device
@@ -523,7 +526,8 @@ def _move_grid(x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor) -> t
     middle, new_middle = ((a + b).view(-1, 1, 1, 2) / 2 for a, b in ((low, high), (new_low, new_high)))
     place = new_middle + scale * (still - middle)
     grid = (place.flatten(1, 2) @ affine[:, :, :2].mT).view_as(still) + affine[:, None, None, :, 2] + bent(place)
-    return grid, scale.view(-1) * torch.linalg.matrix_norm(affine[:, :, :2]) / 2**0.5  # root mean square of both axes
+    step = scale.view(-1) * torch.linalg.matrix_norm(affine[:, :, :2]) / 2**0.5  # root mean square of both axes
+    return grid, step, (grid - still).abs().amax((1, 2, 3))
 
 
 def _move_noise(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:

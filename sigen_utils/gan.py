@@ -352,8 +352,8 @@ def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
     Haze is what a discriminator sees first in a decoder's guess. Drawing nearly what would be rendered leaves the game
     to the shapes. The level is below that of rendering: what has learned no stroke yet would draw none.
     """
-    with torch.autocast(logits.device.type, enabled=False):  # a steep slope would show the rounding of bf16
-        return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - level))
+    # In single precision: a steep slope would show the rounding of bf16
+    return torch.sigmoid(slope * (sharpen(torch.sigmoid(logits.float())) - level))
 
 
 def as_rendered(logits: Tensor) -> Tensor:

@@ -15,9 +15,11 @@ from .data import SignatureSet
 from .profiles import Profile
 
 NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
-FEW_VAE = ("ours", "mse", "beta 4", "N(0, I)", "from random weights")  # what a brief study keeps to
-FEW_ALONE = ("ours", "redrawing without the game", "the game without redrawing", "people by a table")
-FEW_GAN = ("ours", "no penalty", "anchored", "last moment")
+FEW = dict(  # arms that a brief study keeps to
+    vae=("ours", "mse", "beta 4", "N(0, I)", "from random weights"),
+    alone=("ours", "redrawing without the game", "the game without redrawing", "people by a table"),
+    gan=("ours", "no penalty", "anchored", "last moment"),
+)
 
 
 def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str) -> Path:
@@ -81,14 +83,10 @@ def _measure(name, data, profile: Profile, start, progress) -> tuple[dict[str, A
         found = convergence.repeat_training(data, folder, range(n), start=start["gan"], progress=progress, **budget)
         return ablation.summary(found), f"converge --seeds {n} {words}"
     if name.startswith("ablation_"):
-        if kind == "alone":
-            arms, few, which = ablation.alone_arms(data), FEW_ALONE, "gan --scratch"
-        else:
-            make, few = dict(vae=(ablation.vae_arms, FEW_VAE), gan=(ablation.gan_arms, FEW_GAN))[kind]
-            arms, which = make(data, start[kind]), kind
-        arms = {arm: one for arm, one in arms.items() if arm in few}
+        arms = ablation.arms_of(kind, data, start.get(kind))
+        arms = {arm: one for arm, one in arms.items() if arm in FEW[kind]}
         found = ablation.train_arms(data, arms, folder, progress=progress, **budget)
-        return ablation.summary(found), f"ablate {which} {words}"
+        return ablation.summary(found), f"ablate {'gan --scratch' if kind == 'alone' else kind} {words}"
     command = f"study {kind} --trials {profile.study_trials}"
     if not study.installed():
         return dict(kind=kind, trials=[], importance={}, best=None), f"pip install optuna; {command}"

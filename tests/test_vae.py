@@ -107,8 +107,8 @@ def test_fitted_prior_samples_where_the_codes_are():
     y, which = torch.full((300,), 3), torch.arange(300) % SMALL.exemplars
     assert torch.allclose(model.encode_person(y[:3], which[:3]), codes[toy.labels == 3][:3], atol=1e-5)
     near = model.encode_person(y, which, torch.randn(300, MOVE_NUMBERS, generator=torch.Generator().manual_seed(1)))
-    same = torch.cdist(near, near).fill_diagonal_(9) == 0
-    assert same.any(1).float().mean() < 0.02  # hardly ever the same place twice: few pixels can move alike
+    apart = torch.cdist(near, near, compute_mode="donot_use_mm_for_euclid_dist")  # products round small ones to 0
+    assert apart.fill_diagonal_(9).min() > 0  # never the same place twice
     assert torch.allclose(own.mean(0), near.mean(0), atol=0.1)
     away = own - near[torch.cdist(own, near).argmin(1)]
     assert away.var(0).sum() < 0.5 * own.var(0).sum()  # a kernel around each, not one cloud around the mean

@@ -135,13 +135,13 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def ablate(args: argparse.Namespace) -> int:
-    from ..ablation import alone_arms, gan_arms, in_lines, summary, train_arms, vae_arms
+    from ..ablation import arms_of, in_lines, summary, train_arms
     from ..data import load_signatures
 
     data, out = load_signatures(args.data), Path(args.out)
     start = _beginning(args)
     kind = "alone" if args.model == "gan" and start is None else args.model
-    arms = alone_arms(data) if kind == "alone" else dict(vae=vae_arms, gan=gan_arms)[kind](data, start)
+    arms = arms_of(kind, data, start)
     wanted = [*(args.arms or arms), *args.repeat]
     if unknown := set(wanted) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
