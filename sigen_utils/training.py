@@ -337,7 +337,11 @@ class GANTrainer(Trainer):
         y = self.train_set.labels[index]
         step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
         turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
-        x = self.ink(self.order[self.begin[y] + turn])
+        return self.moved_codes(self.order[self.begin[y] + turn], generator)
+
+    def moved_codes(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Codes ``[n, latent_dim]`` of the training signatures `index`, moved anew where the model does that."""
+        x = self.ink(index)
         return self.codes_of(move_ink(x, PERSON_MOVES.times(self.reach), generator) if self.model_config.moved else x)
 
     def who(self, people: Tensor) -> Tensor:
@@ -369,15 +373,17 @@ class GANTrainer(Trainer):
         if cfg.recipe == "stable" and cfg.g_warmup:
             self.optimizer_g.param_groups[0]["lr"] *= min(1.0, (progress + 1e-3) / cfg.g_warmup)
         strength, finish = gan.label_strength_at(progress, cfg), gan.render_strength_at(progress, cfg)
-        y = None
-        if cfg.conditional:
-            y = self.others(index, generator) if self.by_codes else self.train_set.labels[index]
+        y = drawn = self.train_set.labels[index] if cfg.conditional else None
+        if self.by_codes:
+            # Drawn from the genuine signature it is paired with, not from what D is told of the person: by lying
+            # nearer to that than genuine ones do it would give itself away, and likeness would be held against G
+            y, drawn = self.others(index, generator), self.moved_codes(index, generator)
         real = self.genuine(index, generator)
         z = torch.randn(n, cfg.latent_dim if self.by_codes else cfg.noise_dim, device=self.device, generator=generator)
         given = real[n - n // 2 :] if cfg.fidelity else None  # half of the batch is redrawn from codes
         with self.autocast():
             known = None if given is None else self.codes_of(given)
-            fake = self.wrapped_g(z, y, strength, known, finish)  # [N, 1, 128, 128]
+            fake = self.wrapped_g(z, drawn, strength, known, finish)  # [N, 1, 128, 128]
         redraw = None
         if given is not None:
             fake, logits = fake
@@ -716,7 +722,8 @@ def gan_alone_from(data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
     """
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data), people_by="thumbnails")
     sizes = dict(latent_dim=gan.Thumbnail.WHOLE**2 + 4 * PLACES**2, detail=4)
-    return gan.GANConfig(**people, **sizes, spread=0.02, fidelity=0.1, fade_in=0.0), GAN_ALONE
+    game = dict(fidelity=0.01, penalty=0.2, penalty_end=0.1, penalty_every=1, render_fade=(0.0, 0.0), fade_in=0.0)
+    return gan.GANConfig(**people, **sizes, **game, spread=0.02), GAN_ALONE
 
 
 def most_of_a_person(data: SignatureSet) -> int:

@@ -426,6 +426,31 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
         training.GANTrainer(toy, config, settings, cpu)
 
 
+@pytest.mark.parametrize("begin", ["pretrained", "noise"])
+def test_both_sides_of_a_pair_lie_equally_far_from_what_the_discriminator_is_told(pretrained, begin, monkeypatch):
+    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = training.gan_from(start, toy) if begin == "pretrained" else training.gan_alone_from(toy)
+    first = (start.model, start.judge) if begin == "pretrained" else ()
+    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *first)
+    trainer.model_config = replace(config, moved=False)
+    draw, judge, seen = trainer.wrapped_g, trainer.update_discriminator, {}
+
+    def drawing(z, y, *rest):
+        return draw(z, seen.setdefault("drawn", y), *rest)
+
+    def judging(real, fake, y, *rest):
+        return judge(real, fake, seen.setdefault("told", y), *rest)
+
+    monkeypatch.setattr(trainer, "wrapped_g", drawing)
+    monkeypatch.setattr(trainer, "update_discriminator", judging)
+    index, codes = torch.arange(len(toy.train)), trainer.codes_of(toy.train.x)
+    trainer.step(index, 0.5, torch.Generator().manual_seed(0))
+    assert torch.allclose(seen["drawn"], codes, atol=1e-2)  # of the very signature that is shown as the genuine one
+    gap, told = torch.cdist(seen["told"], codes).min(1)
+    assert gap.max() < 1e-2 and (told != index).all()
+    assert torch.equal(toy.train.labels[told], toy.train.labels)
+
+
 def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_ones_are(pretrained):
     start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
     config, settings = training.gan_from(start, toy)
