@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink
+from .data import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
 
 SIDE = 128  # pixels
 COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
@@ -42,7 +42,7 @@ def reach(images: Tensor, y: Tensor) -> float:
     if not others.any():
         return 1.0
     noise = torch.randn(len(x), MOVE_NUMBERS, generator=torch.Generator().manual_seed(0)).to(x.device)
-    known = F.avg_pool2d(x, COARSE).flatten(1)
+    known, soft = F.avg_pool2d(x, COARSE).flatten(1), soften(x)
 
     def newness(distances: Tensor, beside: Tensor) -> float:
         nearest = distances.masked_fill(~beside, torch.inf).amin(1)
@@ -54,7 +54,7 @@ def reach(images: Tensor, y: Tensor) -> float:
     goal, low, high = genuine * (beside / (beside + 1)) ** falls, 0.0, FARTHEST
     for _ in range(8):  # halves: to a hundredth
         middle = (low + high) / 2
-        moved = move_ink(x, PERSON_MOVES.times(middle), noise=noise)
+        moved = move_ink(x, PERSON_MOVES.times(middle), noise=noise, soft=soft)
         too_near = newness(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
         low, high = (middle, high) if too_near else (low, middle)
     return (low + high) / 2

@@ -8,6 +8,7 @@ References: Loshchilov & Hutter 2019 (AdamW); Huang et al. 2024 (rates and sched
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import embedding, gan, paths, runs, vae
 from .blocks import PLACES, gradient_norm
-from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, pen, render, shift
+from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, pen, render, shift, soften
 from .loop import (
     Average,
     Best,
@@ -38,6 +39,7 @@ from .loop import (
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
 CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
+SOFTENED = 8192  # training signatures of which `soften` is kept, half a megabyte each sixteen
 SELECTED = 256  # training signatures, and as many samples, by whose distance a GAN's moment is chosen
 
 
@@ -112,6 +114,18 @@ class Trainer:
     def ink(self, index: Tensor) -> Tensor:
         """The training signatures `index` ``[n]``, ink ``[n, 1, 128, 128]`` in [0, 1]."""
         return self.train_set.images[index][:, None].float() / 255
+
+    @functools.cached_property
+    def soft(self) -> Tensor | None:
+        """`soften` of the training signatures ``[N, 1, 128, 128]``, in half precision; None of a crowd's: too much."""
+        if len(self.train_set) > SOFTENED:
+            return None
+        return torch.cat([soften(x).half() for x in self.train_set.x.split(256)])
+
+    def moved(self, index: Tensor, moves: AugmentConfig, generator: torch.Generator) -> Tensor:
+        """The training signatures `index` ``[n]`` as ink ``[n, 1, 128, 128]``, moved by `move_ink`."""
+        soft = None if self.soft is None else self.soft[index]
+        return move_ink(self.ink(index), moves, generator, soft=soft) if moves.probability else self.ink(index)
 
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -216,7 +230,7 @@ class VAETrainer(Trainer):
         cfg = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
-        x = move_ink(self.ink(index), cfg.reals, generator)  # [N, 1, 128, 128]
+        x = self.moved(index, cfg.reals, generator)  # [N, 1, 128, 128]
         noise = torch.randn(x.shape, device=x.device, generator=generator)
         noisy = (x + cfg.noise * noise).clamp(0, 1)
         beta = vae.beta_at(progress, self.model_config)
@@ -341,8 +355,8 @@ class GANTrainer(Trainer):
 
     def moved_codes(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Codes ``[n, latent_dim]`` of the training signatures `index`, moved anew where the model does that."""
-        x = self.ink(index)
-        return self.codes_of(move_ink(x, PERSON_MOVES.times(self.reach), generator) if self.model_config.moved else x)
+        far = PERSON_MOVES.times(self.reach)
+        return self.codes_of(self.moved(index, far, generator) if self.model_config.moved else self.ink(index))
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
@@ -407,11 +421,11 @@ class GANTrainer(Trainer):
         """
         if self.model_config.recipe == "report":
             return augment(self.ink(index), self.config.reals, generator)
-        ink, moves = self.ink(index), self.config.reals.times(self.reach)
+        moves = self.config.reals.times(self.reach)
         if self.model_config.moves_drawn:  # as what is drawn is
             moves = PERSON_MOVES.times(self.model_config.moves)
         # Anti-aliased: a staircase edge is something no generator draws and any discriminator sees
-        return pen(move_ink(ink, moves, generator) if moves.probability else ink)
+        return pen(self.moved(index, moves, generator))
 
     @torch.no_grad()
     def codes_of(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from test_data import write_folder
 
 from sigen_utils import gan, paths, people, runs, training, vae
 from sigen_utils.__main__ import main
-from sigen_utils.data import PERSON_MOVES, move_ink, pen
+from sigen_utils.data import PERSON_MOVES, move_ink, pen, soften
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
 from sigen_utils.paths import REPO
@@ -467,12 +467,13 @@ def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_o
     trainer, alone = shown(*training.gan_alone_from(toy))
     reach = people.reach(toy.train.images, toy.train.labels)
     far = PERSON_MOVES.times(reach)
-    assert torch.equal(alone, pen(move_ink(toy.train.x[:4], far, torch.Generator().manual_seed(0))))
+    x, soft = toy.train.x[:4], soften(toy.train.x[:4]).half()
+    assert torch.equal(alone, pen(move_ink(x, far, torch.Generator().manual_seed(0), soft=soft)))
     assert trainer.reach == pytest.approx(reach) and trainer.start is None
     table = gan.GANConfig(n_people=toy.n_people, widths=(8, 8, 16, 16), moves=0.3)
     _, by_table = shown(table, training.GAN_ALONE)
     near = PERSON_MOVES.times(0.3)
-    assert torch.equal(by_table, pen(move_ink(toy.train.x[:4], near, torch.Generator().manual_seed(0))))
+    assert torch.equal(by_table, pen(move_ink(x, near, torch.Generator().manual_seed(0), soft=soft)))
     _, report = shown(gan.REPORT_GAN, training.GAN_REPORT)
     grey = [((x > 0.02) & (x < 0.98)).float().mean() for x in (alone, report)]
     assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
