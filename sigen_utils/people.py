@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
+from .data import MOVE_NUMBERS, PERSON_MOVES, SOFTENED, AugmentConfig, move_ink, soften
 
 SIDE = 128  # pixels
 COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
@@ -76,6 +76,29 @@ class Signatures(nn.Module):
         super().__init__()
         self.register_buffer("packed", torch.zeros(n_people, exemplars, SIDE**2 // 8, dtype=torch.uint8))
         self.register_buffer("reach", torch.ones(()))
+        self._soft: Tensor | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget_soft())
+
+    def forget_soft(self) -> None:
+        """What was kept of `soft` is of other signatures now."""
+        self._soft = None
+
+    def soft(self) -> Tensor | None:
+        """`data.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
+
+        None of a crowd's, which would be too much.
+        """
+        if self.packed[..., 0].numel() > SOFTENED:
+            return None
+        if self._soft is None or self._soft.device != self.packed.device:
+            parts = (soften(self._unpack(packed)).half() for packed in self.packed.flatten(0, 1).split(256))
+            self._soft = torch.cat(list(parts)).unflatten(0, self.packed.shape[:2])
+        return self._soft
+
+    def _unpack(self, packed: Tensor) -> Tensor:
+        """Ink ``[n, 1, 128, 128]`` of bits ``[n, 2048]``."""
+        bits = packed[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=packed.device)
+        return (bits & 1).flatten(1).unflatten(1, (1, SIDE, SIDE)).float()
 
     @property
     def exemplars(self) -> int:
@@ -103,6 +126,7 @@ class Signatures(nn.Module):
         bits = ink.flatten(2).unflatten(2, (-1, 8)).to(torch.uint8)
         self.reach.fill_(reach(images, y))
         self.packed.copy_((bits << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(3))
+        self.forget_soft()
 
     def forward(self, y: Tensor, which: Tensor | int, noise: Tensor | None = None) -> Tensor:
         """Signatures number `which` of the people `y`, ink ``[n, 1, 128, 128]``.
@@ -117,6 +141,8 @@ class Signatures(nn.Module):
             ``[n, data.MOVE_NUMBERS]`` from N(0, I): moves them by `data.PERSON_MOVES` times `reach`. None leaves them
             as they are.
         """
-        bits = self.packed[y, which][:, :, None] >> torch.arange(8, dtype=torch.uint8, device=self.packed.device)
-        x = (bits & 1).flatten(1).unflatten(1, (1, SIDE, SIDE)).float()
-        return x if noise is None else move_ink(x, self.moves, noise=noise)
+        x = self._unpack(self.packed[y, which])
+        if noise is None:
+            return x
+        soft = self.soft()
+        return move_ink(x, self.moves, noise=noise, soft=None if soft is None else soft[y, which])

@@ -22,7 +22,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import embedding, gan, paths, runs, vae
 from .blocks import PLACES, gradient_norm
-from .data import PERSON_MOVES, AugmentConfig, SignatureSet, augment, batch_index, move_ink, pen, render, shift, soften
+from .data import (
+    PERSON_MOVES,
+    SOFTENED,
+    AugmentConfig,
+    SignatureSet,
+    augment,
+    batch_index,
+    move_ink,
+    pen,
+    render,
+    shift,
+    soften,
+)
 from .loop import (
     Average,
     Best,
@@ -39,7 +51,6 @@ from .loop import (
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
 CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
-SOFTENED = 8192  # training signatures of which `soften` is kept, half a megabyte each sixteen
 SELECTED = 256  # training signatures, and as many samples, by whose distance a GAN's moment is chosen
 
 

@@ -234,6 +234,19 @@ def test_a_guess_is_moved_as_the_ink_that_it_stands_for():
     assert logits.grad.abs().sum() > 0
 
 
+def test_what_was_first_sharpened_without_gradients_can_be_learned_from_later():
+    data._blurring.cache_clear()
+    x = torch.rand(2, 1, 24, 40)
+    with torch.inference_mode():
+        before = sharpen(x)
+    y = x.clone().requires_grad_()
+    after = sharpen(y)
+    after.sum().backward()
+    assert torch.equal(before, after) and y.grad.isfinite().all()
+    flat = torch.full((1, 1, 24, 40), 0.5)
+    assert torch.allclose(sharpen(flat), flat, atol=1e-6)  # what is beyond the frame is as at its edge
+
+
 def test_a_shift_is_by_whole_pixels_and_lets_the_gradient_through():
     x = toy_signatures(4, 2).x[:6].requires_grad_()
     out = data.shift(x, 5, torch.Generator().manual_seed(0))

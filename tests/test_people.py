@@ -39,6 +39,22 @@ def test_noise_moves_signatures_and_none_leaves_them():
     assert torch.equal(signatures(y, 0), signatures(y, 0, torch.zeros(2, MOVE_NUMBERS)))
 
 
+def test_what_is_kept_to_move_signatures_by_is_of_those_that_are_remembered():
+    toy, y = toy_signatures(4, 3), torch.arange(4)
+    noise = torch.randn(4, MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+    first, other = Signatures(4, 3), Signatures(4, 3)
+    first.remember(toy.images, toy.labels)
+    other.remember(toy.images, 3 - toy.labels)
+    moved = [signatures(y, 1, noise) for signatures in (first, other)]
+    assert not torch.equal(*moved)
+    first.load_state_dict(other.state_dict())
+    assert torch.equal(first(y, 1, noise), moved[1])
+    first.remember(toy.images, toy.labels)
+    assert torch.equal(first(y, 1, noise), moved[0])
+    by_hand = move_ink(toy.x[1::3], first.moves, noise=noise)
+    assert (moved[0] != by_hand).float().mean() < 1e-3  # but for the rounding of what is kept
+
+
 def test_people_who_differ_more_are_moved_farther():
     near, far = (reach(*people_that_differ(strength)) for strength in (0.3, 0.8))
     assert 0.2 < near < far < 1.2 and far > 1.7 * near
