@@ -442,9 +442,10 @@ def move_ink(
     torch.Tensor
         ``[N, 1, H, W]``, 0 or 1, same dtype and device.
     """
-    grid, step, far = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
-    moved = _look_up(soften(x) if soft is None else soft.to(x.dtype), grid)
-    moved = (moved > _level(moved, INK_KEPT * x.flatten(1).sum(1) / step)).to(x.dtype)
+    with _exact(x):
+        grid, step, far = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
+        moved = _look_up(soften(x) if soft is None else soft.to(x.dtype), grid)
+        moved = (moved > _level(moved, INK_KEPT * x.flatten(1).sum(1) / step)).to(x.dtype)
     return torch.where((far > STILL).view(-1, 1, 1, 1), moved, x)  # what is not moved keeps its corners
 
 
@@ -540,7 +541,9 @@ def _blurring(size: int, sigma: float, device: torch.device) -> torch.Tensor:
 
 
 def _exact(x: torch.Tensor) -> torch.autocast:
-    """No rounding to 16 bits: a level parts ink from paper alike for whatever is shown, in a training or outside."""
+    """No rounding to 16 bits: places keep their fractions of a pixel, levels part ink from paper, in a training as
+    outside.
+    """
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -563,7 +566,7 @@ def move_guess(logits: torch.Tensor, ink: torch.Tensor, config: AugmentConfig, n
     torch.Tensor
         ``[N, 1, H, W]``.
     """
-    with torch.no_grad():
+    with torch.no_grad(), _exact(ink):
         grid, *_ = _move_grid(ink, config, noise)
     return F.grid_sample(logits, grid.to(logits.dtype), mode="bilinear", padding_mode="border", align_corners=False)
 

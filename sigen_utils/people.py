@@ -91,8 +91,9 @@ class Signatures(nn.Module):
         if self.packed[..., 0].numel() > SOFTENED:
             return None
         if self._soft is None or self._soft.device != self.packed.device:
-            parts = (soften(self._unpack(packed)).half() for packed in self.packed.flatten(0, 1).split(256))
-            self._soft = torch.cat(list(parts)).unflatten(0, self.packed.shape[:2])
+            with torch.autocast(self.packed.device.type, enabled=False):  # the same wherever it is asked for first
+                parts = [soften(self._unpack(packed)).half() for packed in self.packed.flatten(0, 1).split(256)]
+                self._soft = torch.cat(parts).unflatten(0, self.packed.shape[:2])
         return self._soft
 
     def _unpack(self, packed: Tensor) -> Tensor:

@@ -51,6 +51,9 @@ def test_what_is_kept_to_move_signatures_by_is_of_those_that_are_remembered():
     assert torch.equal(first(y, 1, noise), moved[1])
     first.remember(toy.images, toy.labels)
     assert torch.equal(first(y, 1, noise), moved[0])
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():  # as a model's samples are drawn
+        first.forget_soft()
+        assert torch.equal(first(y, 1, noise), moved[0])
     by_hand = move_ink(toy.x[1::3], first.moves, noise=noise)
     assert (moved[0] != by_hand).float().mean() < 1e-3  # but for the rounding of what is kept
 
