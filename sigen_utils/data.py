@@ -12,7 +12,7 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -480,7 +480,20 @@ def soften(x: torch.Tensor) -> torch.Tensor:
         ``[N, 1, H, W]``, somewhat below 0 to above 1, same dtype and device.
     """
     parts = x.split(32)  # more at once would fall out of a processor's cache
-    return torch.cat([sharpen(_along_strokes(part), gain=3.0, sigma=0.7) for part in parts]) if len(x) else x
+    with _exact(x):
+        return torch.cat([sharpen(_along_strokes(part), gain=3.0, sigma=0.7) for part in parts]) if len(x) else x
+
+
+def soften_all(ink: Callable[[torch.Tensor], torch.Tensor], n: int) -> torch.Tensor | None:
+    """`soften` of n signatures, ``ink(index)`` ``[k, 1, H, W]`` of int64 ``[k]``: ``[n, 1, H, W]`` in half precision.
+
+    None of more than `SOFTENED`: those of a crowd would be too much to keep.
+    """
+    if n > SOFTENED:
+        return None
+    parts = [soften(ink(index)).half() for index in torch.arange(n).split(256)]
+    with _exact(parts[0]):  # mixed precision knows no way to join halves on a CPU
+        return torch.cat(parts)
 
 
 def _along_strokes(x: torch.Tensor) -> torch.Tensor:

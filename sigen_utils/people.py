@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data import MOVE_NUMBERS, PERSON_MOVES, SOFTENED, AugmentConfig, move_ink, soften
+from .data import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften, soften_all
 
 SIDE = 128  # pixels
 COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
@@ -86,14 +86,12 @@ class Signatures(nn.Module):
     def soft(self) -> Tensor | None:
         """`data.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
 
-        None of a crowd's, which would be too much.
+        None of a crowd's, see `data.soften_all`.
         """
-        if self.packed[..., 0].numel() > SOFTENED:
-            return None
         if self._soft is None or self._soft.device != self.packed.device:
-            with torch.autocast(self.packed.device.type, enabled=False):  # the same wherever it is asked for first
-                parts = [soften(self._unpack(packed)).half() for packed in self.packed.flatten(0, 1).split(256)]
-                self._soft = torch.cat(parts).unflatten(0, self.packed.shape[:2])
+            packed = self.packed.flatten(0, 1)
+            soft = soften_all(lambda index: self._unpack(packed[index]), len(packed))
+            self._soft = None if soft is None else soft.unflatten(0, self.packed.shape[:2])
         return self._soft
 
     def _unpack(self, packed: Tensor) -> Tensor:

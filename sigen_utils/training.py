@@ -24,7 +24,6 @@ from . import embedding, gan, paths, runs, vae
 from .blocks import PLACES, gradient_norm
 from .data import (
     PERSON_MOVES,
-    SOFTENED,
     AugmentConfig,
     SignatureSet,
     augment,
@@ -33,7 +32,7 @@ from .data import (
     pen,
     render,
     shift,
-    soften,
+    soften_all,
 )
 from .loop import (
     Average,
@@ -128,10 +127,8 @@ class Trainer:
 
     @functools.cached_property
     def soft(self) -> Tensor | None:
-        """`soften` of the training signatures ``[N, 1, 128, 128]``, in half precision; None of a crowd's: too much."""
-        if len(self.train_set) > SOFTENED:
-            return None
-        return torch.cat([soften(x).half() for x in self.train_set.x.split(256)])
+        """`soften_all` of the training signatures, ``[N, 1, 128, 128]`` or None."""
+        return soften_all(self.ink, len(self.train_set))
 
     def moved(self, index: Tensor, moves: AugmentConfig, generator: torch.Generator) -> Tensor:
         """The training signatures `index` ``[n]`` as ink ``[n, 1, 128, 128]``, moved by `move_ink`."""
