@@ -281,12 +281,36 @@ def test_a_published_run_draws_the_same_signatures(tmp_path):
     other = runs.load_run(tmp_path / "weights")
     assert other.people == run.people and other.history == run.history and other.config == run.config
     assert torch.equal(other.thumbnails(), run.thumbnails())
-    assert {v.dtype for v in load_file(tmp_path / "weights" / runs.WEIGHTS).values()} == {torch.float16}
-    assert (other.sample(6)[0] - run.sample(6)[0]).abs().max() < 1e-3
+    kept = {v.dtype for k, v in load_file(tmp_path / "weights" / runs.WEIGHTS).items() if not k.endswith(runs.STEP)}
+    assert kept == {torch.float16, torch.int8}
+    assert (other.sample(6)[0] - run.sample(6)[0]).abs().max() < 0.02
     assert not list((tmp_path / "weights").glob("*.pt"))
     (run.run_dir / "class.safetensors").unlink()
     with pytest.raises(runs.RunError, match="class.safetensors"):
         runs.publish(run, tmp_path / "again", {})
+
+
+def test_packed_weights_are_small_and_at_most_half_a_step_off(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    kernel = torch.randn(64, 32, 3, 3, generator=generator) * torch.logspace(-4, 2, 64)[:, None, None, None]
+    kernel[5] = 0  # a dead row has no step to be divided by
+    state = dict(kernel=kernel, bias=torch.randn(64, generator=generator), seen=torch.arange(5000).view(2, 2500))
+    small = runs.packed(state)
+    assert {small["kernel"].dtype, small["bias"].dtype, small["seen"].dtype} == {torch.int8, torch.float16, torch.int64}
+    runs.save_tensors(tmp_path / "small.safetensors", small)
+    back = runs.load_tensors(tmp_path / "small.safetensors")
+    assert back.keys() == state.keys() and torch.equal(back["seen"], state["seen"])
+    largest = kernel.flatten(1).abs().amax(1)
+    error = (back["kernel"] - kernel).flatten(1).abs().amax(1)
+    assert (error <= largest / 254 * 1.001).all() and (error[torch.arange(64) != 5] > 0).all()
+    assert back["kernel"].dtype == torch.float32 and not back["kernel"][5].any()
+    assert small["kernel"].nbytes + small["kernel" + runs.STEP].nbytes < 0.26 * kernel.nbytes
+    assert all(torch.equal(value, runs.unpacked(state)[name]) for name, value in state.items()), "not packed: as it is"
+
+
+def test_committed_weights_are_small_enough_to_commit():
+    committed = sorted((runs.paths.weights_dir()).glob("*/*.safetensors"))
+    assert committed and all(file.stat().st_size < 8e6 for file in committed)
 
 
 def test_a_setting_of_sampling_can_be_published(tmp_path):
@@ -340,7 +364,8 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.judge
     files = [f for f in (pretrained / "out").iterdir() if f.suffix != ".json"]
     assert {f.name for f in files} == {"vae.safetensors", "discriminator.safetensors"}
-    assert all(v.dtype == torch.float16 for f in files for v in load_file(f).values())
+    kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(runs.STEP)}
+    assert kept == {torch.float16, torch.int8}
     toy = toy_signatures()
     config, settings = training.gan_from(start, toy)
     settings = replace(settings, batch_size=4, n_fixed=4)
