@@ -406,7 +406,7 @@ class Discriminator(nn.Module):
 
 
 @torch.enable_grad()
-def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, rate: float = 0.2) -> Tensor:
+def project(generator: Generator, x: Tensor, e: Tensor | None, steps: int = 80, rate: float = 0.8) -> Tensor:
     """Codes from which a generator draws given signatures: what stands in for the encoder that a GAN has not.
 
     Maximum a posteriori under a Bernoulli likelihood of the ink, by Adam from the code of a person without noise. The
