@@ -309,7 +309,7 @@ def test_packed_weights_are_small_and_at_most_half_a_step_off(tmp_path):
 
 
 def test_committed_weights_are_small_enough_to_commit():
-    committed = sorted((runs.paths.weights_dir()).glob("*/*.safetensors"))
+    committed = sorted(runs.paths.weights_dir().glob("*/*.safetensors"))
     assert committed and all(file.stat().st_size < 8e6 for file in committed)
 
 
