@@ -63,22 +63,23 @@ studies: $(RUN) ## ablations, seeds and searches anew, a few hours on two cores,
 	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
 	$(PY) -m sigen_utils study gan $(STUDY) --trials 30
 
-CROWD := four crowds of 12,000 synthetic writers, six signatures each
+CROWD := five crowds of 12,000 to 20,000 synthetic writers, four or six signatures each
 DEVICE ?= 2 CPU cores
 # First the pens and lengths of a class, then wider ones, so that thin strokes and whole names are known too; then the
 # latents of detail, for which the map is learned best by a network that knows the whole; then with a smaller weight on
-# the KL term, which buys sharper strokes; then with twice as much detail, for strokes of one or two pixels; and last
-# with a tenth of that weight, for a decoder that hears its codes through less noise draws more nearly what they say.
+# the KL term, which buys sharper strokes; then with twice as much detail, for strokes of one or two pixels; then with a
+# tenth of that weight, for a decoder that hears its codes through less noise draws more nearly what they say; and last,
+# as long as all before, on pens of every width.
 # The weights in the repository made the phases before vae_crisp while moved signatures were not yet made binary again
-# and the decoder had no refinement, those before the last while moved ink had not yet a pen's edges, and the game while
-# it was anchored to the VAE and its pictures were not yet rendered.
-pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: four hours on two cores; goes on after a kill
+# and the decoder had no refinement, those before vae_quiet while moved ink had not yet a pen's edges, and the game while
+# it was anchored to the VAE and its pictures were not yet rendered; the last took an H200 four and a half minutes.
+pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: four hours on two cores and minutes of a GPU; goes on after a kill
 	test -f build/crowd_usual.npz || $(PY) -m sigen_utils crowd --out build/crowd_usual.npz --set pen=0.3 pen_bias=0 surnames=0
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz
 	test -f build/crowd_thin.npz || $(PY) -m sigen_utils crowd --out build/crowd_thin.npz --seed 2000003 \
 		--set pen_bias=-0.25 surnames=0.6
 	$(PY) -m sigen_utils train vae --scratch --resume --data build/crowd_usual.npz --run build/pretrain/vae_usual --minutes 28 \
-		--set latent_dim=128 'widths=[40,80,128,192]' beta=0.5 exemplars=1 learning_rate=0.0015
+		--set latent_dim=128 detail=0 'widths=[40,80,128,192]' beta=0.5 exemplars=1 learning_rate=0.0015
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_usual --resume --data build/crowd.npz --run build/pretrain/vae_whole \
 		--minutes 32 --set beta=0.4 exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils train gan --start build/pretrain/vae_whole --resume --data build/crowd.npz --run build/pretrain/gan \
@@ -97,10 +98,14 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: four h
 		--set pen_bias=-0.45 pen=0.5 surnames=0.6
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_sharp --resume --data build/crowd_fine.npz \
 		--run build/pretrain/vae_fine --minutes 25 --set latent_dim=1152 detail=4 exemplars=1 learning_rate=0.001
-	$(PY) -m sigen_utils train vae --start build/pretrain/vae_fine --resume --data build/crowd_fine.npz --run build/pretrain/vae \
-		--minutes 25 --set beta=0.02 exemplars=1 learning_rate=0.001
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_fine --resume --data build/crowd_fine.npz \
+		--run build/pretrain/vae_quiet --minutes 25 --set beta=0.02 exemplars=1 learning_rate=0.001
+	test -f build/crowd_mixed.npz || $(PY) -m sigen_utils crowd --out build/crowd_mixed.npz --seed 4000003 --writers 20000 \
+		--set per_writer=4 pen_bias=-0.3 pen=0.55 surnames=0.5
+	$(PY) -m sigen_utils train vae --start build/pretrain/vae_quiet --resume --data build/crowd_mixed.npz \
+		--run build/pretrain/vae --steps 5253 --set components=1 exemplars=1 learning_rate=0.0015 batch_size=256 ema_images=50000
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before $(addprefix build/pretrain/vae_,usual whole \
-		detail map crisp sharp fine) --gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"
+		detail map crisp sharp fine quiet) --gan build/pretrain/gan --out weights/pretrained --crowd "$(CROWD)" --device "$(DEVICE)"
 	$(PY) -m sigen_utils train ruler --resume --data build/crowd_usual.npz --run build/pretrain/ruler --minutes 9
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler \
 		--crowd "12,000 synthetic writers, six signatures each" --device "$(DEVICE)"

@@ -25,8 +25,9 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sigen_utils import training, vae  # noqa: E402
-from sigen_utils.data import AugmentConfig, SignatureSet, augment, batch_index, load_signatures  # noqa: E402
+from sigen_utils.data import SignatureSet, batch_index, load_signatures
 from sigen_utils.loop import pick_device, precision, step_generator  # noqa: E402
+from sigen_utils.moves import AugmentConfig, augment  # noqa: E402
 
 BATCH = 64
 

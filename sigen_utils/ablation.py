@@ -15,7 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import gan, metrics, plotting, runs, training, vae
-from .data import PERSON_MOVES, AugmentConfig, SignatureSet, render
+from .data import SignatureSet
+from .moves import PERSON_MOVES, AugmentConfig
+from .rendering import render
 
 SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
@@ -51,8 +53,13 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "20 Gaussians": replace(ours, prior="gaussians"),
         "N(0, I)": replace(ours, prior="normal"),
         "from random weights": scratch,
+        "the same, a vector alone": replace(scratch, model=_without_map(scratch.model)),
         "as reported": Arm(vae.REPORT_VAE, training.VAE_REPORT),
     }
+
+
+def _without_map(model: vae.VAEConfig) -> vae.VAEConfig:
+    return replace(model, latent_dim=model.whole_dim, detail=0)
 
 
 def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained) -> dict[str, Arm]:

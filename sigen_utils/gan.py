@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, Spread, UpTower
-from .data import INK, MOVE_NUMBERS, PERSON_MOVES, find_ink, move_guess, pen, sharpen
 from .loop import precision
+from .moves import MOVE_NUMBERS, PERSON_MOVES, move_guess
 from .people import Signatures
+from .rendering import INK, find_ink, pen, sharpen
 from .vae import VAE, Encoder, VAEConfig
 
 SIZES = ("latent_dim", "detail", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
@@ -43,10 +44,10 @@ class GANConfig:
     # "thumbnails": these signatures themselves, made small, see `Thumbnail`
     exemplars: int = 1  # signatures of each person that are known, but by "table"
     moved: bool = True  # these are moved anew for each sample, see `VAEConfig.moved`; "table": what is drawn is
-    moves: float = 0.6  # how far that goes, in units of `data.PERSON_MOVES`
+    moves: float = 0.6  # how far that goes, in units of `moves.PERSON_MOVES`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; not by "table"
-    rendered: bool = True  # signatures are drawn as `data.render` shows them, ...
+    rendered: bool = True  # signatures are drawn as `rendering.render` shows them, ...
     render_fade: tuple[float, float] = (0.3, 0.6)  # ... between these shares of the training more and more so
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
@@ -256,7 +257,7 @@ class Generator(nn.Module):
         return self.ink(logits, render_strength), logits[len(w) - len(known) :]
 
     def guess(self, z: Tensor, y: Tensor | None = None, label_strength: float = 1.0) -> Tensor:
-        """The same signatures as `forward` draws, as grey as the network is unsure: what `data.render` wants to see."""
+        """The same signatures as `forward` draws, as grey as the network is unsure: what `render` wants to see."""
         if self.config.recipe == "report":
             return self.net(z[:, :, None, None])
         w = self.code(z, label_strength * self.describe(y, z) if self.config.conditional else None)
@@ -347,7 +348,7 @@ class Thumbnail(nn.Module):
 
 
 def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
-    """Ink in (0, 1) with the edges of a pen's, of logits ``[N, 1, H, W]``: `data.render` as far as it has a gradient.
+    """Ink in (0, 1) with the edges of a pen's, of logits ``[N, 1, H, W]``: `render` as far as it has a gradient.
 
     Haze is what a discriminator sees first in a decoder's guess. Drawing nearly what would be rendered leaves the game
     to the shapes. The level is below that of rendering: what has learned no stroke yet would draw none.
@@ -357,7 +358,7 @@ def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
 
 
 def as_rendered(logits: Tensor) -> Tensor:
-    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `data.render` makes of them, with a gradient.
+    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `rendering.render` makes of them, with a gradient.
 
     What parts `crisp` from rendering is seen by a discriminator too, and a generator that learns to hide it has come no
     nearer to a signature as it will be shown. Here backwards alone the threshold is replaced by a sigmoid (the

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften, soften_all
+from .moves import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften, soften_all
 
 SIDE = 128  # pixels
 COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
@@ -33,7 +33,7 @@ def reach(images: Tensor, y: Tensor) -> float:
     Returns
     -------
     float
-        In units of `data.PERSON_MOVES`, from 0 to `FARTHEST`; 1 where nobody has two signatures.
+        In units of `moves.PERSON_MOVES`, from 0 to `FARTHEST`; 1 where nobody has two signatures.
     """
     order = y.argsort(stable=True)[:ENOUGH]
     x, y = images[order][:, None].float() / 255, y[order]
@@ -84,9 +84,9 @@ class Signatures(nn.Module):
         self._soft = None
 
     def soft(self) -> Tensor | None:
-        """`data.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
+        """`moves.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
 
-        None of a crowd's, see `data.soften_all`.
+        None of a crowd's, see `moves.soften_all`.
         """
         if self._soft is None or self._soft.device != self.packed.device:
             packed = self.packed.flatten(0, 1)
@@ -137,7 +137,7 @@ class Signatures(nn.Module):
         which
             Below `exemplars`, one for all or int64 ``[n]``.
         noise
-            ``[n, data.MOVE_NUMBERS]`` from N(0, I): moves them by `data.PERSON_MOVES` times `reach`. None leaves them
+            ``[n, moves.MOVE_NUMBERS]`` from N(0, I): moves them by `moves.PERSON_MOVES` times `reach`. None leaves them
             as they are.
         """
         x = self._unpack(self.packed[y, which])

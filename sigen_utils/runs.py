@@ -27,15 +27,17 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from . import paths
-from .data import PERSON_MOVES, SignatureSet, move_ink, to_image, to_model
+from .data import SignatureSet, to_image, to_model
 from .embedding import Embedding, EmbeddingConfig
 from .gan import GANConfig, Generator, project
+from .moves import PERSON_MOVES, move_ink
 from .vae import VAE, VAEConfig, reconstruction_loss
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
 CARD = "card.json"
 STEP, PACKED_FROM = ".step", 4096  # of `packed`: what the steps of rows are called, numbers below which nothing is won
-CODE = ("blocks.py", "data.py", "gan.py", "people.py", "training.py", "vae.py")  # what a trained model depends on
+# What a trained model depends on
+CODE = ("blocks.py", "data.py", "gan.py", "moves.py", "people.py", "rendering.py", "training.py", "vae.py")
 
 
 class RunError(ValueError):
@@ -207,7 +209,7 @@ class Run:
         Returns
         -------
         (x, y)
-            Raw ink float ``[n, 1, 128, 128]`` in [0, 1] (pass it through `data.render`), and the person index
+            Raw ink float ``[n, 1, 128, 128]`` in [0, 1] (pass it through `rendering.render`), and the person index
             int64 ``[n]`` or None.
         """
         if prior not in (None, "mixture", "gaussians", "normal"):

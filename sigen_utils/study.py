@@ -22,7 +22,9 @@ import torch
 from matplotlib.figure import Figure
 
 from . import gan, metrics, plotting, training, vae
-from .data import SignatureSet, render
+from .blocks import PLACES
+from .data import SignatureSet
+from .rendering import render
 
 if TYPE_CHECKING:
     import optuna
@@ -32,6 +34,7 @@ LABELS = {
     "learning_rate_g": "rate of G",
     "learning_rate_d": "rate of D",
     "latent_dim": "latent size",
+    "detail": "detail a place",
     "batch_size": "batch",
     "images": "images seen",
     "beta": "beta",
@@ -50,7 +53,8 @@ class StudyConfig:
     beta: tuple[float, float] = (0.1, 8.0)
     learning_rate_g: tuple[float, float] = (3e-5, 3e-3)
     learning_rate_d: tuple[float, float] = (3e-5, 3e-3)
-    latent_dim: tuple[int, ...] = (8, 16, 32, 64, 128)
+    latent_dim: tuple[int, ...] = (8, 16, 32, 64, 128)  # of the whole; ...
+    detail: tuple[int, ...] = (0, 1, 2, 4)  # ... a VAE's map of places comes on top
     batch_size: tuple[int, ...] = (8, 16, 32, 64)
     images: tuple[int, int] = (1_000, 8_000)  # how long: signatures seen
     widths: tuple[int, ...] = (16, 32, 64, 96)  # of the cheap networks
@@ -84,6 +88,8 @@ def propose(trial: optuna.Trial, kind: str, config: StudyConfig) -> tuple[Any, t
     settings: dict[str, Any] = dict(batch_size=batch, snapshots=1, checks=6, seed=config.seed, checkpoint_seconds=1e9)
     sizes = dict(latent_dim=latent_dim, widths=config.widths)
     if kind == "vae":
+        detail = trial.suggest_categorical("detail", config.detail)
+        sizes |= dict(latent_dim=latent_dim + detail * PLACES**2, detail=detail)
         rate = trial.suggest_float("learning_rate", *config.learning_rate, log=True)
         model: Any = vae.VAEConfig(beta=trial.suggest_float("beta", *config.beta, log=True), **sizes)
         return model, training.TrainConfig(learning_rate=rate, **settings), math.ceil(images / batch)
@@ -256,6 +262,7 @@ def study_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -
     dots = right.scatter(x, y, c=values, s=22, cmap="viridis_r", vmax=np.quantile(values, 0.9), edgecolors="white")
     best = int(values.argmin())
     right.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=plotting.COLORS[1], linewidths=1.3)
-    right.set(xlabel=LABELS[names[0]], ylabel=LABELS[names[1]], xscale="log", yscale="log")
+    scales = ("log" if (along > 0).all() else "linear" for along in (x, y))  # detail may be none
+    right.set(xlabel=LABELS[names[0]], ylabel=LABELS[names[1]], xscale=next(scales), yscale=next(scales))
     fig.colorbar(dots, ax=right, label=GOALS[found["kind"]].replace(", ", ",\n"))
     return fig

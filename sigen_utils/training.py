@@ -22,18 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import embedding, gan, paths, runs, vae
 from .blocks import PLACES, gradient_norm
-from .data import (
-    PERSON_MOVES,
-    AugmentConfig,
-    SignatureSet,
-    augment,
-    batch_index,
-    move_ink,
-    pen,
-    render,
-    shift,
-    soften_all,
-)
+from .data import SignatureSet, batch_index
 from .loop import (
     Average,
     Best,
@@ -47,6 +36,8 @@ from .loop import (
     process_group,
     step_generator,
 )
+from .moves import PERSON_MOVES, AugmentConfig, augment, move_ink, shift, soften_all
+from .rendering import pen, render
 
 CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
 CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
@@ -721,8 +712,8 @@ GAN_ON = TrainConfig(batch_size=16, reals=AugmentConfig(probability=0.0))
 def vae_from(start: runs.Run | runs.Pretrained | None, data: SignatureSet) -> tuple[vae.VAEConfig, TrainConfig]:
     """Configurations of our VAE for a class that goes on from `start`: no warm-up, it is warm."""
     people = dict(n_people=data.n_people, exemplars=most_of_a_person(data))
-    if start is None:  # a rougher surface of codes, which moved signatures leave: wider noise does less harm
-        return vae.VAEConfig(**people, moved=False, bandwidth=0.45), TrainConfig()
+    if start is None:
+        return vae.VAEConfig(latent_dim=64 + 4 * PLACES**2, detail=4, **people), TrainConfig()
     return replace(start.model.config, warmup=0.0, **people), VAE_ON
 
 

@@ -21,7 +21,7 @@ from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, Spread, UpTower
-from .data import MOVE_NUMBERS
+from .moves import MOVE_NUMBERS
 from .people import Signatures
 
 LIKELIHOODS = (
@@ -49,7 +49,7 @@ class VAEConfig:
     components: int = 20  # of the mixture fitted to the posterior means after training
     n_people: int = 0  # people whose signatures are remembered for `sample_person`; 0 for none
     exemplars: int = 3  # training signatures remembered of each
-    moved: bool = True  # samples begin with the code of a signature moved anew as `data.PERSON_MOVES` has it
+    moved: bool = True  # samples begin with the code of a signature moved anew as `moves.PERSON_MOVES` has it
     conditional: bool = False  # encoder and decoder are told whose signature it is (Sohn et al. 2015)
     bandwidth: float = 0.15  # of the density around the codes, in units of the spread within people
 

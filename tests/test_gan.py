@@ -9,8 +9,9 @@ from strokes import toy_signatures
 
 from sigen_utils import gan
 from sigen_utils.blocks import smooth
-from sigen_utils.data import MOVE_NUMBERS, find_ink, pen, render
 from sigen_utils.gan import Discriminator, GANConfig, Generator
+from sigen_utils.moves import MOVE_NUMBERS
+from sigen_utils.rendering import find_ink, pen, render
 from sigen_utils.vae import VAE, VAEConfig, fit_prior
 
 SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8, moved=False, rendered=False)

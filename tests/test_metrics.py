@@ -313,7 +313,7 @@ def comparison(data, ruler):
         "strangers": Model(make_set(seed=99)),
     }
     labels = {"honest": "An honest model"}
-    # With nothing said, reals and samples pass `data.render`
+    # With nothing said, reals and samples pass `rendering.render`
     return metrics.evaluate_runs(data, runs, ruler, seed=3, n_splits=4, labels=labels)
 
 

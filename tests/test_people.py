@@ -4,7 +4,7 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils.data import MOVE_NUMBERS, PERSON_MOVES, move_ink
+from sigen_utils.moves import MOVE_NUMBERS, PERSON_MOVES, move_ink
 from sigen_utils.people import Signatures, reach
 
 

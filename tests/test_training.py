@@ -19,14 +19,16 @@ from test_data import write_folder
 
 from sigen_utils import gan, paths, people, runs, training, vae
 from sigen_utils.__main__ import main
-from sigen_utils.data import PERSON_MOVES, move_ink, pen, soften
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
+from sigen_utils.moves import PERSON_MOVES, move_ink, soften
 from sigen_utils.paths import REPO
+from sigen_utils.rendering import pen
 from sigen_utils.training import TrainConfig, fit_gan, fit_vae
 from sigen_utils.vae import VAEConfig
 
 VAE_SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
+TINY_VAE = ("widths=[8,8,16,16]", "latent_dim=8", "detail=0")  # the same by --set
 GAN_SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8, penalty_every=2)
 QUICK = TrainConfig(batch_size=4, log_every=3, checks=3, snapshots=3, n_fixed=4, checkpoint_seconds=0.0)
 
@@ -223,7 +225,7 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
     folder = tmp_path / "signatures"
     write_folder(folder, toy_signatures())
     train = ["train", "vae", "--data", str(folder), "--train-per-person", "2", "--scratch", "--steps", "3"]
-    small = ["--set", "latent_dim=4", "widths=[8,8]", "components=2", "batch_size=4", "snapshots=1"]
+    small = ["--set", "latent_dim=4", "detail=0", "widths=[8,8]", "components=2", "batch_size=4", "snapshots=1"]
     assert main([*train, "--run", str(tmp_path / "a"), *small]) == 0
     scored = ["--data", str(folder), "--runs", str(tmp_path / "a"), "--train-per-person", "2"]
     for ruler in ("imagenet", "signature"):
@@ -265,7 +267,7 @@ def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
     write_folder(tmp_path / "signatures", toy_signatures())
     data, vae_run, gan_run = (str(tmp_path / name) for name in ("signatures", "vae", "gan"))
     small = ["--data", data, "--steps", "1", "--set", "batch_size=4"]
-    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, "widths=[8,8,16,16]", "latent_dim=8"]) == 0
+    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, *TINY_VAE]) == 0
     assert main(["train", "gan", "--run", gan_run, "--start", vae_run, *small]) == 0
     config = runs.load_run(gan_run).config
     assert config["model"]["latent_dim"] == 8 and config["model"]["fade_in"] == 0 and config["start"]
@@ -351,7 +353,7 @@ def pretrained(tmp_path_factory):
     crowd = str(write_crowd_archive(folder / "crowd.npz"))
     vae_run, gan_run, out = (str(folder / name) for name in ("vae", "gan", "out"))
     small = ["--data", crowd, "--steps", "2", "--set", "batch_size=4"]
-    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, "widths=[8,8,16,16]", "latent_dim=8"]) == 0
+    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, *TINY_VAE]) == 0
     gan_settings = ["people_by=codes", "n_people=0", "embedding_dim=8"]
     assert main(["train", "gan", "--start", vae_run, "--run", gan_run, *small, *gan_settings]) == 0
     publish = ["publish-pretrained", "--vae", vae_run, "--gan", gan_run, "--out", out]

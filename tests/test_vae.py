@@ -8,7 +8,7 @@ import torch
 from strokes import toy_signatures
 
 from sigen_utils.blocks import Spread
-from sigen_utils.data import MOVE_NUMBERS
+from sigen_utils.moves import MOVE_NUMBERS
 from sigen_utils.vae import (
     LIKELIHOODS,
     REPORT_VAE,

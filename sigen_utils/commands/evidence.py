@@ -12,15 +12,18 @@ from pathlib import Path
 
 def evaluate(args: argparse.Namespace) -> int:
     from .. import metrics, paths
-    from ..data import PERSON_MOVES, load_signatures
+    from ..data import load_signatures
+    from ..loop import pick_device
+    from ..moves import PERSON_MOVES
     from ..runs import load_run
 
-    data = load_signatures(args.data, train_per_person=args.train_per_person)
-    runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    device = pick_device()
+    data = load_signatures(args.data, device, train_per_person=args.train_per_person)
+    runs = {Path(folder).name: load_run(folder, device) for folder in args.runs}
     for reach in args.moved:
         copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), f"training images, moved by {reach:g}")
         runs[f"copies_moved_{reach:g}"] = copies
-    ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
+    ruler = metrics.SignatureRuler(device=device) if args.ruler == "signature" else metrics.Ruler(device)
     result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
@@ -40,17 +43,19 @@ def evaluate(args: argparse.Namespace) -> int:
 def usefulness(args: argparse.Namespace) -> int:
     from .. import metrics, paths
     from ..data import load_signatures
+    from ..loop import pick_device
     from ..runs import load_pretrained, load_run
 
-    data = load_signatures(args.data, train_per_person=args.train_per_person)
-    runs = {Path(folder).name: load_run(folder) for folder in args.runs}
+    device = pick_device()
+    data = load_signatures(args.data, device, train_per_person=args.train_per_person)
+    runs = {Path(folder).name: load_run(folder, device) for folder in args.runs}
     for name, run in runs.items():
         if run.config["data"]["fingerprint"] != data.fingerprint():
             raise ValueError(f"{name} was trained on other signatures, or another split of them, than {args.data}")
     start = load_pretrained()
     makers = {"moved copies of the one": metrics.moved_copies}
     makers |= {"pretrained VAE, from the one": start.duplicate} if start else {}
-    ruler = metrics.SignatureRuler() if args.ruler == "signature" else metrics.Ruler()
+    ruler = metrics.SignatureRuler(device=device) if args.ruler == "signature" else metrics.Ruler(device)
     result = metrics.measure_usefulness(data, runs, makers, ruler, ks=args.duplicates, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
@@ -73,7 +78,8 @@ def usefulness(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     from .. import metrics, paths
-    from ..data import load_signatures, render
+    from ..data import load_signatures
+    from ..rendering import render
 
     data = load_signatures(args.data)
     rulers = [metrics.Ruler()]
@@ -91,7 +97,8 @@ def realism(args: argparse.Namespace) -> int:
     import torch
 
     from .. import metrics, paths, plotting
-    from ..data import load_signatures, render
+    from ..data import load_signatures
+    from ..rendering import render
 
     real, other = load_signatures(args.real), load_signatures(args.data)
     if min(len(real), len(other)) < 40:
@@ -115,7 +122,8 @@ def realism(args: argparse.Namespace) -> int:
 
 def blind_test(args: argparse.Namespace) -> int:
     from ..blind_test import make_items, write_page
-    from ..data import load_signatures, render
+    from ..data import load_signatures
+    from ..rendering import render
     from ..runs import load_run
 
     data, run = load_signatures(args.data).test, load_run(args.run)

@@ -80,7 +80,7 @@ def sample(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import paths
-    from ..data import render
+    from ..rendering import render
     from ..runs import load_run
 
     run = load_run(args.run)
@@ -96,10 +96,11 @@ def sample(args: argparse.Namespace) -> int:
 def study(args: argparse.Namespace) -> int:
     from .. import plotting
     from ..data import ensure_signatures, load_signatures
+    from ..loop import pick_device
     from ..profiles import get_profile
     from ..study import GOALS, run_study, study_figure, summary
 
-    data = load_signatures(args.data or ensure_signatures(get_profile()))
+    data = load_signatures(args.data or ensure_signatures(get_profile()), pick_device())
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     trials = run_study(args.model, data, args.storage or f"sqlite:///{out / 'study.db'}", args.trials)
@@ -137,8 +138,9 @@ def _command(args: argparse.Namespace) -> str:
 def ablate(args: argparse.Namespace) -> int:
     from ..ablation import arms_of, in_lines, summary, train_arms
     from ..data import load_signatures
+    from ..loop import pick_device
 
-    data, out = load_signatures(args.data), Path(args.out)
+    data, out = load_signatures(args.data, pick_device()), Path(args.out)
     start = _beginning(args)
     kind = "alone" if args.model == "gan" and start is None else args.model
     arms = arms_of(kind, data, start)
@@ -158,8 +160,9 @@ def converge(args: argparse.Namespace) -> int:
     from ..ablation import summary
     from ..convergence import collapsed, convergence_figure, repeat_training
     from ..data import load_signatures
+    from ..loop import pick_device
 
-    data, out = load_signatures(args.data), Path(args.out)
+    data, out = load_signatures(args.data, pick_device()), Path(args.out)
     start = _beginning(args)
     budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps)
     alone = range(args.alone_seeds)
@@ -178,9 +181,11 @@ def publish(args: argparse.Namespace) -> int:
 
     from .. import metrics
     from ..data import load_signatures
+    from ..loop import pick_device
     from ..runs import load_run, publish, reconfigured
 
-    run, data = reconfigured(load_run(args.run), args.set), load_signatures(args.data)
+    device = pick_device()
+    run, data = reconfigured(load_run(args.run, device), args.set), load_signatures(args.data, device)
     if run.config["data"]["fingerprint"] != data.fingerprint():
         raise ValueError(f"{args.run} was not trained on {args.data}; name the signatures that it was trained on")
     scores = metrics.evaluate_runs(data, {"model": run}, seed=args.seed, trap=False)

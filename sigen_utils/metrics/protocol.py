@@ -23,7 +23,8 @@ from .ruler import Ruler
 from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:
-    from ..data import AugmentConfig, SignatureSet
+    from ..data import SignatureSet
+    from ..moves import AugmentConfig
 
 Render = Callable[[torch.Tensor], torch.Tensor]
 COPIES = "augmented_copies"  # names in the results of the trap ...
@@ -73,7 +74,7 @@ def make_reference(
     seed, n_splits
         Random halves.
     render
-        Put between the signatures and the ruler; `data.render` by default, as for the models.
+        Put between the signatures and the ruler; `rendering.render` by default, as for the models.
     """
     x = _renderer(render)(data.x)
     features, strokes = ruler.features(x), stroke_statistics(x)
@@ -131,7 +132,7 @@ def evaluate_samples(
     reference
         `make_reference` of the same data, where several models are scored; made here if None.
     render
-        How the *real* signatures are rendered if `reference` is None; `data.render` by default.
+        How the *real* signatures are rendered if `reference` is None; `rendering.render` by default.
 
     Returns
     -------
@@ -251,7 +252,7 @@ class AugmentedCopies:
 
 def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
     """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
-    from ..data import PERSON_MOVES
+    from ..moves import PERSON_MOVES
     from ..people import reach
 
     train = data.train
@@ -262,7 +263,7 @@ def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
 
 def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = None) -> torch.Tensor:
     """Signatures ``[n, 1, H, W]`` turned and bent by `config`; without it as little as in `AugmentedCopies`."""
-    from ..data import AugmentConfig, move_ink  # scores do not need the data module otherwise
+    from ..moves import AugmentConfig, move_ink  # scores do not need the data module otherwise
 
     slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, elastic=0.7, probability=1.0)
     generator = torch.Generator(x.device).manual_seed(seed)
@@ -303,7 +304,7 @@ def evaluate_runs(
     trap
         Score `copies` as further models.
     render
-        What every picture passes before it is scored; `data.render` by default. Reconstructions are scored
+        What every picture passes before it is scored; `rendering.render` by default. Reconstructions are scored
         unrendered, because a squared error should judge the model's own guess.
 
     Returns
@@ -339,7 +340,7 @@ def rendered(data: SignatureSet, render: Render | None = None) -> SignatureSet:
 
 def _renderer(render: Render | None) -> Render:
     if render is None:
-        from ..data import render  # scores do not need the data module otherwise
+        from ..rendering import render  # scores do not need the data module otherwise
     return render
 
 

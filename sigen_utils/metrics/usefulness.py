@@ -236,7 +236,7 @@ def measure_usefulness(
     seed
         Of the samples and of the bootstrap over people.
     render
-        What every picture passes; `data.render` by default.
+        What every picture passes; `rendering.render` by default.
 
     Returns
     -------

@@ -84,11 +84,11 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
 
 SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its config, kind)
     "VaeLatent": ("vae", "latent_dim", "setting"),
+    "VaeDetail": ("vae", "detail", "setting"),
     "VaeWarmup": ("vae", "warmup", "setting"),
     "VaeComponents": ("vae", "components", "setting"),
     "VaeBandwidth": ("vae", "bandwidth", "setting"),
     "PretrainedLatent": ("vae_pretrained", "latent_dim", "setting"),
-    "PretrainedDetail": ("vae_pretrained", "detail", "setting"),
     "PretrainedBandwidth": ("vae_pretrained", "bandwidth", "setting"),
     "GanLatent": ("gan", "latent_dim", "setting"),
     "GanPenalty": ("gan", "penalty", "setting"),
