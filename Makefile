@@ -54,12 +54,16 @@ bench: .venv/ready ## speed beside the plain way of doing it, in one run
 stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
 	$(PY) -m sigen_utils stress --out build/stress
 
+# How many trainings at a time: one on two cores; a GPU has room for several
+WORKERS ?= 1
 STUDY := --data data/signatures --out build/studies --record
 studies: $(RUN) ## ablations, seeds and searches anew, a few hours on two cores, kept in results.json; goes on after a kill
-	$(PY) -m sigen_utils ablate vae $(STUDY) --steps 120 --seeds 5 --repeat ours "from random weights" "as reported"
-	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 150 --seeds 2 --repeat ours --start runs/vae_pretrained
-	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 1000 --scratch
-	$(PY) -m sigen_utils converge $(STUDY) --steps 150 --seeds 10 --alone-steps 1000 --start runs/vae_pretrained
+	$(PY) -m sigen_utils ablate vae $(STUDY) --steps 120 --seeds 5 --repeat ours "from random weights" "as reported" \
+		--workers $(WORKERS)
+	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 150 --seeds 2 --repeat ours --start runs/vae_pretrained --workers $(WORKERS)
+	$(PY) -m sigen_utils ablate gan $(STUDY) --steps 1000 --scratch --workers $(WORKERS)
+	$(PY) -m sigen_utils converge $(STUDY) --steps 150 --seeds 10 --alone-steps 500 --start runs/vae_pretrained \
+		--workers $(WORKERS)
 	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
 	$(PY) -m sigen_utils study gan $(STUDY) --trials 30
 

@@ -113,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
         sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
         sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
+        sub.add_argument("--workers", type=int, default=1, help="trainings at a time, of a GPU that one leaves idle")
         sub.add_argument("--record", action="store_true", help=keep)
 
     text = "the same short GAN training with several seeds, ours and the reports' recipe"

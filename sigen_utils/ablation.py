@@ -6,12 +6,17 @@ its own, so that what was stopped goes on, and scores it by the protocol of note
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from . import gan, metrics, plotting, runs, training, vae
@@ -108,6 +113,7 @@ def train_arms(
     minutes: float | None = None,
     steps: int | None = None,
     progress: Callable[[str], None] | None = print,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Train every arm with every seed, or load it, and score it.
 
@@ -125,6 +131,9 @@ def train_arms(
         Budget of one training, one of the two, for arms without one of their own.
     progress
         Called with a line a training; None for silence.
+    workers
+        Trainings at a time, a process each. A GPU that waits for the launches of one training has time for several;
+        their minutes are then those of a shared one. Budgets should be steps.
 
     Returns
     -------
@@ -134,25 +143,70 @@ def train_arms(
         `metrics.evaluate_samples` and, for a VAE, ``beta``, ``percent_of_blank`` and ``f1`` of held-out signatures and
         the share ``active`` of its latents.
     """
-    ruler = metrics.Ruler(data.device)
-    reference = metrics.make_reference(data, ruler)
-    out: dict[str, Any] = {}
+    trainings: dict[Path, dict[str, Arm]] = {}
+    with_seed: dict[Path, int] = {}
     for name, arm in arms.items():
         trained_as = next(other for other, one in arms.items() if replace(one, prior=arm.prior) == arm)
-        fit = training.fit_vae if hasattr(arm.model, "likelihood") else training.fit_gan
         for seed in seeds[name] if isinstance(seeds, Mapping) else seeds:
             place = Path(folder) / f"{trained_as.replace(' ', '_')}_{seed}"
-            settings = replace(arm.train, seed=seed, snapshots=2, checks=min(6, arm.train.checks))
-            budget = dict(steps=arm.steps) if arm.steps else dict(minutes=minutes, steps=steps)
-            options = dict(start=arm.start, restart=True, progress=False, device=data.device)
-            run = fit(data, arm.model, place, train=settings, **options, **budget)
-            entry = _scored(run, arm, data, ruler, reference, seed)
-            out.setdefault(name, []).append(entry)
-            if progress:
-                again = f", {entry['percent_of_blank']:.1f} % of blank" if "percent_of_blank" in entry else ""
-                floors, coverage = entry["frechet_floors"], entry["coverage"]
-                progress(f"{name}, seed {seed}: {floors:.1f} floors, coverage {coverage:.2f}{again}")
-    return dict(ruler=ruler.name, n=reference.floor["n"], floor=reference.floor, arms=out)
+            trainings.setdefault(place, {})[name], with_seed[place] = arm, seed
+    tasks = [(own, place, with_seed[place], minutes, steps) for place, own in trainings.items()]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+    judge = _Judge(data)
+    with _judging(judge, workers) as scored_in_turn:
+        for entries in scored_in_turn(tasks):
+            for name, entry in entries.items():
+                found[name].append(entry)
+                if progress:
+                    again = f", {entry['percent_of_blank']:.1f} % of blank" if "percent_of_blank" in entry else ""
+                    floors, coverage, seed = entry["frechet_floors"], entry["coverage"], entry["seed"]
+                    progress(f"{name}, seed {seed}: {floors:.1f} floors, coverage {coverage:.2f}{again}")
+    floor = judge.reference.floor
+    return dict(ruler=judge.ruler.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
+
+
+class _Judge:
+    """Trains and scores what belongs to one training, against a reference that is made once."""
+
+    def __init__(self, data: SignatureSet):
+        self.data, self.ruler = data, metrics.Ruler(data.device)
+        self.reference = metrics.make_reference(data, self.ruler)
+
+    def __call__(self, task: tuple[dict[str, Arm], Path, int, float | None, int | None]) -> dict[str, dict[str, Any]]:
+        arms, place, seed, minutes, steps = task
+        arm = next(iter(arms.values()))
+        settings = replace(arm.train, seed=seed, snapshots=2, checks=min(6, arm.train.checks))
+        budget = dict(steps=arm.steps) if arm.steps else dict(minutes=minutes, steps=steps)
+        options = dict(start=arm.start, restart=True, progress=False, device=self.data.device)
+        fit = training.fit_vae if hasattr(arm.model, "likelihood") else training.fit_gan
+        run = fit(self.data, arm.model, place, train=settings, **options, **budget)
+        return {name: _scored(run, one, self.data, self.ruler, self.reference, seed) for name, one in arms.items()}
+
+
+_own_judge: _Judge | None = None  # of a worker process
+
+
+def _begin_work(data: SignatureSet, device: torch.device, threads: int) -> None:
+    global _own_judge
+    torch.set_num_threads(threads)
+    _own_judge = _Judge(data.to(device))
+
+
+def _work(task: tuple) -> dict[str, dict[str, Any]]:
+    return _own_judge(task)
+
+
+@contextlib.contextmanager
+def _judging(judge: _Judge, workers: int) -> Iterator[Callable[[Sequence[tuple]], Iterable[dict[str, dict[str, Any]]]]]:
+    """Something like ``map(judge, tasks)``, with so many processes; what comes back is in the tasks' order."""
+    if workers == 1:
+        yield lambda tasks: map(judge, tasks)
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    options = dict(mp_context=multiprocessing.get_context("spawn"), initializer=_begin_work)
+    arguments = (judge.data.to("cpu"), judge.data.device, threads)
+    with ProcessPoolExecutor(workers, initargs=arguments, **options) as pool:
+        yield lambda tasks: pool.map(_work, tasks)
 
 
 def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def repeat_training(
     progress: Callable[[str], None] | None = print,
     alone_steps: int = 0,
     alone_seeds: Sequence[int] = range(10),
+    workers: int = 1,
 ) -> dict[str, Any]:
     """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
 
@@ -51,7 +52,7 @@ def repeat_training(
         arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
     arms["report"] = Arm(gan.REPORT_GAN, training.GAN_REPORT)
     of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}
-    found = train_arms(data, arms, folder, of_each, minutes, steps, progress)
+    found = train_arms(data, arms, folder, of_each, minutes, steps, progress, workers)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
         entry["converged"] = entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
     return found | dict(limits=dict(floors=LIMIT_FLOORS, coverage=LIMIT_COVERAGE))

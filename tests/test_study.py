@@ -105,6 +105,21 @@ def test_arms_are_trained_scored_and_told(tmp_path):
     assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 5  # two seeds each, and the blank page
 
 
+def test_several_workers_find_what_one_does(tmp_path):
+    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
+    arm = ablation.Arm(small, training.TrainConfig(batch_size=4))
+    arms = {"ours": arm, "other prior": replace(arm, prior="normal"), "mse": replace(arm, train=training.VAE_REPORT)}
+    one, two = (
+        ablation.train_arms(toy_signatures(), arms, tmp_path / str(n), (0, 1), steps=2, progress=None, workers=n)
+        for n in (1, 2)
+    )
+    assert one["floor"] == two["floor"] and list(one["arms"]) == list(two["arms"])
+    clock = ("minutes", "curve")
+    for name in arms:
+        of_one, of_two = ([{k: v for k, v in e.items() if k not in clock} for e in f["arms"][name]] for f in (one, two))
+        assert of_one == of_two and [e["seed"] for e in of_one] == [0, 1]
+
+
 def test_arms_may_have_seeds_of_their_own(tmp_path):
     small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
     arm = ablation.Arm(small, training.TrainConfig(batch_size=4))

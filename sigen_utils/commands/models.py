@@ -149,7 +149,7 @@ def ablate(args: argparse.Namespace) -> int:
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
     arms = {name: arm for name, arm in arms.items() if name in wanted}
     seeds = {name: range(args.seeds) if name in args.repeat or not args.repeat else (0,) for name in arms}
-    found = summary(train_arms(data, arms, out / f"runs_{kind}", seeds, args.minutes, args.steps))
+    found = summary(train_arms(data, arms, out / f"runs_{kind}", seeds, args.minutes, args.steps, workers=args.workers))
     _keep(args, f"ablation_{kind}", found, data, out)
     print("\n".join(in_lines(found)))
     return 0
@@ -164,7 +164,7 @@ def converge(args: argparse.Namespace) -> int:
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
     start = _beginning(args)
-    budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps)
+    budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps, workers=args.workers)
     alone = range(args.alone_seeds)
     found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, alone_seeds=alone))
     _keep(args, "convergence", found, data, out)
