@@ -58,7 +58,7 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "20 Gaussians": replace(ours, prior="gaussians"),
         "N(0, I)": replace(ours, prior="normal"),
         "from random weights": scratch,
-        "the same, a vector alone": replace(scratch, model=_without_map(scratch.model)),
+        "from random weights, a vector alone": replace(scratch, model=_without_map(scratch.model)),
         "as reported": Arm(vae.REPORT_VAE, training.VAE_REPORT),
     }
 
