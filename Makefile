@@ -104,8 +104,8 @@ pretrain: .venv/ready ## weights/ anew, from crowds of synthetic writers: four h
 		--run build/pretrain/vae_fine --minutes 25 --set latent_dim=1152 detail=4 exemplars=1 learning_rate=0.001
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_fine --resume --data build/crowd_fine.npz \
 		--run build/pretrain/vae_quiet --minutes 25 --set beta=0.02 exemplars=1 learning_rate=0.001
-	test -f build/crowd_mixed.npz || $(PY) -m sigen_utils crowd --out build/crowd_mixed.npz --seed 4000003 --writers 20000 \
-		--set per_writer=4 pen_bias=-0.3 pen=0.55 surnames=0.5
+	test -f build/crowd_mixed.npz || $(PY) -m sigen_utils crowd --out build/crowd_mixed.npz --seed 4000003 --writers 20000 --per-writer 4 \
+		--set pen_bias=-0.3 pen=0.55 surnames=0.5
 	$(PY) -m sigen_utils train vae --start build/pretrain/vae_quiet --resume --data build/crowd_mixed.npz \
 		--run build/pretrain/vae --steps 5253 --set components=1 exemplars=1 learning_rate=0.0015 batch_size=256 ema_images=50000
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --before $(addprefix build/pretrain/vae_,usual whole \

@@ -45,6 +45,7 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
     """Our VAE, it with one ingredient changed: likelihood, beta, augmentation, people, prior, start; the reports'."""
     ours = Arm(*training.vae_from(start, data), start)
     scratch = Arm(*training.vae_from(None, data))
+    vector = replace(scratch.model, latent_dim=scratch.model.whole_dim, detail=0)
     likelihoods = ("mse", "optimal_sigma", "continuous_bernoulli")
     return {
         "ours": ours,
@@ -58,13 +59,9 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "20 Gaussians": replace(ours, prior="gaussians"),
         "N(0, I)": replace(ours, prior="normal"),
         "from random weights": scratch,
-        "from random weights, a vector alone": replace(scratch, model=_without_map(scratch.model)),
+        "from random weights, a vector alone": replace(scratch, model=vector),
         "as reported": Arm(vae.REPORT_VAE, training.VAE_REPORT),
     }
-
-
-def _without_map(model: vae.VAEConfig) -> vae.VAEConfig:
-    return replace(model, latent_dim=model.whole_dim, detail=0)
 
 
 def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained) -> dict[str, Arm]:
@@ -199,6 +196,8 @@ def _work(task: tuple) -> dict[str, dict[str, Any]]:
 @contextlib.contextmanager
 def _judging(judge: _Judge, workers: int) -> Iterator[Callable[[Sequence[tuple]], Iterable[dict[str, dict[str, Any]]]]]:
     """Something like ``map(judge, tasks)``, with so many processes; what comes back is in the tasks' order."""
+    if workers < 1:
+        raise ValueError(f"workers={workers}: at least one has to train")
     if workers == 1:
         yield lambda tasks: map(judge, tasks)
         return

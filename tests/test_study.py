@@ -118,6 +118,8 @@ def test_several_workers_find_what_one_does(tmp_path):
     for name in arms:
         of_one, of_two = ([{k: v for k, v in e.items() if k not in clock} for e in f["arms"][name]] for f in (one, two))
         assert of_one == of_two and [e["seed"] for e in of_one] == [0, 1]
+    with pytest.raises(ValueError, match="workers=0"):
+        ablation.train_arms(toy_signatures(), arms, tmp_path, steps=2, progress=None, workers=0)
 
 
 def test_arms_may_have_seeds_of_their_own(tmp_path):
