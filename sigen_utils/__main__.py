@@ -121,9 +121,11 @@ def parser() -> argparse.ArgumentParser:
     repeated(sub, 10, "convergence.json with its curves")
     sub.add_argument("--alone-steps", type=int, default=0, help="also ours from random weights only, for so many steps")
     sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
+    some = "only these (default: all); with --record they join those that are kept already"
+    sub.add_argument("--arms", nargs="+", choices=("ours", "from noise", "report"), help=some)
     sub = command("ablate", models.ablate, "the same training with one ingredient changed at a time, scored alike")
     sub.add_argument("model", choices=("vae", "gan"))
-    sub.add_argument("--arms", nargs="+", help="only these (default: all)")
+    sub.add_argument("--arms", nargs="+", help=some)
     sub.add_argument(
         "--repeat", nargs="+", default=[], help="arms that all seeds are for (default: all; others: seed 0)"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -226,10 +227,16 @@ def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> d
     return entry
 
 
+def _in_order(arm: tuple[str, Any]) -> tuple:
+    """The yardstick first, the others by name with numbers as numbers: beta 4 before beta 16."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", arm[0])
+    return arm[0] != "ours", [(float(part), "") if i % 2 else (-1.0, part) for i, part in enumerate(parts)]
+
+
 def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tuple[float, float | None] | None]]:
     """Mean and, with several seeds, standard deviation of scores of every arm; None where a score does not apply."""
     out: dict[str, list[tuple[float, float | None] | None]] = {}
-    for name, entries in sorted(found["arms"].items(), key=lambda arm: arm[0] != "ours"):  # the yardstick first
+    for name, entries in sorted(found["arms"].items(), key=_in_order):
         columns_of = ([entry[column] for entry in entries if entry.get(column) is not None] for column in columns)
         out[name] = [
             (float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None) if values else None
@@ -277,8 +284,10 @@ def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) ->
     for k, (ax, (column, label)) in enumerate(zip(fig.subplots(1, 3), panels.items(), strict=True)):
         ax.plot(betas, [swept[b][column] for b in betas], marker="o", markersize=3.5, color=plotting.COLORS[k])
         ours = found["arms"]["ours"][0]
-        ax.plot(ours["beta"], ours[column], "o", markersize=8, markerfacecolor="none", color="black")
+        ax.plot(ours["beta"], ours[column], "o", markersize=8, markerfacecolor="none", color="black", clip_on=False)
         ax.set(xscale="log", xlabel=r"$\beta$", title=label)
+        ax.set_xticks(betas, [f"{b:g}" for b in betas])
+        ax.minorticks_off()
         ax.set_ylim(bottom=0)
     return fig
 
@@ -296,5 +305,5 @@ def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = pl
     ax.annotate("blank page", (0.98, 100), (0, 2), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                 ha="right", fontsize=6.5)  # fmt: skip
     ax.set(xlabel="minutes", ylabel="held-out error, % of blank", ylim=(0, 130))
-    ax.legend(fontsize=6.5)
+    ax.legend(fontsize=6.5, frameon=True, framealpha=1, edgecolor="none")
     return fig

@@ -35,11 +35,18 @@ def repeat_training(
     alone_steps: int = 0,
     alone_seeds: Sequence[int] = range(10),
     workers: int = 1,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
 
     With `alone_steps` also ours from random weights only (``from noise``), for so many steps and with `alone_seeds`.
-    Every entry gets ``converged``, the result ``limits``; `collapsed` tells the rest.
+    `only` names the arms to train, all by default. Every entry gets ``converged``, the result ``limits``; `collapsed`
+    tells the rest.
+
+    Raises
+    ------
+    ValueError
+        If `only` names an arm that there is not.
     """
 
     def to_the_end(settings: training.TrainConfig) -> training.TrainConfig:
@@ -51,6 +58,9 @@ def repeat_training(
         model, settings = training.gan_alone_from(data)
         arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
     arms["report"] = Arm(gan.REPORT_GAN, training.GAN_REPORT)
+    if unknown := set(only or arms) - set(arms):
+        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)} (from noise: with alone_steps)")
+    arms = {name: arm for name, arm in arms.items() if name in (only or arms)}
     of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}
     found = train_arms(data, arms, folder, of_each, minutes, steps, progress, workers)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
@@ -65,7 +75,11 @@ def collapsed(entries: Sequence[dict[str, Any]]) -> int:
 
 @plotting.styled
 def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WIDTH) -> Figure:
-    """Distance to the training signatures over images seen, a line a seed."""
+    """Distance to the training signatures over images seen, a line a seed; a dot: the criterion at the last step.
+
+    In floors. A line is the distance that the training watches, the dot that of all samples to all genuine signatures.
+    """
+    floor = found["floor"]["frechet"]
     fig = plotting.ShownOnce(figsize=(width, 2.6), layout="constrained")
     ax = fig.subplots()
     for k, (recipe, entries) in enumerate(found["arms"].items()):
@@ -73,8 +87,13 @@ def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WID
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True)
             label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
-            ax.plot([n / 1000 for n in images], distance, color=plotting.COLORS[k], linewidth=0.8, label=label)
-    ax.set(xlabel="thousand images seen", ylabel="Fréchet distance", xscale="log", yscale="log")
+            look = dict(color=plotting.COLORS[k], linewidth=0.8)
+            ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **look)
+            ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **look)
+    ax.axhline(found["limits"]["floors"], color="0.45", linewidth=0.7, linestyle=(0, (4, 2)))
+    ax.annotate("converged below", (0.01, found["limits"]["floors"]), (0, 1.5), fontsize=6.5, color="0.3",
+                xycoords=ax.get_yaxis_transform(), textcoords="offset points")  # fmt: skip
+    ax.set(xlabel="thousand images seen", ylabel="Fréchet distance, floors", xscale="log", yscale="log")
     ax.xaxis.set_major_formatter("{x:g}")
     fig.legend(loc="outside lower center", fontsize=6.5)
     return fig

@@ -485,7 +485,7 @@ def _references(ax, references: Mapping[str, float] | None, horizontal: bool) ->
     for name, value in (references or {}).items():
         if horizontal:
             ax.axhline(value, **look)
-            ax.annotate(name, (0.5, value), (0, 1.5), xycoords=ax.get_yaxis_transform(), ha="center", **text)
+            ax.annotate(name, (0.01, value), (0, 1.5), xycoords=ax.get_yaxis_transform(), ha="left", **text)
         else:
             ax.axvline(value, **look)
             ax.annotate(name, (value, 1), (0, 1.5), xycoords=ax.get_xaxis_transform(), ha="center", **text)

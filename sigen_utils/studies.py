@@ -22,8 +22,8 @@ FEW = dict(  # arms that a brief study keeps to
 )
 
 
-def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str) -> Path:
-    """Keep a study in ``results.json``, section ``studies``.
+def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str, part: bool = False) -> Path:
+    """Keep a study in ``results.json``, section ``studies``; each arm with its ``sources``: command and commit.
 
     Parameters
     ----------
@@ -35,11 +35,18 @@ def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str
         The signatures it was measured on.
     command
         What repeats it, without ``python -m sigen_utils``.
+    part
+        Some arms of a study: those kept of the same signatures stay beside them.
     """
     if name not in NAMES:
         raise ValueError(f"a study called {name!r}: choose one of {', '.join(NAMES)}")
-    where = provenance.provenance(data, seed=0)
-    return report.update_results("studies", {name: dict(found) | dict(provenance=where, command=command)})
+    where, new = provenance.provenance(data, seed=0), dict(found)
+    if "arms" in new:
+        new["sources"] = {arm: dict(command=command, commit=where["commit"]) for arm in new["arms"]}
+        kept = recorded(name, data) if part else None
+        for section in ("arms", "sources") if kept else ():
+            new[section] = kept.get(section, {}) | new[section]
+    return report.update_results("studies", {name: new | dict(provenance=where, command=command)})
 
 
 def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:

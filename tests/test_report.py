@@ -39,7 +39,7 @@ def sample_results() -> dict:
     reconstruction = dict(squared_error=300.0, percent_of_blank=30.0, f1=0.5)
     bad = dict(squared_error=1100.0, percent_of_blank=110.0, f1=0.1)
     run = dict(steps=1000, minutes=2.0, images_per_second=50.0, parameters=2_000_000, batch_size=32)
-    labels = dict(report_vae="report VAE", vae="residual VAE", report_gan="report GAN", gan="stabilised GAN")
+    labels = dict(report_vae="report VAE", vae="residual VAE", report_gan="report GAN", gan="VAE-GAN")
     models = {
         "augmented_copies": scores(label="augmented_copies", frechet_floors=1.1),
         "report_vae": scores(label=labels["report_vae"], frechet_floors=123.4, coverage=0.0, reconstruction=bad),
@@ -262,11 +262,12 @@ def test_references_are_cited_and_defined():
 
 def test_phrases_follow_the_numbers(results):
     macros = dict(re.findall(r"\\newcommand\{\\val(\w+)\}\{(.*)\}", report.write_numbers().read_text()))
-    assert macros["RankFloors"].startswith("stabilised GAN (2.0), residual VAE (2.0), report VAE (123)")
+    assert macros["RankFloors"].startswith("VAE-GAN (2.0), residual VAE (2.0), report VAE (123)")
     assert "moved" not in macros["RankFloors"]  # copies are no model
     assert macros["WorseThanBlank"] == "report VAE"
     assert macros["LowCoverage"] == "report VAE, report GAN"
-    assert macros["Flags"] == "id unread (2)"
+    assert (macros["Flags"], macros["QuietFlags"]) == ("id unread (2)", "none")
+    assert macros["Saved"] == "40" and macros["SecondRuler"] == report.MISSING
     assert macros["Device"] == r"a\_test \& more"
     assert macros["ReportGanRateD"] == r"$2\times10^{-3}$"
     results["comparison"]["models"]["report_vae"]["reconstruction"]["squared_error"] = 999.0
@@ -300,7 +301,7 @@ def test_tables_hold_the_values_and_are_rectangular(results):
     assert {row[0]: row for row in table_of("training")}["report GAN"][3] == "2e-4 / 2e-3"
     rows = {row[0]: row[1:] for row in table_of("reconstruction")}
     assert rows["nearest other of the person"] == ["1{,}400", "140", "n/a"]
-    assert rows["report VAE"] == ["1{,}100", "110", "0.10"] and "stabilised GAN" not in rows
+    assert rows["report VAE"] == ["1{,}100", "110", "0.10"] and "VAE-GAN" not in rows
     assert table_of("data")[5] == ["Training / held out", "36 / 12"]
 
 
@@ -341,8 +342,8 @@ def test_readme_is_updated_between_its_markers_only(results, home):
     )
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
     assert len(tables) == 3 and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables)
-    assert "| stabilised GAN | 3.0 | 0.95 | 1.25 | 0.50 | 0.0 | 0.25 (" in tables[1]
-    assert "| one and 16: stabilised GAN | 3.0 [1.0, 5.0] | 40 | 99 | 0.90 |" in tables[2]
+    assert "| VAE-GAN | 3.0 | 0.95 | 1.25 | 0.50 | 0.0 | 0.25 (" in tables[1]
+    assert "| one and 16: VAE-GAN | 3.0 [1.0, 5.0] | 40 | 99 | 0.90 |" in tables[2]
     assert report.update_readme(readme) is False  # the same results give the same file
     readme.write_text("no markers")
     with pytest.raises(report.ReportError, match="needs one line"):
@@ -433,7 +434,10 @@ def test_ablations_are_told_as_means_with_spreads():
     arm["curve"], other["curve"] = [[0.1, 320, 50.0], [0.6, 3200, 24.0]], [[0.1, 320, 50.0], [0.6, 3200, 70.0]]
     found = sample_results()
     found["studies"] = dict(
-        ablation_vae=dict(arms={"ours": [arm, other], "beta 4": [other]}),
+        ablation_vae=dict(
+            arms={"ours": [arm, other], "beta 4": [other]},
+            sources={name: dict(command=f"ablate {name}", commit="abc000") for name in ("ours", "beta 4")},
+        ),
         ablation_gan=dict(arms={"no penalty": [game]}),
         ablation_alone=dict(arms={"ours": [game]}),
         convergence=dict(arms=dict(ours=[arm, other], report=[other]), limits=dict(floors=10.0, coverage=0.5)),
@@ -451,11 +455,12 @@ def test_ablations_are_told_as_means_with_spreads():
     found["studies"]["search_gan"]["provenance"] = dict(commit="abc123+")
     phrases = {name: make(found) for name, make in report.PHRASES.items()}
     told = phrases["StudyCommits"].split(", ")
-    assert len(told) == 5 and "search gan abc123+" in told and "convergence --" in told
+    assert told == ["abc000", "abc123+"]
+    assert "Measured by `ablate ours` (commit abc000), `ablate beta 4` (commit abc000)." in report.studies_tables(found)
     assert (phrases["OursConverged"], phrases["ReportConverged"]) == ("1 of 2", "0 of 1")
     assert (phrases["ReportDead"], phrases["NoiseDead"]) == ("0 of 1", "--")
     found["studies"]["convergence"]["arms"]["from noise"] = [other | dict(coverage=0.05)]
     assert report.PHRASES["NoiseDead"](found) == "1 of 1" and report.PHRASES["NoiseFloors"](found) == "4.0 to 4.0"
-    assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 (1)"
+    assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 ± 1"
     assert phrases["SearchGan"] == "rate of G (60 %), images seen (40 %)" and phrases["SearchVae"] == "--"
     assert report.ablation_table(sample_results()).count("--") >= 13

@@ -147,3 +147,19 @@ def test_a_study_is_kept_with_where_it_came_from(tmp_path, monkeypatch):
     assert studies.recorded("search_gan", data) is None
     with pytest.raises(ValueError, match="choose one of"):
         studies.record("search_ruler", found, data, "")
+
+
+def test_arms_measured_later_join_those_that_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGEN_HOME", str(tmp_path))
+    data = toy_signatures()
+    studies.record("ablation_vae", dict(arms={"ours": [1], "mse": [2]}), data, "ablate vae")
+    studies.record("ablation_vae", dict(arms={"mse": [3], "beta 4": [4]}), data, "ablate vae --arms mse", part=True)
+    kept = studies.recorded("ablation_vae", data)
+    assert kept["arms"] == {"ours": [1], "mse": [3], "beta 4": [4]}
+    told = {arm: source["command"] for arm, source in kept["sources"].items()}
+    assert told == {"ours": "ablate vae", "mse": "ablate vae --arms mse", "beta 4": "ablate vae --arms mse"}
+    other = data.subset(torch.arange(8))
+    studies.record("ablation_vae", dict(arms={"mse": [5]}), other, "ablate vae --arms mse", part=True)
+    assert studies.recorded("ablation_vae", other)["arms"] == {"mse": [5]}, "arms of other signatures are no part of it"
+    studies.record("ablation_vae", dict(arms={"ours": [6]}), other, "ablate vae")
+    assert list(studies.recorded("ablation_vae", other)["arms"]) == ["ours"], "a whole study replaces the other"

@@ -117,14 +117,14 @@ def study(args: argparse.Namespace) -> int:
     return 0
 
 
-def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path) -> None:
+def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path, part: bool = False) -> None:
     """Write a study as JSON to its folder and, with ``--record``, to results.json for notebook 06 and the report."""
     from .. import paths, studies
 
     with paths.atomic_write(out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
     if args.record:
-        print(f"{name} -> {paths.display(studies.record(name, found, data, _command(args)))}")
+        print(f"{name} -> {paths.display(studies.record(name, found, data, _command(args), part))}")
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -150,7 +150,7 @@ def ablate(args: argparse.Namespace) -> int:
     arms = {name: arm for name, arm in arms.items() if name in wanted}
     seeds = {name: range(args.seeds) if name in args.repeat or not args.repeat else (0,) for name in arms}
     found = summary(train_arms(data, arms, out / f"runs_{kind}", seeds, args.minutes, args.steps, workers=args.workers))
-    _keep(args, f"ablation_{kind}", found, data, out)
+    _keep(args, f"ablation_{kind}", found, data, out, part=bool(args.arms))
     print("\n".join(in_lines(found)))
     return 0
 
@@ -165,9 +165,9 @@ def converge(args: argparse.Namespace) -> int:
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
     start = _beginning(args)
     budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps, workers=args.workers)
-    alone = range(args.alone_seeds)
-    found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, alone_seeds=alone))
-    _keep(args, "convergence", found, data, out)
+    alone = dict(alone_seeds=range(args.alone_seeds), only=args.arms)
+    found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, **alone))
+    _keep(args, "convergence", found, data, out, part=bool(args.arms))
     plotting.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)

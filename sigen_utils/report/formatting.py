@@ -14,13 +14,13 @@ LABELS = {  # in the order of the tables; the label stored with the results goes
     COPIES[1]: "training images, moved like samples",
     "report_vae": "report VAE",
     "vae": "residual VAE",
-    "vae_pretrained": "residual VAE, pretrained",
+    "vae_pretrained": "pretrained VAE",
     "vae_reference": "residual VAE, full run",
     "report_gan": "report GAN",
-    "gan_alone": "stabilised GAN",
-    "gan_alone_reference": "stabilised GAN, longer run",
-    "gan": "stabilised VAE-GAN",
-    "gan_reference": "stabilised VAE-GAN, full run",
+    "gan_alone": "GAN from noise",
+    "gan_alone_reference": "GAN from noise, longer run",
+    "gan": "VAE-GAN",
+    "gan_reference": "VAE-GAN, full run",
 }
 ABSENT = object()  # what `stored` gives for a value that nobody measured
 

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import paths
-from .formatting import FORMATS, MISSING, contestants, label, latex, models_of, plain, significant, stored
+from .formatting import (
+    FORMATS,
+    LABELS,
+    MISSING,
+    contestants,
+    label,
+    latex,
+    mean_with_spread,
+    models_of,
+    plain,
+    significant,
+    stored,
+)
 from .results import load_results
 
 NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results.json, kind)
@@ -37,6 +49,10 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "ReportGanCoverage": ("comparison.models.report_gan.coverage", "share"),
     "GanCoverage": ("comparison.models.gan.coverage", "share"),
     "GanRecall": ("comparison.models.gan.recall", "share"),
+    "GanWithin": ("comparison.models.gan.within_ruler", "share"),
+    "GanNearest": ("comparison.models.gan.nearest_train", "share"),
+    "CopiesFloors": ("comparison.models.augmented_copies.frechet_floors", "floors"),
+    "MovedFloors": ("comparison.models.far_copies.frechet_floors", "floors"),
     "GanTopOne": ("comparison.models.gan.top1", "share"),
     "AloneFloors": ("comparison.models.gan_alone.frechet_floors", "floors"),
     "AloneCoverage": ("comparison.models.gan_alone.coverage", "share"),
@@ -54,7 +70,8 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "VerifierRuler": ("usefulness.ruler", "text"),
     "RulerPhotographs": ("usefulness.pairs.efflite0_block10.eer", "percentage"),
     "RulerOwn": ("usefulness.pairs.signature_crowd.eer", "percentage"),
-    "GanSaved": ("usefulness.duplicates.models.gan.16.cut", "percentage"),
+    "VerifierOneLow": ("usefulness.duplicates.one.eer_low", "percentage"),
+    "VerifierOneHigh": ("usefulness.duplicates.one.eer_high", "percentage"),
     "MovedSaved": ("usefulness.duplicates.models.moved copies of the one.16.cut", "percentage"),
     "BlankError": ("comparison.baselines.blank", "error"),
     "MeanError": ("comparison.baselines.mean_image", "error"),
@@ -72,6 +89,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "CrowdGanMinutes": ("provenance.pretrained.gan.minutes", "minutes"),
     "CrowdGanImages": ("provenance.pretrained.gan.images", "count"),
     "Crowd": ("provenance.pretrained.crowd", "text"),
+    "CrowdDevice": ("provenance.pretrained.device", "text"),
     "LimitFloors": ("studies.convergence.limits.floors", "setting"),
     "LimitCoverage": ("studies.convergence.limits.coverage", "setting"),
     "Seed": ("provenance.seed", "count"),
@@ -85,17 +103,17 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
 SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its config, kind)
     "VaeLatent": ("vae", "latent_dim", "setting"),
     "VaeDetail": ("vae", "detail", "setting"),
+    "VaeBeta": ("vae", "beta", "setting"),
     "VaeWarmup": ("vae", "warmup", "setting"),
     "VaeComponents": ("vae", "components", "setting"),
     "VaeBandwidth": ("vae", "bandwidth", "setting"),
+    "PretrainedBeta": ("vae_pretrained", "beta", "setting"),
     "PretrainedLatent": ("vae_pretrained", "latent_dim", "setting"),
     "PretrainedBandwidth": ("vae_pretrained", "bandwidth", "setting"),
     "GanLatent": ("gan", "latent_dim", "setting"),
     "GanPenalty": ("gan", "penalty", "setting"),
     "GanPenaltyEnd": ("gan", "penalty_end", "setting"),
-    "GanPenaltyEvery": ("gan", "penalty_every", "setting"),
     "GanPenaltySigma": ("gan", "penalty_sigma", "setting"),
-    "GanFadeIn": ("gan", "fade_in", "setting"),
     "GanRateG": ("gan", "learning_rate_g", "rate"),
     "GanRateD": ("gan", "learning_rate_d", "rate"),
     "ReportGanRateG": ("report_gan", "learning_rate_g", "rate"),
@@ -112,11 +130,11 @@ def _defaults(model: str):
     return {"gan": gan.GANConfig.starting_from(vae.VAEConfig()), "report_gan": gan.REPORT_GAN}[model]
 
 
-def _ranking(results: dict, score: str, kind: str, lowest_first: bool) -> str:
+def _ranking(results: dict, score: str, kind: str, lowest_first: bool, where: str = "comparison") -> str:
     """``label (value)`` of every model, best first."""
     rows = []
     for model in contestants(results):
-        path = f"comparison.models.{model}.{score}"
+        path = f"{where}.models.{model}.{score}"
         if isinstance(value := stored(results, path), int | float):
             rows.append((value if lowest_first else -value, f"{label(results, model)} ({plain(results, path, kind)})"))
     return ", ".join(text for _, text in sorted(rows, key=lambda row: row[0])) or MISSING
@@ -159,6 +177,26 @@ def _pairs(results: dict, path: str, pattern: str) -> str:
     return ", ".join(pattern.format(k, v) for k, v in items) or "none"
 
 
+def _flags(results: dict, quiet: bool) -> str:
+    """Flags of cells by kind: those that ask for a look, or those that ask for nothing (``quiet``)."""
+    from ..extraction.audit import QUIET
+
+    found = stored(results, "data.flags")
+    if not isinstance(found, dict):
+        return MISSING
+    return _pairs({"some": {k: v for k, v in found.items() if (k in QUIET) == quiet}}, "some", "{0} ({1})")
+
+
+def _saved(results: dict) -> str:
+    """``33 to 53``: percent of the one reference's error that 16 duplicates of a person's model save."""
+    makers = stored(results, "usefulness.duplicates.models")
+    if not isinstance(makers, dict):
+        return MISSING
+    cuts = [by_number["16"]["cut"] for maker, by_number in makers.items() if maker in LABELS and "16" in by_number]
+    ends = dict.fromkeys(FORMATS["percentage"](end) for end in (min(cuts), max(cuts))) if cuts else ()
+    return " to ".join(ends) or MISSING
+
+
 def _converged(results: dict, recipe: str) -> str:
     """``10 of 10`` seeds."""
     entries = stored(results, f"studies.convergence.arms.{recipe}")
@@ -174,14 +212,12 @@ def _collapsed_seeds(results: dict, recipe: str) -> str:
 
 
 def _over_seeds(results: dict, study: str, arm: str, score: str, kind: str) -> str:
-    """``23.5 (0.2)``: mean and standard deviation over the seeds of an arm."""
+    """``23.5 ± 0.2``: mean and standard deviation over the seeds of an arm."""
     from ..ablation import means
 
     found = stored(results, f"studies.{study}")
     one = means(found, [score]).get(arm, [None])[0] if isinstance(found, dict) else None
-    if one is None:
-        return MISSING
-    return FORMATS[kind](one[0]) + (f" ({significant(1)(one[1])})" if one[1] is not None else "")
+    return MISSING if one is None else mean_with_spread(one, kind, " ± ")
 
 
 def _range(results: dict, study: str, arm: str, score: str, kind: str) -> str:
@@ -204,6 +240,20 @@ def _search(results: dict, kind: str) -> str:
     return ", ".join(f"{SETTING[k]} ({round(100 * v)} %)" for k, v in largest) or "none, too few trials"
 
 
+def _best_trial(results: dict, kind: str) -> str:
+    """The least value that a search found, and of how many trials: ``60.3 (30 trials)``."""
+    found = stored(results, f"studies.search_{kind}")
+    if not isinstance(found, dict) or not found.get("best"):
+        return MISSING
+    return f"{significant(3)(found['best']['value'])} ({len(found['trials'])} trials)"
+
+
+def _images(results: dict, study: str, arm: str) -> str:
+    """Images seen by one training of an arm."""
+    entries = stored(results, f"studies.{study}.arms.{arm}")
+    return FORMATS["count"](entries[0]["images"]) if isinstance(entries, list) else MISSING
+
+
 def _study_costs(results: dict) -> str:
     """Minutes and images of one training of each study."""
     from ..ablation import KINDS
@@ -217,12 +267,15 @@ def _study_costs(results: dict) -> str:
 
 
 def _study_commits(results: dict) -> str:
-    """The commit of each study: a study is long, and kept while the rest of the results moves on."""
+    """The commits of the studies: a study is long, and kept while the rest of the results moves on."""
     found = stored(results, "studies")
     if not isinstance(found, dict):
         return MISSING
-    commits = {name: plain(results, f"studies.{name}.provenance.commit", "text") for name in found}
-    return _pairs({"commits": commits}, "commits", "{0} {1}")
+    parts = [
+        *(one for study in found.values() for one in study.get("sources", {}).values()),
+        *(study["provenance"] for study in found.values() if "sources" not in study and "provenance" in study),
+    ]
+    return ", ".join(sorted({one["commit"] for one in parts})) or MISSING
 
 
 PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow the numbers, whichever way they come out
@@ -245,11 +298,26 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "NoGameArm": lambda r: _over_seeds(r, "ablation_alone", "redrawing without the game", "frechet_floors", "floors"),
     "NoRedrawArm": lambda r: _over_seeds(r, "ablation_alone", "the game without redrawing", "frechet_floors", "floors"),
     "TableArm": lambda r: _over_seeds(r, "ablation_alone", "people by a table", "frechet_floors", "floors"),
+    "GaussiansArm": lambda r: _over_seeds(r, "ablation_vae", "20 Gaussians", "frechet_floors", "floors"),
+    "NormalArm": lambda r: _over_seeds(r, "ablation_vae", "N(0, I)", "frechet_floors", "floors"),
+    "KernelArm": lambda r: _over_seeds(r, "ablation_vae", "ours", "frechet_floors", "floors"),
+    "VaeGanArm": lambda r: _over_seeds(r, "ablation_gan", "ours", "frechet_floors", "floors"),
+    "NoPenaltyArm": lambda r: _over_seeds(r, "ablation_gan", "no penalty", "frechet_floors", "floors"),
+    "EqualRatesArm": lambda r: _over_seeds(r, "ablation_gan", "equal rates", "frechet_floors", "floors"),
+    "AnchoredArm": lambda r: _over_seeds(r, "ablation_gan", "anchored", "frechet_floors", "floors"),
+    "AnchoredWidth": lambda r: _over_seeds(r, "ablation_gan", "anchored", "stroke_width", "share"),
+    "VaeGanWidth": lambda r: _over_seeds(r, "ablation_gan", "ours", "stroke_width", "share"),
+    "ReportConvergedImages": lambda r: _images(r, "convergence", "report"),
+    "SecondRuler": lambda r: _ranking(r, "frechet_floors", "floors", True, "usefulness.second_ruler"),
+    "Saved": _saved,
+    "SearchVaeBest": lambda r: _best_trial(r, "vae"),
+    "SearchGanBest": lambda r: _best_trial(r, "gan"),
     "SearchVae": lambda r: _search(r, "vae"),
     "SearchGan": lambda r: _search(r, "gan"),
     "StudyMinutes": _study_costs,
     "StudyCommits": _study_commits,
-    "Flags": lambda r: _pairs(r, "data.flags", "{0} ({1})"),
+    "Flags": lambda r: _flags(r, quiet=False),
+    "QuietFlags": lambda r: _flags(r, quiet=True),
     "Versions": lambda r: _pairs(r, "provenance.versions", "{0} {1}"),
 }
 

@@ -166,9 +166,9 @@ def studies_tables(results: dict | None = None) -> str:
             rows = [(arm, str(len(found["arms"][arm]))) for arm in ["ours", *arms] if arm in found["arms"]]
             changed += [[f"{called}: {arm}", seeds, *cells(found, arm)] for arm, seeds in rows]
     for study in (*(f"ablation_{kind}" for kind in KINDS), "convergence"):
-        if isinstance(stored(results, f"studies.{study}"), dict):
-            where = [plain(results, f"studies.{study}.{part}", "text") for part in ("command", "provenance.commit")]
-            sources.append(f"`{where[0]}` (commit {where[1]})")
+        if isinstance(found := stored(results, f"studies.{study}"), dict):
+            sources += [f"`{one['command']}` (commit {one['commit']})" for one in found.get("sources", {}).values()]
+    sources = list(dict.fromkeys(sources))  # arms that were measured together share one
     if not sources:
         return "Nothing was measured yet: `make studies`."
     heads = [head for _, _, head in STUDIED]
