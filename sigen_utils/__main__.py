@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
     )
     # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
-    sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: runs/vae or runs/gan)")
+    sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: below runs, by the model)")
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int)
     budget.add_argument("--minutes", type=float)
@@ -133,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("blind-test", evidence.blind_test, "a page that asks people which signatures are genuine")
     sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")
+    sub.add_argument("--train-per-person", type=int, help="as in the training")
     sub.add_argument("--run", required=True)
     sub.add_argument("--n", type=int, default=40, help="signatures, half of them genuine (default: 40)")
     sub.add_argument("--seed", type=int, default=0)
@@ -198,7 +199,8 @@ def main(argv: list[str] | None = None) -> int:
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     try:
         return args.function(args)
-    except (ValueError, ImportError, FileNotFoundError) as error:  # DataError, SheetError, RunError are ValueErrors
+    # DataError, SheetError, RunError are ValueErrors; a training that diverges says what to do in a FloatingPointError
+    except (ValueError, ImportError, FileNotFoundError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -7,6 +7,7 @@ its own, so that what was stopped goes on, and scores it by the protocol of note
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import re
@@ -139,7 +140,7 @@ def train_arms(
         ``ruler, n, floor`` and ``arms``: name -> list, an entry a seed, of ``seed, minutes, images, curve`` (a list of
         minutes, images and distance or held-out error in percent of a blank page), the scores of
         `metrics.evaluate_samples` and, for a VAE, ``beta``, ``percent_of_blank`` and ``f1`` of held-out signatures and
-        the share ``active`` of its latents.
+        the share ``active`` of its latents. A training whose loss became no number has ``diverged`` instead of scores.
     """
     trainings: dict[Path, dict[str, Arm]] = {}
     with_seed: dict[Path, int] = {}
@@ -156,9 +157,7 @@ def train_arms(
             for name, entry in entries.items():
                 found[name].append(entry)
                 if progress:
-                    again = f", {entry['percent_of_blank']:.1f} % of blank" if "percent_of_blank" in entry else ""
-                    floors, coverage, seed = entry["frechet_floors"], entry["coverage"], entry["seed"]
-                    progress(f"{name}, seed {seed}: {floors:.1f} floors, coverage {coverage:.2f}{again}")
+                    progress(f"{name}, seed {entry['seed']}: {_in_words(entry)}")
     floor = judge.reference.floor
     return dict(ruler=judge.ruler.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
 
@@ -177,7 +176,12 @@ class _Judge:
         budget = dict(steps=arm.steps) if arm.steps else dict(minutes=minutes, steps=steps)
         options = dict(start=arm.start, restart=True, progress=False, device=self.data.device)
         fit = training.fit_vae if hasattr(arm.model, "likelihood") else training.fit_gan
-        run = fit(self.data, arm.model, place, train=settings, **options, **budget)
+        try:
+            run = fit(self.data, arm.model, place, train=settings, **options, **budget)
+        except FloatingPointError:  # an outcome, not an accident
+            history = runs.read_history(place) or [dict(seconds=0.0, images=0)]
+            told = dict(seed=seed, diverged=True, curve=_curve(history, arm, self.data))
+            return {name: told | _cost(history) for name in arms}
         return {name: _scored(run, one, self.data, self.ruler, self.reference, seed) for name, one in arms.items()}
 
 
@@ -212,12 +216,7 @@ def _judging(judge: _Judge, workers: int) -> Iterator[Callable[[Sequence[tuple]]
 def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:
     x, y = run.sample(len(data), seed=seed, prior=arm.prior)
     score = metrics.evaluate_samples(data, render(x), y, ruler, seed, reference=reference)
-    watched, unit = "distance", 1.0
-    if run.kind == "vae":
-        watched, unit = "test_squared_error", data.test.x[: training.CHECKED].flatten(1).sum(1).mean().item() / 100
-    curve = [[r["seconds"] / 60, r["images"], r[watched] / unit] for r in run.history if watched in r]
-    last = run.history[-1]
-    entry = dict(seed=seed, minutes=last["seconds"] / 60, images=last["images"], curve=curve)
+    entry = dict(seed=seed, curve=_curve(run.history, arm, data)) | _cost(run.history)
     entry |= {key: value for key, value in score.items() if key not in ("label", "reconstruction")}
     if run.kind == "vae":
         again = metrics.score_reconstruction(data.test.x, run.reconstruct(data.test.x, data.test.names))
@@ -225,6 +224,26 @@ def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> d
         active = vae.active_units(run.model, data.train.images)
         entry |= dict(beta=run.model.config.beta, active=active / run.model.config.latent_dim)
     return entry
+
+
+def _cost(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return dict(minutes=history[-1]["seconds"] / 60, images=history[-1]["images"])
+
+
+def _curve(history: Sequence[Mapping[str, float]], arm: Arm, data: SignatureSet) -> list[list[float]]:
+    """Minutes, images and distance, or held-out error in percent of a blank page, at each check."""
+    watched, unit = "distance", 1.0
+    if hasattr(arm.model, "likelihood"):
+        watched, unit = "test_squared_error", data.test.x[: training.CHECKED].flatten(1).sum(1).mean().item() / 100
+    known = [record for record in history if math.isfinite(record.get(watched, math.nan))]
+    return [[record["seconds"] / 60, record["images"], record[watched] / unit] for record in known]
+
+
+def _in_words(entry: Mapping[str, Any]) -> str:
+    if entry.get("diverged"):
+        return f"diverged after {entry['images']:,} images"
+    again = f", {entry['percent_of_blank']:.1f} % of blank" if "percent_of_blank" in entry else ""
+    return f"{entry['frechet_floors']:.1f} floors, coverage {entry['coverage']:.2f}{again}"
 
 
 def _in_order(arm: tuple[str, Any]) -> tuple:
@@ -262,7 +281,7 @@ def summary(found: Mapping[str, Any]) -> dict[str, Any]:
     for name, entries in found["arms"].items():
         for entry in entries:
             kept = {k: v for k, v in entry.items() if k not in ("stroke", "curve", "n")}
-            kept |= {f"stroke_{k}": v["w1_sd"] for k, v in entry["stroke"].items()}
+            kept |= {f"stroke_{k}": v["w1_sd"] for k, v in entry.get("stroke", {}).items()}
             kept["curve"] = [[round(minutes, 3), images, _short(value)] for minutes, images, value in entry["curve"]]
             kept = {k: _short(v) if isinstance(v, float) else v for k, v in kept.items()}
             arms.setdefault(name, []).append(kept)
@@ -277,7 +296,11 @@ def _short(value: float) -> float:
 @plotting.styled
 def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -> Figure:
     """What the weight of the KL term does: held-out error, distance of the samples, latents in use."""
-    swept = {e["beta"]: e for name, (e, *_) in found["arms"].items() if name == "ours" or name.startswith("beta ")}
+    swept = {
+        e["beta"]: e
+        for name, (e, *_) in found["arms"].items()
+        if "beta" in e and (name == "ours" or name.startswith("beta "))
+    }
     betas = sorted(swept)
     panels = dict(percent_of_blank="held-out error, % of blank", frechet_floors="samples, floors", active="active")
     fig = plotting.ShownOnce(figsize=(width, 1.9), layout="constrained")
@@ -299,7 +322,7 @@ def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = pl
     ax = fig.subplots()
     for k, name in enumerate(arms):
         for i, entry in enumerate(found["arms"].get(name, ())):
-            minutes, _, error = zip(*entry["curve"], strict=True)
+            minutes, _, error = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
             ax.plot(minutes, error, color=plotting.COLORS[k], linewidth=0.8, label=None if i else name)
     ax.axhline(100, color="0.45", linewidth=0.7)
     ax.annotate("blank page", (0.98, 100), (0, 2), xycoords=ax.get_yaxis_transform(), textcoords="offset points",

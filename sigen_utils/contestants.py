@@ -25,18 +25,31 @@ def finished(
     begin: runs.Run | runs.Pretrained | None = None,
     device: torch.device | None = None,
 ) -> runs.Run | None:
-    """The run `name` if it is complete, of these signatures, this code and this beginning; else None."""
+    """The run `name` if it is complete, of that model, these signatures, this code and this beginning; else None.
+
+    Its settings and its length may be a reader's own: whoever changed them in notebook 02 or 03 compares that.
+    """
     folder = paths.runs_dir() / name
-    if not (folder / runs.WEIGHTS).exists():
+    if not (folder / runs.FINISHED).exists():
         return None
     config = json.loads((folder / runs.CONFIG).read_text())
     mine = (config["data"]["fingerprint"], config["code"], config.get("start"))
     if mine != (data.fingerprint(), runs.code_fingerprint(), begin.fingerprint() if begin else None):
         return None
-    run = runs.load_run(folder, device or "cpu")
-    last = run.history[-1] if run.history else {"step": 0, "seconds": 0.0}
-    whole = last["step"] >= config["steps"] if config["steps"] else last["seconds"] >= 60 * config["minutes"]
-    return run if whole else None
+    as_reported = "report" in (config["model"].get("architecture"), config["model"].get("recipe"))
+    if config["kind"] != kind_of(name) or as_reported != (name in REPORTS):
+        return None
+    return runs.load_run(folder, device or "cpu")
+
+
+def kind_of(name: str) -> str:
+    """What kind of model a contestant is: "vae" or "gan"."""
+    return "vae" if "vae" in name else "gan"
+
+
+def budget_of(name: str, profile: Profile) -> dict[str, float | None]:
+    """``steps`` and ``minutes`` of a contestant in a profile, one of them None."""
+    return {unit: getattr(profile, f"{name.removesuffix('_pretrained')}_{unit}") for unit in ("steps", "minutes")}
 
 
 def obtain(
@@ -72,12 +85,13 @@ def obtain(
         if name in REPORTS:
             model, settings = REPORTS[name]
         else:
-            model, settings = (training.gan_from if "gan" in name else training.vae_from)(begin, data)
-        fit = training.fit_vae if "vae" in name else training.fit_gan
-        budget = {unit: getattr(profile, f"{name.removesuffix('_pretrained')}_{unit}") for unit in ("steps", "minutes")}
+            model, settings = dict(gan=training.gan_from, vae=training.vae_from)[kind_of(name)](begin, data)
+        fit = dict(gan=training.fit_gan, vae=training.fit_vae)[kind_of(name)]
         if name == "gan_alone":
             settings = replace(settings, batch_size=profile.gan_alone_batch)
         settings = replace(settings, seed=seed, snapshots=profile.snapshots)
         place = paths.runs_dir() / name
-        found[name] = fit(data, model, place, train=settings, start=begin, restart=True, device=device, **budget)
+        found[name] = fit(
+            data, model, place, train=settings, start=begin, restart=True, device=device, **budget_of(name, profile)
+        )
     return {name: found[name] for name in names if name in found}

@@ -64,13 +64,15 @@ def repeat_training(
     of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}
     found = train_arms(data, arms, folder, of_each, minutes, steps, progress, workers)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
-        entry["converged"] = entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
+        entry["converged"] = not entry.get("diverged") and (
+            entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
+        )
     return found | dict(limits=dict(floors=LIMIT_FLOORS, coverage=LIMIT_COVERAGE))
 
 
 def collapsed(entries: Sequence[dict[str, Any]]) -> int:
-    """How many of these trainings ended with samples that cover less than `COLLAPSED` of the genuine signatures."""
-    return sum(entry["coverage"] < COLLAPSED for entry in entries)
+    """How many of these trainings diverged, or ended with samples that cover less than `COLLAPSED` of the genuine."""
+    return sum(entry.get("diverged", False) or entry["coverage"] < COLLAPSED for entry in entries)
 
 
 @plotting.styled
@@ -85,11 +87,12 @@ def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WID
     for k, (recipe, entries) in enumerate(found["arms"].items()):
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         for i, entry in enumerate(entries):
-            _, images, distance = zip(*entry["curve"], strict=True)
+            _, images, distance = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
             label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
             look = dict(color=plotting.COLORS[k], linewidth=0.8)
             ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **look)
-            ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **look)
+            if images and not entry.get("diverged"):
+                ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **look)
     ax.axhline(found["limits"]["floors"], color="0.45", linewidth=0.7, linestyle=(0, (4, 2)))
     ax.annotate("converged below", (0.01, found["limits"]["floors"]), (0, 1.5), fontsize=6.5, color="0.3",
                 xycoords=ax.get_yaxis_transform(), textcoords="offset points")  # fmt: skip

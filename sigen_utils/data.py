@@ -9,6 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import warnings
+import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -166,7 +169,8 @@ def _natural(name: str) -> list:
 def _find_files(folder: Path) -> list[tuple[str, Path]]:
     """(person, file) pairs of a ``<person>/<image>`` folder or of CEDAR's ``original_<writer>_<n>`` names.
 
-    Such a name says whose it is in a sub-folder too: the folder above all writers is as good as their own.
+    Such a name says whose it is in a sub-folder too: the folder above all writers is as good as their own. Among such
+    names others, of forgeries, are not a person's.
     """
     pairs = []
     for path in sorted(folder.iterdir(), key=lambda p: _natural(p.name)):
@@ -177,7 +181,8 @@ def _find_files(folder: Path) -> list[tuple[str, Path]]:
                 pairs.append((match[1] if match else path.name, p))
         elif match := CEDAR_NAME.match(path.name):
             pairs.append((match[1], path))
-    return pairs
+    cedar = [(who, path) for who, path in pairs if CEDAR_NAME.match(path.name)]
+    return cedar or pairs
 
 
 def normalise_ink(grey: np.ndarray, size: int = SIZE, margin: int = 6) -> np.ndarray:
@@ -234,22 +239,28 @@ def load_signatures(
     Raises
     ------
     DataError
-        If the folder is missing or holds nothing usable, a person has fewer than two signatures, or a file
-        cannot be read; the message names it and the remedy.
+        If the folder is missing or holds nothing usable, or a file cannot be read; the message names it and the
+        remedy. Whoever has one signature only is left out, with a warning.
     """
     folder = Path(folder)
     if folder.suffix == ".npz" and folder.is_file():
         images, names, files = _read_archive(folder)
     else:
         images, names, files = _read_folder(folder)
+    single = {name for name, count in Counter(names).items() if count < 2}
+    if single == set(names):
+        raise DataError(f"{folder}: one signature a person; a person needs two or more, of which one is held out")
+    if single:
+        who = ", ".join(sorted(single, key=_natural))
+        warnings.warn(f"{folder}: one signature only of {who}; left out, as one of two would be held out", stacklevel=2)
+        keep = [k for k, name in enumerate(names) if name not in single]
+        images, names, files = images[keep], [names[k] for k in keep], [files[k] for k in keep]
     people = sorted(set(names), key=_natural)
     place = {person: k for k, person in enumerate(people)}
     labels = torch.tensor([place[name] for name in names])
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     order, count = labels.argsort(stable=True), labels.bincount()
     for person, own in zip(people, order.split(count.tolist()), strict=True):
-        if len(own) < 2:
-            raise DataError(f"{folder / person}: one signature only; a person needs two or more, one is held out")
         held_out = max(1, len(own) // 4) if train_per_person is None else len(own) - train_per_person
         if not 0 < held_out < len(own):
             raise DataError(f"{folder / person}: cannot train on {train_per_person} of {len(own)}, hold out the others")
@@ -280,7 +291,7 @@ def _read_archive(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             images, names = archive["x"], archive["y"].astype(str).tolist()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an archive of `sample` or `crowd` ({error}); make it again") from error
     if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) != len(names):
         raise DataError(f"{path}: x is {images.dtype} {images.shape}, not uint8 [N, {SIZE}, {SIZE}] with a name each")
@@ -311,7 +322,7 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
     if (out / "manifest.csv").exists():
         return out
     sheets = paths.sheets_dir()
-    if not sheets.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in sheets.iterdir()):
+    if needs_sheets(sheets):
         progress(f"no photographs in {paths.display(sheets)}: drawing a synthetic class of {profile.people} people")
         config = synthesis.SynthesisConfig(people=profile.people, per_person=profile.per_person)
         synthesis.synthesize(sheets, config, progress=progress, workers=workers)
@@ -319,6 +330,13 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
     if not result.n_signatures:
         raise DataError(f"{sheets}: no signature could be extracted; {'; '.join(result.errors) or 'no sheet found'}")
     return out
+
+
+def needs_sheets(folder: Path) -> bool:
+    """Whether a synthetic class has to be drawn into `folder`: no photographs, or a synthesis that was interrupted."""
+    if not folder.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
+        return True
+    return (folder / "masks").is_dir() and not (folder / "truth.json").is_file()  # which is written last
 
 
 def batch_index(n: int, batch_size: int, step: int, seed: int, rank: int = 0, world: int = 1) -> torch.Tensor:

@@ -124,7 +124,13 @@ class GANConfig:
 
 
 REPORT_GAN = GANConfig(
-    recipe="report", latent_dim=100, learning_rate_g=2e-4, learning_rate_d=2e-3, adam_betas=(0.5, 0.999), penalty=0.0
+    recipe="report",
+    latent_dim=100,
+    learning_rate_g=2e-4,
+    learning_rate_d=2e-3,
+    adam_betas=(0.5, 0.999),
+    penalty=0.0,
+    ema_images=1.0,  # the weights themselves: nothing was averaged
 )
 """The student reports' GAN: rates 2e-4 for the generator and 2e-3 for the discriminator, no regularisation."""
 

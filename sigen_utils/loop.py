@@ -56,8 +56,8 @@ class Budget:
     def __init__(self, steps: int | None, minutes: float | None, seconds_before: float = 0.0):
         if (steps is None) == (minutes is None):
             raise ValueError("give either steps or minutes")
-        if (steps or minutes) <= 0:
-            raise ValueError(f"a budget of {steps or minutes} trains nothing")
+        if (minutes if steps is None else steps) <= 0:
+            raise ValueError(f"a budget of {minutes if steps is None else steps} trains nothing")
         self.steps, self.minutes = steps, minutes
         self.started = time.monotonic() - seconds_before
 

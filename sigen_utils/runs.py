@@ -3,6 +3,7 @@
 ``config.json``         what was asked for: model, training, data, versions
 ``history.jsonl``       one line a logged step
 ``last.safetensors``    weights of the model that samples (averaged over the last steps)
+``finished``            empty; there when all the others are as they will stay
 ``last.state.pt``       everything else an exact resume needs; tensors and numbers only, read with ``weights_only``
 ``samples/``            pictures of fixed noise at a few moments of the training
 """
@@ -34,10 +35,11 @@ from .moves import PERSON_MOVES, move_ink
 from .vae import VAE, VAEConfig, reconstruction_loss
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
-CARD = "card.json"
+CARD, FINISHED = "card.json", "finished"
 STEP, PACKED_FROM = ".step", 4096  # of `packed`: what the steps of rows are called, numbers below which nothing is won
 # What a trained model depends on
-CODE = ("blocks.py", "data.py", "gan.py", "moves.py", "people.py", "rendering.py", "training.py", "vae.py")
+CODE = ("blocks", "data", "embedding", "gan", "loop", "moves", "people", "rendering", "training", "vae")
+CODE += ("metrics/distances", "metrics/ruler")  # by which a GAN's moment is chosen
 
 
 class RunError(ValueError):
@@ -47,7 +49,7 @@ class RunError(ValueError):
 def code_fingerprint() -> str:
     """Twelve hex digits that change with the code a trained model depends on."""
     here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / name).read_bytes() for name in CODE)).hexdigest()[:12]
+    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in CODE)).hexdigest()[:12]
 
 
 class RunFolder:
@@ -67,10 +69,12 @@ class RunFolder:
         """
         path = self.path / CONFIG
         if path.exists():
-            if json.loads(path.read_text()) != json.loads(json.dumps(config)):
+            there, new = json.loads(path.read_text()), json.loads(json.dumps(config))
+            if there != new:
                 if not restart:
+                    differs = ", ".join(sorted(k for k in there.keys() | new.keys() if there.get(k) != new.get(k)))
                     raise RunError(
-                        f"{self.path}: holds a run of another configuration or data; delete it or name another folder"
+                        f"{self.path}: holds another run (it differs in {differs}); delete it or name another folder"
                     )
                 self._move_aside()
             elif not resume:
@@ -107,6 +111,11 @@ class RunFolder:
         save_tensors(self.path / WEIGHTS, weights)
         with paths.atomic_write(self.path / STATE) as temporary:
             torch.save(state, temporary)
+
+    def finish(self) -> None:
+        """Say that nothing more will be written."""
+        with paths.atomic_write(self.path / FINISHED) as temporary:
+            temporary.touch()
 
     def save_samples(self, step: int, x: Tensor, ncols: int = 8) -> None:
         """Write ink ``[n, 1, 128, 128]`` as one picture ``samples/step_<step>.png``, `ncols` in a row."""
@@ -318,6 +327,8 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
         raise RunError(f"{run_dir}: no {CONFIG} in it; name a folder made by `python -m sigen_utils train`")
     if not (run_dir / WEIGHTS).exists():
         raise RunError(f"{run_dir}: no {WEIGHTS} yet; the training ended before its first checkpoint, resume it")
+    if not any((run_dir / name).exists() for name in (FINISHED, CARD)):  # a VAE's prior is fitted at the end
+        raise RunError(f"{run_dir}: its training was stopped half-way; go on with the same command and --resume")
     try:
         config = json.loads((run_dir / CONFIG).read_text())
         model = build_model(config["kind"], config["model"])
@@ -551,10 +562,10 @@ def parse_overrides(config: Any, pairs: Sequence[str]) -> Any:
     Raises
     ------
     ValueError
-        For an unknown key, naming the known ones.
+        For an unknown key, naming the known ones; for a value of another kind.
     """
     known = [field.name for field in dataclasses.fields(config)]
-    changes = {}
+    changes: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
         if key not in known:
@@ -563,7 +574,16 @@ def parse_overrides(config: Any, pairs: Sequence[str]) -> Any:
             changes[key] = json.loads(value)
         except json.JSONDecodeError:
             changes[key] = _number_or_text(value)
+        was = getattr(config, key)
+        kinds = (dict,) if dataclasses.is_dataclass(was) else (int, float) if isinstance(was, float) else (type(was),)
+        kinds = (list, tuple) if isinstance(was, tuple) else kinds
+        if not isinstance(changes[key], kinds) or isinstance(changes[key], bool) != isinstance(was, bool):
+            raise ValueError(f"--set {pair}: {key} is {json.dumps(_plain(was))} now, and has to stay of that kind")
     return dataclasses.replace(config, **changes)
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 
 
 def _number_or_text(value: str) -> float | str:

@@ -74,8 +74,11 @@ def obtain(
         found = recorded(name, data)
         if found is None:
             found, command = _measure(name, data, profile, start, progress)
-            record(name, found, data, command)
-            found = recorded(name, data)
+            if found.get("trials") != []:  # an empty search, for want of Optuna, would be in the way of a later one
+                record(name, found, data, command)
+                found = recorded(name, data)
+            else:
+                found |= dict(command=command)
         out[name] = found
     return out
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from . import gan, metrics, plotting, training, vae
+from . import gan, metrics, plotting, runs, training
 from .blocks import PLACES
 from .data import SignatureSet
 from .rendering import render
@@ -41,7 +41,7 @@ LABELS = {
 }
 GOALS = {
     "vae": "squared error in % of a blank page, validation",
-    "gan": "Fréchet distance to genuine",
+    "gan": "Fréchet distance to validation signatures",
 }
 
 
@@ -53,8 +53,8 @@ class StudyConfig:
     beta: tuple[float, float] = (0.1, 8.0)
     learning_rate_g: tuple[float, float] = (3e-5, 3e-3)
     learning_rate_d: tuple[float, float] = (3e-5, 3e-3)
-    latent_dim: tuple[int, ...] = (8, 16, 32, 64, 128)  # of the whole; ...
-    detail: tuple[int, ...] = (0, 1, 2, 4)  # ... a VAE's map of places comes on top
+    latent_dim: tuple[int, ...] = (8, 16, 32, 64, 128)  # of a VAE's code for the whole; ...
+    detail: tuple[int, ...] = (0, 1, 2, 4)  # ... its map of places comes on top. A GAN's: those of `gan.Thumbnail`
     batch_size: tuple[int, ...] = (8, 16, 32, 64)
     images: tuple[int, int] = (1_000, 8_000)  # how long: signatures seen
     widths: tuple[int, ...] = (16, 32, 64, 96)  # of the cheap networks
@@ -80,22 +80,28 @@ def validation_split(data: SignatureSet) -> SignatureSet:
     return replace(train, is_test=held_out.to(train.device))
 
 
-def propose(trial: optuna.Trial, kind: str, config: StudyConfig) -> tuple[Any, training.TrainConfig, int]:
-    """(model configuration, training configuration, steps) of one trial."""
+def propose(
+    trial: optuna.Trial, kind: str, data: SignatureSet, config: StudyConfig
+) -> tuple[Any, training.TrainConfig, int]:
+    """Model, training and steps of a trial: our VAE of the class alone, or our GAN from noise."""
     batch = trial.suggest_categorical("batch_size", config.batch_size)
     images = trial.suggest_int("images", *config.images, log=True)
-    latent_dim = trial.suggest_categorical("latent_dim", config.latent_dim)
     settings: dict[str, Any] = dict(batch_size=batch, snapshots=1, checks=6, seed=config.seed, checkpoint_seconds=1e9)
-    sizes = dict(latent_dim=latent_dim, widths=config.widths)
+    steps, sizes = math.ceil(images / batch), dict(widths=config.widths)
     if kind == "vae":
+        whole = trial.suggest_categorical("latent_dim", config.latent_dim)
         detail = trial.suggest_categorical("detail", config.detail)
-        sizes |= dict(latent_dim=latent_dim + detail * PLACES**2, detail=detail)
+        model, train = training.vae_from(None, data)
+        beta = trial.suggest_float("beta", *config.beta, log=True)
         rate = trial.suggest_float("learning_rate", *config.learning_rate, log=True)
-        model: Any = vae.VAEConfig(beta=trial.suggest_float("beta", *config.beta, log=True), **sizes)
-        return model, training.TrainConfig(learning_rate=rate, **settings), math.ceil(images / batch)
+        model = replace(model, latent_dim=whole + detail * PLACES**2, detail=detail, beta=beta, **sizes)
+        return model, replace(train, learning_rate=rate, **settings), steps
+    detail = trial.suggest_categorical("detail", gan.Thumbnail.DETAIL)
     rates = {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
-    model = gan.GANConfig(embedding_dim=32, **rates, **sizes)
-    return model, replace(training.GAN_ALONE, **settings), math.ceil(images / batch)
+    model, train = training.gan_alone_from(data)
+    latent_dim = model.whole_dim + detail * PLACES**2
+    model = replace(model, embedding_dim=32, latent_dim=latent_dim, detail=detail, **rates, **sizes)
+    return model, replace(train, **settings), steps
 
 
 _RATES = ("learning_rate_g", "learning_rate_d")
@@ -120,7 +126,7 @@ def run_study(
     ----------
     kind
         "vae" (the goal is the squared error of validation signatures, in percent of a blank page) or "gan" (the
-        Fréchet distance of as many samples from the genuine ones).
+        Fréchet distance of as many samples from them).
     data
         The signatures.
     storage
@@ -148,7 +154,7 @@ def run_study(
     data = validation_split(data)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name=f"{kind} {data.fingerprint()}",
+        study_name=f"{kind} {data.fingerprint()} {runs.code_fingerprint()}",  # trials of other code do not compare
         storage=storage,
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=None if _begun(storage) else config.seed),
@@ -157,7 +163,7 @@ def run_study(
     goal = _vae_goal if kind == "vae" else _GANGoal(data)
 
     def objective(trial: optuna.Trial) -> float:
-        model, settings, steps = propose(trial, kind, config)
+        model, settings, steps = propose(trial, kind, data, config)
         fit = training.fit_vae if kind == "vae" else training.fit_gan
         checks, watched = 0, "test_squared_error" if kind == "vae" else "distance"
 
@@ -197,14 +203,14 @@ def _vae_goal(run, data: SignatureSet) -> float:
 
 
 class _GANGoal:
-    """Fréchet distance of a run's samples from all signatures of the study, as many of them."""
+    """Fréchet distance of a run's samples from the validation signatures, as many of them."""
 
     def __init__(self, data: SignatureSet):
         self.ruler = metrics.Ruler(data.device)
-        self.real = self.ruler.features(render(data.x))
+        self.real = self.ruler.features(render(data.test.x))
 
     def __call__(self, run, data: SignatureSet) -> float:
-        x, _ = run.sample(len(data), seed=0)
+        x, _ = run.sample(len(self.real), seed=0)
         return float(metrics.frechet_distance(self.real, self.ruler.features(render(x))))
 
 

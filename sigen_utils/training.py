@@ -126,6 +126,14 @@ class Trainer:
         soft = None if self.soft is None else self.soft[index]
         return move_ink(self.ink(index), moves, generator, soft=soft) if moves.probability else self.ink(index)
 
+    def pictures_moved(self, index: Tensor, moves: AugmentConfig, generator: torch.Generator) -> Tensor:
+        """The same as grey pictures ``[n, 1, 128, 128]``, turned, cropped and made noisy as the reports did."""
+        return augment(self.ink(index), moves, generator)
+
+    def taken(self, norm: Tensor) -> Tensor:
+        """A gradient's norm; 0 for a step that half precision overflowed in, which the scaler leaves out."""
+        return norm.nan_to_num(0.0, 0.0) if self.scaler.is_enabled() else norm
+
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
@@ -204,18 +212,22 @@ class Trainer:
 
 
 class VAETrainer(Trainer):
-    """AdamW on the negative bound, KL warm-up, averaged weights, a prior fitted at the end."""
+    """AdamW on the negative bound, KL warm-up, averaged weights, a prior fitted at the end.
+
+    The reports' VAE as they trained it: Adam at a fixed rate on moved and noisy pictures, nothing clipped.
+    """
 
     kind = "vae"
 
     def build(self) -> None:
+        self.as_reported = self.model_config.architecture == "report"
         self.model = vae.VAE(self.model_config)
         if self.start is not None:
             self.model.start_from(self.start)
         self.model = self.place(self.model)
         self.ema = Average(self.model, self.config.ema_images)
-        rate = self.config.learning_rate
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), rate, weight_decay=0.01, fused=True)
+        rate, decay = self.config.learning_rate, 0.0 if self.as_reported else 0.01
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), rate, weight_decay=decay, fused=True)
         self.bound = self.distribute(_Bound(self.model))
 
     @property
@@ -228,8 +240,9 @@ class VAETrainer(Trainer):
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         cfg = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
-        x = self.moved(index, cfg.reals, generator)  # [N, 1, 128, 128]
+            group["lr"] = cfg.learning_rate * (1.0 if self.as_reported else cosine(progress, cfg.rate_end))
+        move = self.pictures_moved if self.as_reported else self.moved
+        x = move(index, cfg.reals, generator)  # [N, 1, 128, 128]
         noise = torch.randn(x.shape, device=x.device, generator=generator)
         noisy = (x + cfg.noise * noise).clamp(0, 1)
         beta = vae.beta_at(progress, self.model_config)
@@ -242,7 +255,8 @@ class VAETrainer(Trainer):
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(parts["loss"]).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 500.0)  # sums over 16384 pixels: large by nature
+        most = math.inf if self.as_reported else 500.0  # sums over 16384 pixels: large by nature
+        norm = self.taken(nn.utils.clip_grad_norm_(self.model.parameters(), most))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update(self.model, (self.steps_done + 1) * self.batch, self.batch)
@@ -349,8 +363,13 @@ class GANTrainer(Trainer):
         """
         y = self.train_set.labels[index]
         step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
+        return self.moved_codes(self.another(index, step), generator)
+
+    def another(self, index: Tensor, step: Tensor | int = 0) -> Tensor:
+        """For the training signatures `index` ``[n]`` the index of another one of the same person, ``[n]``."""
+        y = self.train_set.labels[index]
         turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
-        return self.moved_codes(self.order[self.begin[y] + turn], generator)
+        return self.order[self.begin[y] + turn]
 
     def moved_codes(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Codes ``[n, latent_dim]`` of the training signatures `index`, moved anew where the model does that."""
@@ -419,7 +438,7 @@ class GANTrainer(Trainer):
         edges, as whatever is generated is. The reports moved pictures.
         """
         if self.model_config.recipe == "report":
-            return augment(self.ink(index), self.config.reals, generator)
+            return self.pictures_moved(index, self.config.reals, generator)
         moves = self.config.reals.times(self.reach)
         if self.model_config.moves_drawn:  # as what is drawn is
             moves = PERSON_MOVES.times(self.model_config.moves)
@@ -452,7 +471,7 @@ class GANTrainer(Trainer):
         self.optimizer_g.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer_g)
-        norm = gradient_norm(self.generator)
+        norm = self.taken(gradient_norm(self.generator))
         self.scaler.step(self.optimizer_g)
         self.scaler.update()
         self.discriminator.requires_grad_(True)
@@ -469,9 +488,12 @@ class GANTrainer(Trainer):
         sets = dict(train_logit=self.train_set, test_logit=self.test_set)
         with self.autocast():
             for name, part in sets.items():
-                part = part.subset(torch.arange(min(len(part), 64)))
+                first = torch.arange(min(len(part), 64), device=self.device)
+                part = part.subset(first)
                 x = part.x if cfg.recipe == "report" else render(part.x)
                 y = self.who(part.labels) if cfg.conditional else None
+                if self.by_codes and name == "train_logit":  # nor is it shown beside its own code in a step
+                    y = self.codes_of(self.ink(self.another(first)))
                 out[name] = self.discriminator(x, y).float().mean().item()
             x = self.fixed_samples()
             out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
@@ -671,6 +693,8 @@ def fit(
                 runs.save_tensors(folder.path / "class.safetensors", dict(thumbnails=data.thumbnails()))
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
             trainer.fit(folder, budget, progress, on_check)
+        if rank == 0:
+            folder.finish()
         if world > 1:
             dist.barrier()
     return runs.load_run(run_dir, device)
@@ -692,10 +716,8 @@ def _begin_together(folder, described, resume, restart, rank, world) -> dict | N
 
 # How the student reports trained: fixed rates, batch 64, rotation and resized crop, Gaussian noise on the images
 REPORT_AUGMENT = AugmentConfig(shear=0.0, elastic=0.0, noise=0.1)
-VAE_REPORT = TrainConfig(
-    batch_size=64, learning_rate=1e-5, rate_end=1.0, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT
-)
-GAN_REPORT = TrainConfig(batch_size=64, ema_images=1.0, checks=8, keep_best=False, reals=REPORT_AUGMENT)
+VAE_REPORT = TrainConfig(batch_size=64, learning_rate=1e-5, ema_images=1.0, noise=0.0, reals=REPORT_AUGMENT)
+GAN_REPORT = TrainConfig(batch_size=64, checks=8, keep_best=False, reals=REPORT_AUGMENT)
 
 
 # From random weights; both sides are moved alike, and anew for each batch, or D would know the class by heart. Batches

@@ -458,7 +458,8 @@ def _fit_people(vae: VAE, images: Tensor, y: Tensor, codes: Tensor, known: Sprea
     """Signatures of every person, and the pooled spread of their codes around the people's means."""
     vae.signatures.remember(images, y.to(images.device))
     y = y.cpu()
-    count = y.bincount(minlength=vae.config.n_people).clamp(min=1)[:, None]
-    means = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes) / count
+    count = y.bincount(minlength=vae.config.n_people)[:, None]
+    sums = torch.zeros(vae.config.n_people, codes.shape[1], dtype=codes.dtype).index_add_(0, y, codes)
+    means = sums / count.clamp(min=1)
     degrees = max(1, len(codes) - int((count > 0).sum()))  # a mean estimated for each person costs one
     vae.within.fit(codes - means[y], degrees, known)

@@ -43,6 +43,17 @@ def test_a_gan_alone_begins_with_nothing():
     assert run.config["steps"] == PROFILES["smoke"].gan_alone_steps
 
 
+def test_another_model_in_the_place_of_a_contestant_is_not_taken_for_it():
+    data, smoke = toy_signatures(), PROFILES["smoke"]
+    contestants.obtain(data, smoke, ["report_vae"])
+    (paths.runs_dir() / "report_vae").rename(paths.runs_dir() / "vae")
+    assert contestants.finished("vae", data) is None
+    (paths.runs_dir() / "vae").rename(paths.runs_dir() / "report_vae")
+    assert contestants.finished("report_vae", data)
+    (paths.runs_dir() / "report_vae" / runs.FINISHED).unlink()
+    assert contestants.finished("report_vae", data) is None
+
+
 def test_an_unknown_contestant_is_refused():
     with pytest.raises(ValueError, match="no contestant 'diffusion'"):
         contestants.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])

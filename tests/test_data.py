@@ -1,5 +1,7 @@
 """The signature set: polarity, splitting, batches, and what it says to bad input."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from strokes import toy_signatures
 
 from sigen_utils import data
-from sigen_utils.data import DataError, batch_index, load_signatures
+from sigen_utils.data import DataError, batch_index, load_signatures, needs_sheets
 
 
 def write_folder(root, signatures):
@@ -64,6 +66,9 @@ def test_cedar_names_are_understood(tmp_path):
     folder.mkdir()
     for k, picture in enumerate(toy.images.numpy()):
         Image.fromarray(255 - picture).save(folder / f"original_{k // 3 + 1}_{k % 3 + 1}.png")
+    forged = tmp_path / "full_forg"
+    forged.mkdir()
+    shutil.copy(folder / "original_1_1.png", forged / "forgeries_1_1.png")
     for place in (folder, tmp_path):  # the folder above too, which else would be one person called full_org
         read = load_signatures(place)
         assert read.people == ["1", "2"] and read.is_test.tolist() == [False, False, True] * 2
@@ -72,12 +77,17 @@ def test_cedar_names_are_understood(tmp_path):
 @pytest.mark.parametrize("damage, message", [
     ("missing", "no such folder"),
     ("empty", "no <person>/<image>"),
-    ("single", "one signature only"),
+    ("single", "one signature a person"),
+    ("archive", "not an archive"),
     ("truncated", "cannot be read"),
 ])  # fmt: skip
 def test_bad_folders_are_named(tmp_path, damage, message):
     root = tmp_path / "signatures"
-    if damage != "missing":
+    if damage == "archive":
+        root = tmp_path / "signatures.npz"
+        np.savez(root, x=np.zeros((2, 128, 128), np.uint8), y=np.array(["1", "1"]))
+        root.write_bytes(root.read_bytes()[:-40])
+    elif damage != "missing":
         root.mkdir()
     if damage == "single":
         write_folder(root, toy_signatures(1, 1))
@@ -88,6 +98,24 @@ def test_bad_folders_are_named(tmp_path, damage, message):
     with pytest.raises(DataError, match=message) as error:
         load_signatures(root)
     assert "signatures" in str(error.value)
+
+
+def test_whoever_has_one_signature_is_left_out_and_named(tmp_path):
+    write_folder(tmp_path, toy_signatures(3, 2))
+    (tmp_path / "2" / "1.png").unlink()
+    with pytest.warns(UserWarning, match="one signature only of 2; left out"):
+        read = load_signatures(tmp_path)
+    assert read.people == ["1", "3"] and read.files == ["1/1.png", "1/2.png", "3/1.png", "3/2.png"]
+
+
+def test_an_interrupted_synthesis_is_drawn_again(tmp_path):
+    assert needs_sheets(tmp_path / "nowhere") and needs_sheets(tmp_path)
+    (tmp_path / "sheet_01.jpg").write_bytes(b"a photograph")
+    assert not needs_sheets(tmp_path)
+    (tmp_path / "masks").mkdir()
+    assert needs_sheets(tmp_path), "its truth is written last"
+    (tmp_path / "truth.json").write_text("{}")
+    assert not needs_sheets(tmp_path)
 
 
 def test_batches_cover_every_signature_once_an_epoch_and_split_over_processes():

@@ -352,6 +352,17 @@ def test_corrections_by_hand(sheets, tmp_path):
     skipped = next(row for row in rows if (row["row"], row["col"]) == ("1", "2"))
     assert skipped["file"] == "" and "skipped" in skipped["flags"]
     assert any("other.jpg" in error for error in result.errors)
+    # A cell that is somebody's who has a row of their own joins that; a place that there is not is an error
+    (folder / "corrections.csv").write_text(
+        "sheet,row,col,id\nimage2.jpg,0,0,901\nimage2.jpg,1,0,902\nimage2.jpg,0,2,902\nimage2.jpg,40,0,skip\n"
+    )
+    result = ex.extract(folder, tmp_path / "out", config, progress=None)
+    of = {(row["row"], row["col"]): row["file"] for row in rows_of(tmp_path / "out")}
+    n = max(int(col) for _, col in of)
+    own = [f"902/{k}.png" for k in range(1, n + 1)]
+    assert [of["1", str(k)] for k in range(1, n + 1)] == own and of["0", "2"] == f"902/{n + 1}.png"
+    assert "duplicate_id" not in result.flags and not (tmp_path / "out" / "901" / "2.png").exists()
+    assert any("no row 40" in error for error in result.errors)
     (folder / "corrections.csv").write_text("sheet,row,col,id\nimage2.jpg,0,0,../../x\n")
     with pytest.raises(ex.SheetError, match="line 2"):
         ex.extract(folder, tmp_path / "out", config, progress=None)

@@ -458,6 +458,9 @@ def test_good_duplicates_lower_the_error_of_one_reference_and_bad_ones_do_not():
     study = metrics.duplicates_study(*split(features), dict(good=good, copies=copies, strangers=strangers), ks=(1, 16))
     one, models = study["one"], study["models"]
     assert 0.05 < one["eer"] < 0.4 and one["eer_low"] <= one["eer"] <= one["eer_high"]
+    good = models["good"]["16"]
+    assert good["cut_low"] < good["cut"] < good["cut_high"] <= 1 and good["cut_low"] > models["strangers"]["16"]["cut"]
+    assert models["copies"]["16"]["cut_low"] == pytest.approx(0) == pytest.approx(models["copies"]["16"]["cut_high"])
     assert models["good"]["16"]["cut"] > 0.3 and models["good"]["16"]["eer"] < models["good"]["1"]["eer"]
     assert models["copies"]["16"]["eer"] == pytest.approx(one["eer"]) and models["strangers"]["16"]["cut"] < -0.5
     assert study["genuine"]["4"]["eer"] < study["genuine"]["2"]["eer"] < one["eer"]

@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sigen_utils.commands.story import WIDGET, digest_of_code, keep_outputs
+from sigen_utils import plotting
+from sigen_utils.commands.story import COLORS, SHADES, WIDGET, _lighter, digest_of_code, keep_outputs
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters"]
@@ -257,6 +258,22 @@ def test_rule_finds_a_fault(rule, sound):
         broken = copy.deepcopy(sound)
         fault(broken)
         assert rule(broken, "02_vae"), "the rule passed a broken notebook"
+
+
+@pytest.mark.parametrize("colored", [True, False])
+def test_a_heavy_picture_keeps_the_colours_of_its_thin_lines(colored):
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 1), np.uint8)  # what greys fill a palette with
+    pixels = np.repeat(noise, 3, axis=2)
+    lines = [tuple(bytes.fromhex(color[1:])) for color in plotting.COLORS] if colored else []
+    for row, color in enumerate(lines):
+        pixels[20 * row + 10] = color
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format="PNG")
+    light = _lighter(base64.b64encode(out.getvalue()).decode())
+    with Image.open(io.BytesIO(base64.b64decode(light))) as picture:
+        kept, shades = np.asarray(picture.convert("RGB")).astype(int), len(picture.getcolors())
+    assert len(light) < len(base64.b64encode(out.getvalue())) and shades <= (COLORS if colored else SHADES)
+    assert all(np.abs(kept[20 * row + 10] - color).max() <= 8 for row, color in enumerate(lines))
 
 
 def test_outputs_are_kept_without_what_is_of_the_machine(sound, tmp_path):

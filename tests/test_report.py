@@ -51,7 +51,7 @@ def sample_results() -> dict:
     truth = dict(cells=48, found=48, min_iou=0.9, ids_right=12, misfiled=0, ink_recall=0.9, ink_precision=0.9)
     rate = dict(eer=0.03, eer_low=0.01, eer_high=0.05, threshold=1.0)
     classified = dict(train_on_these=0.9, test_on_these=0.95, score=20.0)
-    saved = {"16": dict(**rate, cut=0.4)}
+    saved = {"16": dict(**rate, cut=0.4, cut_low=-0.1, cut_high=0.7)}
     useful = dict(
         ruler="a_ruler", people=12, train_per_person=3,
         duplicates=dict(one=rate, genuine={"2": rate, "3": rate},
@@ -343,7 +343,7 @@ def test_readme_is_updated_between_its_markers_only(results, home):
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
     assert len(tables) == 3 and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables)
     assert "| VAE-GAN | 3.0 | 0.95 | 1.25 | 0.50 | 0.0 | 0.25 (" in tables[1]
-    assert "| one and 16: VAE-GAN | 3.0 [1.0, 5.0] | 40 | 99 | 0.90 |" in tables[2]
+    assert "| one and 16: VAE-GAN | 3.0 [1.0, 5.0] | 40 [-10, 70] | 99 | 0.90 |" in tables[2]
     assert report.update_readme(readme) is False  # the same results give the same file
     readme.write_text("no markers")
     with pytest.raises(report.ReportError, match="needs one line"):

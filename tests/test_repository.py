@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import hashlib
 import json
 import os
 import re
@@ -184,12 +185,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "secret.png").write_text("x")
-    truth = {"sheets": [{"file": "sheet_01.jpg"}, {"file": "sheet_02.jpg"}, {"file": "../../secret.png"}]}
+    written, other = (hashlib.sha256(content).hexdigest() for content in (b"x", b"a synthetic sheet"))
+    cells = [{"mask_file": "masks/sheet_01.png"}]
+    truth = {"sheets": [{"file": "sheet_01.jpg", "sha256": written, "cells": cells},
+                        {"file": "sheet_02.jpg", "sha256": other, "cells": []},  # an own photograph is in its place
+                        {"file": "../../secret.png", "sha256": written, "cells": []}]}  # fmt: skip
     (tmp_path / "data/sheets/truth.json").write_text(json.dumps(truth))
     with (tmp_path / "data/signatures/manifest.csv").open("w", newline="") as lines:
         csv.writer(lines).writerows([["sheet", "file"], ["sheet_01.jpg", "7/1.png"], ["sheet_01.jpg", ""]])
-    later = time.time() + 60  # somebody laid an own photograph in a synthetic one's place
-    os.utime(tmp_path / "data/sheets/sheet_02.jpg", (later, later))
     return tmp_path
 
 

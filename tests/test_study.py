@@ -28,7 +28,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, kind):
     study.run_study(kind, toy_signatures(), storage, 2, TINY, lines.append)
     found = study.run_study(kind, toy_signatures(), storage, 3, TINY, lines.append)
     assert len(found.trials) == 5 == len(lines)
-    asked = {"vae": {"learning_rate", "beta", "detail"}, "gan": {"learning_rate_g", "learning_rate_d"}}[kind]
+    asked = {"vae": {"learning_rate", "beta", "detail"}, "gan": {"learning_rate_g", "learning_rate_d", "detail"}}[kind]
     assert asked < set(found.trials[0].params) and len({t.params["images"] for t in found.trials}) > 1
     assert found.best_value == min(t.value for t in found.trials if t.value is not None) > 0
     kept = study.summary(found, kind)
@@ -57,13 +57,15 @@ def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
     assert len(lines) == 5 and not any(e["converged"] for e in found["arms"]["report"])
     assert found["arms"]["from noise"][0]["images"] == 3 * 16
     limits = found["limits"]
+    with pytest.raises(ValueError, match="no arm 'from noise'"):
+        convergence.repeat_training(toy_signatures(), tmp_path, range(1), steps=2, only=["from noise"])
     for entry in found["arms"]["ours"]:
         good = entry["frechet_floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
         assert entry["converged"] == good and entry["curve"][-1][1] == 2 * 16
     again = convergence.repeat_training(toy_signatures(), tmp_path, **options, progress=None)
     assert again == found  # loaded, not trained again
     fig = convergence.convergence_figure(found)
-    assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 5
+    assert isinstance(fig, plotting.ShownOnce) and len(fig.axes[0].lines) == 5 + 5 + 1  # curves, last steps, limit
 
 
 def test_every_arm_changes_one_thing():
@@ -93,7 +95,7 @@ def test_arms_are_trained_scored_and_told(tmp_path):
     assert found["arms"]["ours"][0]["percent_of_blank"] == found["arms"]["other prior"][0]["percent_of_blank"]
     assert found["arms"]["other prior"][0]["top1"] is None is not found["arms"]["ours"][0]["top1"]
     lines = ablation.in_lines(found)
-    assert len(lines) == 4 and "±" in lines[1] and lines[2].startswith("other prior")
+    assert len(lines) == 4 and "±" in lines[1] and lines[2].startswith("mse") and lines[3].startswith("other prior")
     kept = ablation.summary(found)
     assert json.loads(json.dumps(kept)) == kept and kept["arms"]["mse"][0]["stroke_width"] > 0
     assert 0 <= kept["arms"]["ours"][0]["active"] <= 1
@@ -120,6 +122,20 @@ def test_several_workers_find_what_one_does(tmp_path):
         assert of_one == of_two and [e["seed"] for e in of_one] == [0, 1]
     with pytest.raises(ValueError, match="workers=0"):
         ablation.train_arms(toy_signatures(), arms, tmp_path, steps=2, progress=None, workers=0)
+
+
+def test_a_training_that_diverges_is_an_outcome(tmp_path):
+    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
+    hot = training.TrainConfig(batch_size=4, learning_rate=float("inf"), log_every=1)
+    arms = {"hot": ablation.Arm(small, hot), "ours": ablation.Arm(small, training.TrainConfig(batch_size=4))}
+    lines: list[str] = []
+    for _ in range(2):  # and stays one, when it is loaded
+        found = ablation.summary(ablation.train_arms(toy_signatures(), arms, tmp_path, steps=4, progress=lines.append))
+    (entry,) = found["arms"]["hot"]
+    assert entry["diverged"] and "frechet_floors" not in entry and "hot, seed 0: diverged" in lines[0]
+    assert json.loads(json.dumps(found)) == found
+    assert ablation.means(found, ["frechet_floors"])["hot"] == [None]
+    assert convergence.collapsed([entry]) == 1 and len(ablation.in_lines(found)) == 3
 
 
 def test_arms_may_have_seeds_of_their_own(tmp_path):

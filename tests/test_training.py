@@ -139,7 +139,7 @@ def test_a_finished_run_is_loaded_not_trained_again(tmp_path):
 
 def test_another_configuration_is_refused_or_moved_aside(tmp_path):
     small_fit("vae", tmp_path / "run", 3)
-    with pytest.raises(runs.RunError, match="another configuration"):
+    with pytest.raises(runs.RunError, match="differs in steps"):
         small_fit("vae", tmp_path / "run", 4)
     with pytest.raises(runs.RunError, match="--resume"):
         small_fit("vae", tmp_path / "run", 3, resume=False)
@@ -168,6 +168,9 @@ def test_incomplete_runs_are_named(tmp_path):
     with pytest.raises(runs.RunError, match="config.json"):
         runs.load_run(tmp_path)
     small_fit("vae", tmp_path / "run", 3)
+    (tmp_path / "run" / runs.FINISHED).unlink()  # written last: a kill before that leaves no prior
+    with pytest.raises(runs.RunError, match="half-way.*--resume"):
+        runs.load_run(tmp_path / "run")
     (tmp_path / "run" / runs.WEIGHTS).unlink()
     with pytest.raises(runs.RunError, match="resume"):
         runs.load_run(tmp_path / "run")
@@ -239,8 +242,14 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
     found = json.loads((tmp_path / "u.json").read_text())
     assert found["train_per_person"] == 2 and found["duplicates"]["models"]["a"].keys() == {"1", "2"}
     assert "one genuine reference" in capsys.readouterr().out
-    assert main(["usefulness", *scored[:-2], *out]) == 2  # another split than in the training
-    assert "another split" in capsys.readouterr().err
+    page = ["blind-test", "--data", str(folder), "--run", str(tmp_path / "a"), "--out", str(tmp_path / "p.html")]
+    for command in (["usefulness", *scored[:-2], *out], ["evaluate", *scored[:-2], *out], page):
+        assert main(command) == 2  # another split than in the training
+        assert "another split" in capsys.readouterr().err
+    twice = [*scored[:3], str(tmp_path / "a"), *scored[3:]]
+    assert main(["evaluate", *twice, *out]) == 2 and "two runs are called a" in capsys.readouterr().err
+    assert main(["sample", "--run", str(REPO / "weights/ruler"), "--n", "1", *out]) == 2
+    assert "a ruler measures" in capsys.readouterr().err
 
 
 def test_the_reports_models_train_as_written(tmp_path):
@@ -250,6 +259,21 @@ def test_the_reports_models_train_as_written(tmp_path):
         run.sample(1, person="1")
     with pytest.raises(runs.RunError, match="encoder"):
         run.reconstruct(toy_signatures().x[:1])
+    trained = torch.load(tmp_path / "g" / runs.STATE, weights_only=True)["parts"]["generator"]
+    assert_same_weights(trained, weights(tmp_path / "g"))  # nothing was averaged
+
+
+def test_the_reports_vae_sees_moved_and_noisy_pictures_at_a_fixed_rate(monkeypatch):
+    trainer = training.VAETrainer(toy_signatures(), vae.REPORT_VAE, training.VAE_REPORT, torch.device("cpu"))
+    seen = []
+    monkeypatch.setattr(trainer, "bound", lambda x, *rest: seen.append(x) or vae.elbo(trainer.model, x))
+    index = torch.arange(8)
+    for progress in (0.0, 1.0):
+        trainer.step(index, progress, torch.Generator().manual_seed(0))
+        assert trainer.optimizer.param_groups[0]["lr"] == 1e-5
+    paper = seen[0][trainer.ink(index) == 0]
+    assert 0.01 < paper.mean() < 0.2 and not torch.equal(seen[0], trainer.ink(index))
+    assert trainer.optimizer.param_groups[0]["weight_decay"] == 0
 
 
 def test_two_processes_train_one_model(tmp_path):
@@ -590,5 +614,9 @@ def test_overrides_are_checked():
     assert changed.batch_size == 8 and changed.noise == 0.2
     with pytest.raises(ValueError, match="choose one of"):
         runs.parse_overrides(TrainConfig(), ["bath_size=8"])
+    for pair in ("batch_size=many", "noise=[1]", "watch=1", "reals=0.3", "seed=0.5"):
+        with pytest.raises(ValueError, match="of that kind"):
+            runs.parse_overrides(TrainConfig(), [pair])
+    assert runs.parse_overrides(VAE_SMALL, ["widths=[4,4]", "beta=2"]).widths == (4, 4)
     assert json.loads(json.dumps(runs.config_dict("vae", VAE_SMALL, changed, toy_signatures())))["kind"] == "vae"
     assert training.VAE_REPORT.learning_rate == 1e-5

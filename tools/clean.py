@@ -8,28 +8,15 @@ Needs nothing but Python, so that it works without the environment.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 LATEX = ("aux", "bbl", "blg", "fdb_latexmk", "fls", "log", "out")
-
-
-def strings(value: object) -> Iterator[str]:
-    """Every string in a JSON value, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item)
 
 
 def inside(folder: Path, name: str) -> Path | None:
@@ -39,15 +26,19 @@ def inside(folder: Path, name: str) -> Path | None:
 
 
 def synthetic_sheets(folder: Path) -> list[Path]:
-    """The files that the synthesis wrote: those ``truth.json`` names, unless replaced after it was written."""
+    """The files that the synthesis wrote: masks, and photographs with the contents that ``truth.json`` knows."""
     truth = folder / "truth.json"
     if not truth.is_file():
         return []
-    written = truth.stat().st_mtime + 5  # truth.json is written last; a younger image is somebody's own
-    named = {name for name in strings(json.loads(truth.read_text())) if Path(name).suffix.lower() in IMAGES}
-    found = [path for name in sorted(named) if (path := inside(folder, name))]
-    found += [mask for path in found for mask in sorted((folder / "masks").glob(f"{path.stem}*.png"))]
-    return [*(path for path in found if path.stat().st_mtime <= written), truth]
+    sheets = json.loads(truth.read_text())["sheets"]
+    photographs = [path for sheet in sheets if (path := inside(folder, sheet["file"])) and is_as_written(path, sheet)]
+    masks = {cell["mask_file"] for sheet in sheets for cell in sheet["cells"]}
+    return [*photographs, *(path for name in sorted(masks) if (path := inside(folder, name))), truth]
+
+
+def is_as_written(path: Path, sheet: dict) -> bool:
+    """Whether nobody put a photograph of their own in the place of a synthetic one."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sheet.get("sha256")
 
 
 def extracted_signatures(folder: Path) -> list[Path]:
@@ -83,8 +74,10 @@ def main() -> None:
     for folder in filter(Path.is_dir, folders):
         shutil.rmtree(folder)
     left = sum(path.suffix.lower() in IMAGES for path in (data / "sheets").glob("*"))
-    print(f"clean: removed {len(files)} files and the run, build and scratch folders; .venv stays"
-          + (f"; {left} photographs in data/sheets stay" if left else ""))
+    print(
+        f"clean: removed {len(files)} files and the run, build and scratch folders; .venv stays"
+        + (f"; {left} photographs in data/sheets stay" if left else "")
+    )
 
 
 if __name__ == "__main__":

@@ -10,16 +10,33 @@ import json
 from pathlib import Path
 
 
+def _runs_of(folders: list[str], data, device) -> dict:
+    """Runs by the names of their folders; each has to have been trained on `data`, in this split."""
+    from ..runs import CARD, load_run
+
+    found: dict = {}
+    for folder in map(Path, folders):
+        run = load_run(folder, device)
+        about, thumbnails = run.config["data"], run.thumbnails()
+        # Other versions of libraries round a picture otherwise, so a published run may know another fingerprint
+        alike = about["n_train"] == len(data.train) and thumbnails is not None and (folder / CARD).exists()
+        if about["fingerprint"] != data.fingerprint() and not (alike and data.matches(run.people, thumbnails)):
+            raise ValueError(f"{folder} was trained on other signatures, or another split of them (--train-per-person)")
+        if folder.name in found:
+            raise ValueError(f"two runs are called {folder.name}; rename the folder of one")
+        found[folder.name] = run
+    return found
+
+
 def evaluate(args: argparse.Namespace) -> int:
     from .. import metrics, paths
     from ..data import load_signatures
     from ..loop import pick_device
     from ..moves import PERSON_MOVES
-    from ..runs import load_run
 
     device = pick_device()
     data = load_signatures(args.data, device, train_per_person=args.train_per_person)
-    runs = {Path(folder).name: load_run(folder, device) for folder in args.runs}
+    runs = _runs_of(args.runs, data, device)
     for reach in args.moved:
         copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), f"training images, moved by {reach:g}")
         runs[f"copies_moved_{reach:g}"] = copies
@@ -44,14 +61,11 @@ def usefulness(args: argparse.Namespace) -> int:
     from .. import metrics, paths
     from ..data import load_signatures
     from ..loop import pick_device
-    from ..runs import load_pretrained, load_run
+    from ..runs import load_pretrained
 
     device = pick_device()
     data = load_signatures(args.data, device, train_per_person=args.train_per_person)
-    runs = {Path(folder).name: load_run(folder, device) for folder in args.runs}
-    for name, run in runs.items():
-        if run.config["data"]["fingerprint"] != data.fingerprint():
-            raise ValueError(f"{name} was trained on other signatures, or another split of them, than {args.data}")
+    runs = _runs_of(args.runs, data, device)
     start = load_pretrained()
     makers = {"moved copies of the one": metrics.moved_copies}
     makers |= {"pretrained VAE, from the one": start.duplicate} if start else {}
@@ -67,7 +81,8 @@ def usefulness(args: argparse.Namespace) -> int:
         print(f"{n} genuine references: " + rate.format_map(one))
     for name, by_number in study["models"].items():
         for k, one in by_number.items():
-            print(f"one and {k} by {name}: {rate.format_map(one)}, {one['cut']:.0%} saved")
+            saved = "{cut:.0%} [{cut_low:.0%}, {cut_high:.0%}] saved".format_map(one)
+            print(f"one and {k} by {name}: {rate.format_map(one)}, {saved}")
     for name, share in result["accepted"].items():
         print(f"accepted at the equal error rate, {name}: {share:.1%}")
     for name, one in result["classification"].items():
@@ -124,11 +139,11 @@ def blind_test(args: argparse.Namespace) -> int:
     from ..blind_test import make_items, write_page
     from ..data import load_signatures
     from ..rendering import render
-    from ..runs import load_run
 
-    data, run = load_signatures(args.data).test, load_run(args.run)
+    data = load_signatures(args.data, train_per_person=args.train_per_person)
+    (run,) = _runs_of([args.run], data, "cpu").values()
     fake, _ = run.sample(args.n, seed=args.seed)
-    items = make_items(render(data.x), render(fake), args.n, args.seed)
+    items = make_items(render(data.test.x), render(fake), args.n, args.seed)
     print(f"{args.n} signatures -> {write_page(items, args.out, model=Path(args.run).name)}; open it in a browser")
     return 0
 

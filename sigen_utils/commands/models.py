@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import shlex
@@ -15,7 +16,7 @@ from pathlib import Path
 
 
 def train(args: argparse.Namespace) -> int:
-    from .. import embedding, gan, paths, runs, training, vae
+    from .. import contestants, embedding, gan, paths, runs, training, vae
     from ..data import ensure_signatures, load_signatures
     from ..profiles import get_profile
 
@@ -25,7 +26,8 @@ def train(args: argparse.Namespace) -> int:
         raise ValueError("--alone begins at random; nothing that --start names has part in it")
     start = None if args.alone else _start(args)
     data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
-    folder = Path(args.run or paths.runs_dir() / args.model)
+    name = _name(args, start)
+    folder = Path(args.run or paths.runs_dir() / name)
     if args.model == "ruler":
         config, train_config = embedding.EmbeddingConfig(), training.RULER
     elif args.recipe == "report":
@@ -42,13 +44,22 @@ def train(args: argparse.Namespace) -> int:
     if steps is None and minutes is None:
         if args.model == "ruler":
             raise ValueError("train ruler needs --steps or --minutes: it is made once, on a crowd, not in a profile")
-        profile = get_profile()
-        name = f"{args.model}_alone" if args.alone else args.model
-        steps, minutes = (getattr(profile, f"{name}_{unit}") for unit in ("steps", "minutes"))
+        steps, minutes = contestants.budget_of(name, get_profile()).values()
+    if args.model == "gan" and start is not None and start.judge is None:
+        print("the discriminator begins at random: none has practised on these codes")
     run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
         print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
     return 0
+
+
+def _name(args: argparse.Namespace, start) -> str:
+    """What the comparison calls such a model: the folder of its run, and whose budget it gets."""
+    if args.recipe == "report":
+        return f"report_{args.model}"
+    if args.model == "gan":
+        return "gan" if start else "gan_alone"
+    return "vae_pretrained" if start and args.model == "vae" else args.model
 
 
 def _start(args: argparse.Namespace):
@@ -84,12 +95,15 @@ def sample(args: argparse.Namespace) -> int:
     from ..runs import load_run
 
     run = load_run(args.run)
+    if run.kind == "ruler":
+        raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
+    out = Path(args.out).with_suffix(".npz")
     x, y = run.sample(args.n, person=args.person, seed=args.seed)
     ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
     x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
-    with paths.atomic_write(Path(args.out).with_suffix(".npz")) as temporary:
+    with paths.atomic_write(out) as temporary:
         np.savez_compressed(temporary, x=x, y=ids)
-    print(f"{args.n} signatures -> {args.out}")
+    print(f"{args.n} signatures -> {out}")
     return 0
 
 
@@ -171,7 +185,7 @@ def converge(args: argparse.Namespace) -> int:
     plotting.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
-        worst = max(entry["frechet_floors"] for entry in entries)
+        worst = max(entry.get("frechet_floors", math.inf) for entry in entries)
         print(f"{recipe}: {good} of {len(entries)} seeds converge, {dead} collapse; {worst:.1f} floors at worst")
     return 0
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-HEAVY, COLORS = 60_000, 16  # characters of a picture in a notebook above which it is kept in so many colours
+HEAVY = 60_000  # characters of a picture in a notebook above which it is kept in ...
+SHADES, COLORS = 16, 128  # ... so many shades of grey, or so many colours where it has any
 
 
 def report(args: argparse.Namespace) -> int:
@@ -91,12 +92,21 @@ def keep_outputs(executed: Path, source: Path) -> None:
 
 
 def _lighter(png: str) -> str:
-    """A picture, base64 of PNG, in `COLORS` colours if it is smaller so."""
+    """A picture, base64 of PNG, in fewer colours if it is smaller so: `SHADES` for signatures, `COLORS` for curves.
+
+    The colours are those that cover most of the range, not those that most pixels have: lines are thin, and a palette
+    by pixels gives two of them one colour.
+    """
+    import numpy as np
     from PIL import Image
 
     out = io.BytesIO()
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
+        rgb = picture.convert("RGB")
+    pixels = np.asarray(rgb)
+    grey = (pixels == pixels[..., :1]).all()
+    few = dict(colors=SHADES) if grey else dict(colors=COLORS, method=Image.Quantize.MAXCOVERAGE)
+    rgb.quantize(**few, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
     return min(png, base64.b64encode(out.getvalue()).decode(), key=len)
 
 

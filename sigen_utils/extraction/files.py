@@ -65,6 +65,8 @@ class _SheetOutput:
     images: list[np.ndarray | None]  # stored signatures, None where there is nothing to file
     id_crops: list[np.ndarray]
     flags: tuple[str, ...]
+    moved: frozenset[tuple[int, int]]  # (row, col) of single cells that a correction gives to somebody
+    unfit: tuple[str, ...]  # one message a correction of a row or column that there is not
 
 
 def extract(
@@ -122,6 +124,9 @@ def extract(
             else:
                 outputs.append(output)
                 say(_told(path.name, output))
+                errors += output.unfit
+                for line in output.unfit:
+                    say(f"  {line}")
         if not outputs:
             raise SheetError(f"{display(sheets_dir)}: none of its images is a usable sheet. " + " | ".join(errors))
         rows = _file(outputs, folder, say)
@@ -249,7 +254,14 @@ def _work(job: tuple) -> tuple[_SheetOutput | None, str | None]:
     if config.audit:
         save_audit(draw_audit(sheet), folder / "audit" / f"{path.stem}.png")
     crops = [sheet.id_crop(row) for row in range(sheet.grid.n_rows)]
-    return _SheetOutput(sheet.name, rows, images, crops, sheet.flags), None
+    known = {(cell.row, col) for cell in sheet.cells for col in (0, cell.col)}
+    size = f"rows 0 to {sheet.grid.n_rows - 1}, columns 0 (the whole row) to {max(cell.col for cell in sheet.cells)}"
+    unfit = tuple(
+        f"{CORRECTIONS}: {path.name} has no row {row}, column {col}; it has {size}"
+        for row, col in sorted(set(corrections) - known)
+    )
+    moved = frozenset(place for place, person in corrections.items() if place[1] and person != "skip")
+    return _SheetOutput(sheet.name, rows, images, crops, sheet.flags, moved, unfit), None
 
 
 def _told(name: str, output: _SheetOutput) -> str:
@@ -261,29 +273,40 @@ def _told(name: str, output: _SheetOutput) -> str:
 
 
 def _file(outputs: list[_SheetOutput], folder: Path, say: Callable[[str], None]) -> list[dict]:
-    """Write every signature to its person; a second row with the same ID is left out and flagged."""
+    """Write every signature to its person; a second row with the same ID is left out and flagged.
+
+    A single cell that a correction gives to somebody comes after that person's own row, under the next free number.
+    """
     taken: dict[str, tuple[str, int]] = {}
-    rows = []
-    for output in outputs:
-        for row, image in zip(output.rows, output.images, strict=True):
-            person, place = row["person_id"], (output.sheet, row["row"])
+    told: set[tuple[str, int, str]] = set()
+    cells = [(output, *cell) for output in outputs for cell in zip(output.rows, output.images, strict=True)]
+    alone = [(row["row"], row["col"]) in output.moved for output, row, _ in cells]
+    done: dict[int, dict] = {}
+    for k in sorted(range(len(cells)), key=alone.__getitem__):
+        output, row, image = cells[k]
+        person, place, flags = row["person_id"], (output.sheet, row["row"]), row["flags"]
+        first = place
+        if not alone[k]:
             first = taken.setdefault(person, place) if image is not None else taken.get(person, place)
-            flags = row["flags"]
-            if first != place and "skipped" not in flags:
-                flags = [*flags, "duplicate_id"]
-                if row["col"] == 1:
-                    say(f"  {output.sheet}, row {row['row']}: ID {person} is already filed from {first[0]}, row "
-                        f"{first[1]}; left out. If it is another person, name it in {CORRECTIONS}")  # fmt: skip
-                image = None
-            name = ""
-            if image is not None:
-                name = f"{person}/{row['col']}.png"
-                (folder / person).mkdir(exist_ok=True)
-                Image.fromarray(image).save(folder / name, optimize=True)
-                if not (folder / person / "id.png").exists():
-                    Image.fromarray(output.id_crops[row["row"]]).save(folder / person / "id.png")
-            rows.append({**row, "file": name, "flags": " ".join(flags)})
-    return rows
+        if first != place and "skipped" not in flags:
+            flags = [*flags, "duplicate_id"]
+            if (*place, person) not in told:
+                told.add((*place, person))
+                say(f"  {output.sheet}, row {row['row']}: ID {person} is already filed from {first[0]}, row "
+                    f"{first[1]}; left out. If it is another person, name it in {CORRECTIONS}")  # fmt: skip
+            image = None
+        name = ""
+        if image is not None:
+            (folder / person).mkdir(exist_ok=True)
+            number = row["col"]
+            while (folder / person / f"{number}.png").exists():
+                number += 1
+            name = f"{person}/{number}.png"
+            Image.fromarray(image).save(folder / name, optimize=True)
+            if not (folder / person / "id.png").exists():
+                Image.fromarray(output.id_crops[row["row"]]).save(folder / person / "id.png")
+        done[k] = {**row, "file": name, "flags": " ".join(flags)}
+    return [done[k] for k in range(len(cells))]
 
 
 def _write_manifest(rows: list[dict], path: Path) -> None:

@@ -90,10 +90,7 @@ def make_reference(
         floor["copying_z"] = 0.0
     floor["within_ruler"] = floor["within_pixels"] = 1.0
     halves = [compare_strokes(_rows(strokes, a), _rows(strokes, b)) for a, b in splits]
-    floor["stroke"] = {
-        name: {key: float(np.mean([half[name][key] for half in halves])) for key in ("mean", "w1_sd")}
-        for name in strokes
-    }
+    floor["stroke"] = _mean_strokes(halves)
     return Reference(features, labels, is_test, _within(features, x, labels), strokes, splits, floor)
 
 
@@ -184,7 +181,7 @@ def evaluate_samples(
         **{name: None if hit is None else float(hit.mean()) for name, hit in hits.items()},
         "copying_z": distances.copying_z(fake, real_train, real_test) if len(real_test) else None,
         **{f"within_{name}": value for name, value in within.items()},
-        "stroke": compare_strokes(reference.strokes, stroke_statistics(x)),
+        "stroke": score_strokes(reference, stroke_statistics(x), people, seed),
         "reconstruction": None,
         **{
             f"{name}_{end}": value
@@ -203,6 +200,23 @@ def score_features(
         part = fake[balanced_subset(people, len(fake), len(halves[0]), rng)]
         scores += [distances.compare(reference.features[half], part, seed + k) for half in halves]
     return scores
+
+
+def score_strokes(
+    reference: Reference, strokes: dict[str, np.ndarray], people: np.ndarray | None, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """`compare_strokes` against either half of every split, equal n on both sides, and its mean."""
+    rng, found, total = np.random.default_rng(seed), [], len(next(iter(strokes.values())))
+    for halves in reference.splits:
+        part = _rows(strokes, balanced_subset(people, total, len(halves[0]), rng))
+        found += [compare_strokes(_rows(reference.strokes, half), part) for half in halves]
+    return _mean_strokes(found)
+
+
+def _mean_strokes(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: float(np.mean([one[name][key] for one in found])) for key in ("mean", "w1_sd")} for name in found[0]
+    }
 
 
 def balanced_subset(people: np.ndarray | None, total: int, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -67,6 +67,13 @@ def verify(
     dict
         ``eer``, ``eer_low``, ``eer_high`` (95 %), ``threshold``.
     """
+    return _verify(templates, query, labels, seed, n_boot)[0]
+
+
+def _verify(
+    templates: np.ndarray, query: np.ndarray, labels: np.ndarray, seed: int = 0, n_boot: int = 200
+) -> tuple[dict[str, float], np.ndarray]:
+    """`verify`, and the rates ``[n_boot]`` of its bootstrap: the same seed draws the same people."""
     templates = templates[None] if templates.ndim == 2 else templates
     labels = np.asarray(labels)
     distance = np.stack([cdist(query, one) for one in templates])  # [T, n, P]
@@ -81,7 +88,7 @@ def verify(
         part, mine = distance[:, picked][:, :, drawn], labels[picked, None] == drawn[None]
         rates.append(equal_error_rate(part[:, mine], part[:, ~mine])[0])
     low, high = np.quantile(rates, (0.025, 0.975)) if rates else (rate, rate)
-    return dict(eer=rate, eer_low=float(low), eer_high=float(high), threshold=threshold)
+    return dict(eer=rate, eer_low=float(low), eer_high=float(high), threshold=threshold), np.array(rates)
 
 
 def duplicates_study(
@@ -113,15 +120,16 @@ def duplicates_study(
     Returns
     -------
     dict
-        ``one`` (the one reference alone), ``genuine`` (by number of genuine references, up to all of them; the
-        bound), and ``models``: name -> number of duplicates -> `verify`'s result and ``cut``, the share of the one
-        reference's error that is saved. Keys are strings, as in JSON.
+        ``one`` (the one reference alone), ``genuine`` (by number of genuine references, up to all of them; a
+        yardstick), and ``models``: name -> number of duplicates -> `verify`'s result and ``cut, cut_low, cut_high``:
+        the share of the one reference's error that is saved, with a 95 % interval over people of that share itself
+        (both errors of the same people). Keys are strings, as in JSON.
     """
     people = np.unique(train_labels)
     own = [np.flatnonzero(np.asarray(train_labels) == k) for k in people]
     each = min(len(o) for o in own)
     reference = np.stack([train[o[:each]] for o in own])  # [P, each, d]
-    one = verify(reference.transpose(1, 0, 2), test, test_labels, seed)
+    one, rates = _verify(reference.transpose(1, 0, 2), test, test_labels, seed)
     out: dict[str, Any] = dict(one=one, genuine={}, models={})
     for r in range(2, each + 1):
         turns = [np.roll(np.arange(each), -t)[:r] for t in range(each if r < each else 1)]
@@ -131,8 +139,13 @@ def duplicates_study(
         out["models"][name] = {}
         for k in ks:
             turns = [enrol(reference[:, t : t + 1], fake[:, t, :k]) for t in range(each)]
-            found = verify(np.stack(turns), test, test_labels, seed)
-            out["models"][name][str(k)] = found | dict(cut=1 - found["eer"] / max(one["eer"], 1e-12))
+            found, theirs = _verify(np.stack(turns), test, test_labels, seed)
+            some = rates > 0  # people among whom the one reference errs nowhere have nothing to save
+            ends = np.quantile(1 - theirs[some] / rates[some], (0.025, 0.975)) if some.any() else (0.0, 0.0)
+            found |= dict(
+                cut=1 - found["eer"] / max(one["eer"], 1e-12), cut_low=float(ends[0]), cut_high=float(ends[1])
+            )
+            out["models"][name][str(k)] = found
     return out
 
 

@@ -50,7 +50,6 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "GanCoverage": ("comparison.models.gan.coverage", "share"),
     "GanRecall": ("comparison.models.gan.recall", "share"),
     "GanWithin": ("comparison.models.gan.within_ruler", "share"),
-    "GanNearest": ("comparison.models.gan.nearest_train", "share"),
     "CopiesFloors": ("comparison.models.augmented_copies.frechet_floors", "floors"),
     "MovedFloors": ("comparison.models.far_copies.frechet_floors", "floors"),
     "GanTopOne": ("comparison.models.gan.top1", "share"),
@@ -119,15 +118,6 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
     "ReportGanRateG": ("report_gan", "learning_rate_g", "rate"),
     "ReportGanRateD": ("report_gan", "learning_rate_d", "rate"),
 }
-
-
-def _defaults(model: str):
-    """The configuration a model has where the run did not record another value."""
-    from .. import gan, vae  # bring torch along, which readers of results do not need
-
-    if model.startswith("vae"):
-        return vae.VAEConfig()
-    return {"gan": gan.GANConfig.starting_from(vae.VAEConfig()), "report_gan": gan.REPORT_GAN}[model]
 
 
 def _ranking(results: dict, score: str, kind: str, lowest_first: bool, where: str = "comparison") -> str:
@@ -225,7 +215,9 @@ def _range(results: dict, study: str, arm: str, score: str, kind: str) -> str:
     entries = stored(results, f"studies.{study}.arms.{arm}")
     if not isinstance(entries, list):
         return MISSING
-    values = [entry[score] for entry in entries]
+    values = [entry[score] for entry in entries if score in entry]
+    if not values:
+        return MISSING
     return f"{FORMATS[kind](min(values))} to {FORMATS[kind](max(values))}"
 
 
@@ -363,8 +355,7 @@ def write_numbers(results: dict | None = None) -> Path:
     lines = ["% Written by sigen_utils/report from results.json; changes here are lost."]
     macros = {name: latex(plain(results, *entry), entry[1]) for name, entry in NUMBERS.items()}
     for name, (model, field, kind) in SETTINGS.items():
-        text = plain(results, f"training.{model}.{field}", kind)
-        macros[name] = latex(FORMATS[kind](getattr(_defaults(model), field)) if text == MISSING else text, kind)
+        macros[name] = latex(plain(results, f"training.{model}.{field}", kind), kind)
     macros.update({name: latex(make(results)) for name, make in PHRASES.items()})
     lines += [rf"\newcommand{{\val{name}}}{{{text}}}" for name, text in macros.items()]
     lines += [rf"\newcommand{{\val{name}}}[2]{{#{1 if holds(results) else 2}}}" for name, holds in SWITCHES.items()]

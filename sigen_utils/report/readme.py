@@ -24,7 +24,7 @@ def readme_table(results: dict | None = None) -> str:
     """The main results as a Markdown table, with a line that says where they come from."""
     results = load_results() if results is None else results
     header = ["Samples", "Fréchet distance, floors ↓", "Precision ↑", "Recall ↑", "Coverage ↑", "Person top-1 ↑"]
-    header += ["Held-out squared error, % of a blank page ↓", "Training, minutes", "Parameters"]
+    header += ["Held-out squared error, % of a blank page ↓ (* by search)", "Training, minutes", "Parameters"]
     scores = [("precision", "share"), ("recall", "share"), ("coverage", "share"), ("top1", "share")]
     rows = [["genuine halves", "1", *(plain(results, f"comparison.floor.{n}", k) for n, k in scores)]]
     rows[0] += [NOT_APPLICABLE] * 3
@@ -32,7 +32,9 @@ def readme_table(results: dict | None = None) -> str:
         prefix = f"comparison.models.{model}"
         cells = [_with_interval(results, prefix, "frechet_floors", "floors", "comparison.floor.frechet")]
         cells += [_with_interval(results, prefix, name, kind) for name, kind in scores]
-        cells += [plain(results, f"{prefix}.reconstruction.percent_of_blank", "percent")]
+        again = plain(results, f"{prefix}.reconstruction.percent_of_blank", "percent")
+        searched = "gan" in model and again not in (MISSING, NOT_APPLICABLE)  # no encoder: see `gan.project`
+        cells += [again + " *" * searched]
         cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
         rows.append([label(results, model), *cells, *cost])
     source = {"synthetic": "the synthetic class", "photographs": "photographed sheets"}
@@ -40,7 +42,7 @@ def readme_table(results: dict | None = None) -> str:
     run = [plain(results, f"provenance.{name}", "text") for name in ("profile", "device", "commit")]
     note = (
         f"{source.get(str(stored(results, 'data.source')), MISSING)}, {where[0]} people, {where[1]} signatures; "
-        f"{plain(results, 'comparison.n', 'count')} samples a model, 95 % intervals in brackets; "
+        f"{plain(results, 'comparison.n', 'count')} a side, 95 % intervals in brackets; "
         f"profile {run[0]} on {run[1]}, commit {run[2]}."
     )
     return f"{_markdown(header, rows)}\n\nMeasured on {note}{_readme_variation(results)}{_readme_usefulness(results)}"
@@ -102,7 +104,9 @@ def _readme_usefulness(results: dict) -> str:
     def row(name: str, path: str, accepted: str = "", classified: str = "") -> list[str]:
         eer = [plain(results, f"{path}.{end}", "percentage") for end in ("eer", "eer_low", "eer_high")]
         cut = stored(results, f"{path}.cut")
-        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is ABSENT else f"{round(100 * cut)}"]
+        ends = [stored(results, f"{path}.cut_{end}") for end in ("low", "high")]
+        told = "" if ABSENT in ends else f" [{', '.join(str(round(100 * end)) for end in ends)}]"
+        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is ABSENT else f"{round(100 * cut)}{told}"]
         cells += [plain(results, accepted, "percentage") if accepted else NOT_APPLICABLE]
         return [name, *cells, plain(results, classified, "share") if classified else NOT_APPLICABLE]
 
@@ -114,7 +118,7 @@ def _readme_usefulness(results: dict) -> str:
         more = (f"usefulness.accepted.{model}", f"usefulness.classification.{model}.train_on_these")
         name = f"one and 16: {label(results, model)}"
         rows.append(row(name, f"{where}.models.{model}.16", *(more if model in LABELS else ())))
-    header = ["The verifier knows", "Equal error rate, % [95 %] ↓", "Error saved, % ↑"]
+    header = ["The verifier knows", "Equal error rate, % [95 %] ↓", "Error saved, % [95 %, of the same people] ↑"]
     header += ["Samples accepted, %", "Accuracy of a classifier trained on these ↑"]
     ruler = plain(results, "usefulness.ruler", "text")
     title = f"What generated signatures are good for (ruler `{ruler}`, intervals over people):"

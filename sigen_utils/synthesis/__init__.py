@@ -10,6 +10,7 @@ ruled page), `photo` (what the phone sees); `crowd` draws any number of writers 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -109,8 +110,9 @@ def _make_sheet(config: SynthesisConfig, out_dir: str, sheet: int) -> dict:
     photo, label, truth = render_sheet(config, sheet)
     folder = Path(out_dir)
     _write(folder / truth["cells"][0]["mask_file"], _encode(".png", label, cv2.IMWRITE_PNG_COMPRESSION, 9))
-    _write(folder / truth["file"], _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality))
-    return truth
+    picture = _encode(".jpg", photo, cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality)
+    _write(folder / truth["file"], picture)
+    return truth | {"sha256": hashlib.sha256(picture).hexdigest()}
 
 
 def _make_sheets(config: SynthesisConfig, out_dir: Path, workers: int) -> Iterator[dict]:
@@ -158,8 +160,8 @@ def synthesize(
 
     Notes
     -----
-    truth.json is ``{"format", "config", "sheets": [...]}``, a sheet ``{"file", "size": [w, h], "ids", "turn",
-    "points", "cells"}``: ``points[r][c]`` is the crossing (x, y) of row line r and column line c in photo
+    truth.json is ``{"format", "config", "sheets": [...]}``, a sheet ``{"file", "sha256", "size": [w, h], "ids",
+    "turn", "points", "cells"}``: ``points[r][c]`` is the crossing (x, y) of row line r and column line c in photo
     pixels, rows and columns as on the upright page. A cell has ``row`` (from 0), ``col`` (1 ... per_person),
     ``person_id``, ``quad`` (TL, TR, BR, BL of the upright page), ``mask_file`` and ``mask_value``: the pixels
     of the mask that have this value are this signature's ink, wherever they lie, without printed lines and
