@@ -447,7 +447,7 @@ def test_ablations_are_told_as_means_with_spreads():
     ours, beta, game_row = (next(row for row in table.splitlines() if row.startswith(name))
                             for name in ("VAE: ours", "VAE: beta 4", "VAE-GAN: no penalty"))  # fmt: skip
     assert ours.split(" & ")[1:3] == ["2", r"25.0\,$\pm$\,1"] and r"\pm" not in beta
-    assert game_row.split(" & ")[2:5] == ["n/a"] * 3
+    assert game_row.split(" & ")[2] == "n/a" != game_row.split(" & ")[3]
     again, changed = re.findall(r"(?:^\|.*\n)+", report.studies_tables(found) + "\n", re.M)
     assert "(0.60 min, 3,200 images) | 2 | 1 of 2 | 0 of 2 | 3.5 ± 0.7 | 0.98 | 0.90 | 25.0 ± 1 |" in again
     assert "| VAE: beta 4 | 1 | 4.0 | 0.98 | 0.90 | 26.0 |" in changed and "| GAN: ours | 1 | 3.0 |" in changed
@@ -463,4 +463,4 @@ def test_ablations_are_told_as_means_with_spreads():
     assert report.PHRASES["NoiseDead"](found) == "1 of 1" and report.PHRASES["NoiseFloors"](found) == "4.0 to 4.0"
     assert phrases["OursConvergedFloors"] == "3.0 to 4.0" and phrases["VaeSeeds"] == "25.0 ± 1"
     assert phrases["SearchGan"] == "rate of G (60 %), images seen (40 %)" and phrases["SearchVae"] == "--"
-    assert report.ablation_table(sample_results()).count("--") >= 13
+    assert report.ablation_table(sample_results()).count("--") >= 11

@@ -38,7 +38,7 @@ def significant(digits: int) -> Callable[[float], str]:
 
 
 def _share(value: float) -> str:
-    return f"{value:.2f}" if value == 0 or abs(value) >= 0.01 else significant(1)(value)
+    return significant(1)(value) if 0.001 <= abs(value) < 0.01 else f"{value:.2f}"
 
 
 def _rate(value: float) -> str:

@@ -193,8 +193,6 @@ def usefulness_table(results: dict) -> str:
 
 ABLATION = [
     ("percent_of_blank", "percent"),
-    ("f1", "share"),
-    ("active", "share"),
     ("frechet_floors", "floors"),
     ("recall", "share"),
     ("coverage", "share"),
@@ -219,9 +217,9 @@ def ablation_table(results: dict) -> str:
         for name, scores in means(found, [column for column, _ in ABLATION]).items():
             cells = [mean_with_spread(one, form, r"\,$\pm$\,") for one, (_, form) in zip(scores, ABLATION, strict=True)]
             rows.append([latex(f"{called}: {name}"), str(len(found["arms"][name])), *cells])
-    header = ["Arm", "Seeds", r"\% of blank $\downarrow$", r"Ink $F_1$", "Active", r"FD/floor $\downarrow$", "Recall"]
-    header += ["Coverage", "Top-1", "Within", "Nearest", "Width", "Comp."]
-    return _tabular("lrrrrrrrrrrrr", header, rows or [[MISSING] * len(header)])
+    header = ["Arm", "Seeds", r"\% of blank $\downarrow$", r"FD/floor $\downarrow$", "Recall", "Coverage", "Top-1"]
+    header += ["Within", "Nearest", "Width", "Comp."]
+    return _tabular("l" + "r" * (len(header) - 1), header, rows or [[MISSING] * len(header)])
 
 
 TABLES: dict[str, Callable[[dict], str]] = {
