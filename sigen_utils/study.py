@@ -240,6 +240,7 @@ def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
             seconds=trial.user_attrs.get("seconds"),
         )
         for trial in study.trials
+        if trial.state.is_finished()  # one that runs elsewhere, or whose process was killed, has no outcome yet
     ]
     whole = [trial for trial in trials if trial["value"] is not None]
     best = min(whole, key=lambda trial: trial["value"]) if whole else None
