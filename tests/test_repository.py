@@ -196,6 +196,14 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_clean_leaves_a_class_whose_photographs_it_cannot_tell(made):
+    truth = made / "data/sheets/truth.json"
+    truth.write_text(truth.read_text().replace("sha256", "other"))
+    before = sorted((made / "data/sheets").rglob("*"))
+    subprocess.run([sys.executable, made / "tools" / "clean.py"], check=True, capture_output=True)
+    assert sorted((made / "data/sheets").rglob("*")) == before
+
+
 def test_clean_removes_what_was_made_and_nothing_else(made):
     subprocess.run([sys.executable, made / "tools" / "clean.py"], check=True, capture_output=True)
     left = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())

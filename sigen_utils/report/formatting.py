@@ -97,6 +97,20 @@ def plain(results: dict, path: str, kind: str) -> str:
         raise ReportError(f"results.json: {path} is {value!r}, which is no {kind}") from error
 
 
+def saved_share(results: dict, path: str) -> str:
+    """Percent of an error that is saved, and its interval where there is one: ``40 [7, 74]``."""
+    share, *ends = (stored(results, f"{path}.{name}") for name in ("cut", "cut_low", "cut_high"))
+    if share is ABSENT:
+        return NOT_APPLICABLE
+    text = str(round(100 * share))
+    return text if ABSENT in ends else f"{text} [{', '.join(str(round(100 * end)) for end in ends)}]"
+
+
+def is_searched(model: str) -> bool:
+    """Whether a model redraws a signature by `gan.project`: a GAN has no encoder."""
+    return "gan" in model
+
+
 def mean_with_spread(one: tuple[float, float | None] | None, kind: str, sign: str) -> str:
     """A mean and, behind `sign`, the standard deviation, if there is one; `NOT_APPLICABLE` for None."""
     if one is None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from .. import paths
 from .formatting import (
-    ABSENT,
     FORMATS,
     LABELS,
     MISSING,
     NOT_APPLICABLE,
+    is_searched,
     label,
     mean_with_spread,
     models_of,
     plain,
+    saved_share,
     stored,
 )
 from .results import ReportError, load_results
@@ -33,8 +34,7 @@ def readme_table(results: dict | None = None) -> str:
         cells = [_with_interval(results, prefix, "frechet_floors", "floors", "comparison.floor.frechet")]
         cells += [_with_interval(results, prefix, name, kind) for name, kind in scores]
         again = plain(results, f"{prefix}.reconstruction.percent_of_blank", "percent")
-        searched = "gan" in model and again not in (MISSING, NOT_APPLICABLE)  # no encoder: see `gan.project`
-        cells += [again + " *" * searched]
+        cells += [again + " *" * (is_searched(model) and again not in (MISSING, NOT_APPLICABLE))]
         cost = [plain(results, f"training.{model}.{n}", n) for n in ("minutes", "parameters")]
         rows.append([label(results, model), *cells, *cost])
     source = {"synthetic": "the synthetic class", "photographs": "photographed sheets"}
@@ -103,10 +103,7 @@ def _readme_usefulness(results: dict) -> str:
 
     def row(name: str, path: str, accepted: str = "", classified: str = "") -> list[str]:
         eer = [plain(results, f"{path}.{end}", "percentage") for end in ("eer", "eer_low", "eer_high")]
-        cut = stored(results, f"{path}.cut")
-        ends = [stored(results, f"{path}.cut_{end}") for end in ("low", "high")]
-        told = "" if ABSENT in ends else f" [{', '.join(str(round(100 * end)) for end in ends)}]"
-        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", NOT_APPLICABLE if cut is ABSENT else f"{round(100 * cut)}{told}"]
+        cells = [f"{eer[0]} [{eer[1]}, {eer[2]}]", saved_share(results, path)]
         cells += [plain(results, accepted, "percentage") if accepted else NOT_APPLICABLE]
         return [name, *cells, plain(results, classified, "share") if classified else NOT_APPLICABLE]
 

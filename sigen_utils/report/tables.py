@@ -13,11 +13,13 @@ from .formatting import (
     LABELS,
     MISSING,
     NOT_APPLICABLE,
+    is_searched,
     label,
     latex,
     mean_with_spread,
     models_of,
     plain,
+    saved_share,
     stored,
 )
 from .results import load_results
@@ -134,7 +136,7 @@ def reconstruction_table(results: dict) -> str:
         prefix = f"comparison.models.{model}.reconstruction"
         if isinstance(stored(results, prefix), dict):
             columns = [("squared_error", "error"), ("percent_of_blank", "percent"), ("f1", "share")]
-            name = latex(label(results, model)) + (", by search" if "gan" in model else "")
+            name = latex(label(results, model)) + (", by search" if is_searched(model) else "")
             rows.append([name, *_cells(results, prefix, columns)])
     return _tabular("lrrr", ["Answer", "Squared error", r"\% of blank", "Ink $F_1$"], rows)
 
@@ -159,11 +161,6 @@ def usefulness_table(results: dict) -> str:
         ends = [plain(results, f"{path}.{end}", "percentage") for end in ("eer_low", "eer_high")]
         return [*_cells(results, path, [("eer", "percentage")]), latex(f"[{ends[0]}, {ends[1]}]")]
 
-    def saved(path: str) -> str:
-        ends = [stored(results, f"{path}.cut_{end}") for end in ("low", "high")]
-        (share,) = _cells(results, path, [("cut", "percentage")])
-        return share + (latex(f" [{round(100 * ends[0])}, {round(100 * ends[1])}]") if ABSENT not in ends else "")
-
     rows: list[list[str] | None] = []
     real = _cells(results, "usefulness.classification.genuine", [("train_on_these", "share"), ("score", "number")])
     accepted = _cells(results, "usefulness.accepted", [("genuine", "percentage")])
@@ -178,7 +175,7 @@ def usefulness_table(results: dict) -> str:
     for model in [*controls, *(m for m in scored if m != "genuine")]:
         known = isinstance(makers, dict) and model in makers
         cells = verifier(f"{part}.models.{model}.{most}") if known else [NOT_APPLICABLE] * 2
-        cells += [saved(f"{part}.models.{model}.{most}") if known else NOT_APPLICABLE]
+        cells += [latex(saved_share(results, f"{part}.models.{model}.{most}")) if known else NOT_APPLICABLE]
         if model in controls:
             cells += [NOT_APPLICABLE] * 3
         else:
