@@ -88,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("evaluate", evidence.evaluate, "score runs by the protocol of notebook 04")
     words = "beside the runs score training images moved so far, in units of moves.PERSON_MOVES; several are a curve"
     sub.add_argument("--moved", type=float, nargs="+", default=[], metavar="REACH", help=words)
+    words = "the same, each towards other signatures of its person besides, see `variation`; above 0"
+    sub.add_argument("--moved-among", type=float, nargs="+", default=[], metavar="REACH", help=words)
     scored(sub, "imagenet")
     sub = command("usefulness", evidence.usefulness, "what generated signatures are good for: a verifier, a classifier")
     sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")

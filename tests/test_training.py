@@ -232,11 +232,12 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
     assert main([*train, "--run", str(tmp_path / "a"), *small]) == 0
     scored = ["--data", str(folder), "--runs", str(tmp_path / "a"), "--train-per-person", "2"]
     for ruler in ("imagenet", "signature"):
-        moved = ["--moved", "0", "1.5"]
+        moved = ["--moved", "0", "1.5", "--moved-among", "0.01"]
         assert main(["evaluate", *scored, "--ruler", ruler, *moved, "--out", str(tmp_path / "e.json")]) == 0
         models = json.loads((tmp_path / "e.json").read_text())["models"]
         assert models["a"]["reconstruction"]["f1"] >= 0
         assert models["copies_moved_0"]["nearest_train"] == 1 > models["copies_moved_1.5"]["nearest_train"]
+        assert models["copies_moved_0"]["nearest_train"] > models["copies_among_0.01"]["nearest_train"]
     out = ["--out", str(tmp_path / "u.json")]
     assert main(["usefulness", *scored, "--duplicates", "1", "2", *out]) == 0
     found = json.loads((tmp_path / "u.json").read_text())

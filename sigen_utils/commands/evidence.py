@@ -33,6 +33,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..data import load_signatures
     from ..loop import pick_device
     from ..moves import PERSON_MOVES
+    from ..variation import ways_to_others
 
     device = pick_device()
     data = load_signatures(args.data, device, train_per_person=args.train_per_person)
@@ -40,6 +41,11 @@ def evaluate(args: argparse.Namespace) -> int:
     for reach in args.moved:
         copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), f"training images, moved by {reach:g}")
         runs[f"copies_moved_{reach:g}"] = copies
+    ways = ways_to_others(data.train.x, data.train.labels) if args.moved_among else None
+    for reach in args.moved_among:
+        label = f"training images, moved among each other and by {reach:g}"
+        copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), label, ways)
+        runs[f"copies_among_{reach:g}"] = copies
     ruler = metrics.SignatureRuler(device=device) if args.ruler == "signature" else metrics.Ruler(device)
     result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:

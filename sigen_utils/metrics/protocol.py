@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..moves import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
+from ..people import reach
+from ..variation import move_among
 from . import distances
 from .reconstruction import reconstruction_baselines, score_reconstruction
 from .ruler import Ruler
@@ -24,7 +27,6 @@ from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:
     from ..data import SignatureSet
-    from ..moves import AugmentConfig
 
 Render = Callable[[torch.Tensor], torch.Tensor]
 COPIES = "augmented_copies"  # names in the results of the trap ...
@@ -245,14 +247,21 @@ class AugmentedCopies:
         stay copies to the eye.
     label
         Name for readers.
+    ways
+        `variation.ways_to_others` of the training side: these are followed as well, and `config` is needed.
     """
 
     conditional = True
 
     def __init__(
-        self, data: SignatureSet, config: AugmentConfig | None = None, label: str = "training images, slightly moved"
+        self,
+        data: SignatureSet,
+        config: AugmentConfig | None = None,
+        label: str = "training images, slightly moved",
+        ways: torch.Tensor | None = None,
     ):
         self.train, self.config, self.people, self.label = data.train, config, data.people, label
+        self.ways = ways
 
     def sample(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """`n` changed copies ``[n, 1, 128, 128]`` of people drawn uniformly, and their indices ``[n]``."""
@@ -261,14 +270,17 @@ class AugmentedCopies:
         own = [np.flatnonzero(labels == person) for person in np.unique(labels)]
         index = torch.from_numpy(np.array([rng.choice(own[k]) for k in rng.integers(len(own), size=n)]))
         picked = self.train.subset(index)
-        return moved_copies(picked.x, seed, self.config), picked.labels
+        if self.ways is None:
+            return moved_copies(picked.x, seed, self.config), picked.labels
+        numbers, device = MOVE_NUMBERS + self.ways.shape[1], picked.x.device
+        noise = torch.randn(n, numbers, device=device, generator=torch.Generator(device).manual_seed(seed))
+        parts = zip(*(values.split(64) for values in (picked.x, self.ways[index.to(device)], noise)), strict=True)
+        moved = [move_among(x, ways, self.config, how, soften(x)) for x, ways, how in parts]
+        return torch.cat(moved), picked.labels
 
 
 def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
     """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
-    from ..moves import PERSON_MOVES
-    from ..people import reach
-
     train = data.train
     moves = PERSON_MOVES.times(reach(train.images, train.labels))
     far = AugmentedCopies(data, moves, "training images, moved like samples")
@@ -277,8 +289,6 @@ def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
 
 def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = None) -> torch.Tensor:
     """Signatures ``[n, 1, H, W]`` turned and bent by `config`; without it as little as in `AugmentedCopies`."""
-    from ..moves import AugmentConfig, move_ink  # scores do not need the data module otherwise
-
     slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, elastic=0.7, probability=1.0)
     generator = torch.Generator(x.device).manual_seed(seed)
     return torch.cat([move_ink(part, config or slight, generator) for part in x.split(64)])
