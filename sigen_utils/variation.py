@@ -20,7 +20,8 @@ SIDE = 32  # pixels, at which signatures are registered
 SIGMAS = (1.5, 0.75)  # of those pixels: what is far is found first
 STEPS = 20  # of Adam at each, ...
 RATE = 0.8  # ... in pixels of the whole picture
-STIFFNESS = 2e-3  # weight of the mean squared difference of neighbouring displacements, a square pixel
+STIFFNESS = 2e-3  # weight of the mean squared difference of neighbouring displacements, a square pixel.
+# A grid of a half or a quarter of it fattened and thinned the strokes of the synthetic class
 SHARPNESS = 2.0  # of a mixture of ways: 0 leads to the mean of the others, much leads to one of them
 
 
@@ -30,7 +31,7 @@ def register(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     Parameters
     ----------
     a, b
-        Ink ``[N, 1, H, H]``, 0 or 1.
+        Ink ``[N, 1, H, H]``, 0 or 1, H a multiple of `SIDE`.
 
     Returns
     -------
@@ -79,10 +80,8 @@ def ways_to_others(x: Tensor, y: Tensor) -> Tensor:
     most = max(len(places) for places in own) - 1
     pairs = torch.empty(len(y), most, dtype=torch.int64)
     for places in own:
-        others = len(places) - 1
-        step = 1 + torch.arange(most) % max(others, 1) if others else torch.zeros(most, dtype=torch.int64)
-        turn = (torch.arange(len(places))[:, None] + step) % len(places)
-        pairs[places] = places[turn]
+        step = 1 + torch.arange(most) % max(len(places) - 1, 1)
+        pairs[places] = places[(torch.arange(len(places))[:, None] + step) % len(places)]
     ways = x.new_zeros(len(y), most, 2, BEND_POINTS, BEND_POINTS)
     if most:
         source, target = torch.arange(len(y)).repeat_interleave(most).to(x.device), pairs.flatten().to(x.device)
@@ -101,7 +100,7 @@ def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, so
     ways
         Of each, ``[N, K, 2, BEND_POINTS, BEND_POINTS]``, see `ways_to_others`.
     config
-        Ranges of the moves at random, its ``elastic`` above 0.
+        Ranges of the moves at random, its ``elastic`` above 0 and of ``probability`` 1.
     noise
         ``[N, MOVE_NUMBERS + K]`` from N(0, I): of `move_ink`, then of the mixture, whose weights are a softmax of
         `SHARPNESS` times these.
@@ -112,7 +111,14 @@ def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, so
     -------
     Tensor
         ``[N, 1, H, W]``, 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        If `config` bends nothing, or leaves some signatures where they are.
     """
+    if config.elastic <= 0 or config.probability < 1:
+        raise ValueError(f"moves of elastic={config.elastic:g} and probability={config.probability:g}: above 0, and 1")
     move, mixture = noise.float().split([MOVE_NUMBERS, ways.shape[1]], dim=1)
     way = torch.einsum("nk,nkcij->ncij", torch.softmax(SHARPNESS * mixture, dim=1), ways.float()).flatten(1)
     still = MOVE_NUMBERS - way.shape[1]  # where `moves` keeps the bend, in units of its standard deviation

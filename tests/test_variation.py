@@ -1,10 +1,11 @@
 """Registration of a person's signatures with one another, and moves made of it."""
 
+import pytest
 import torch
 from strokes import toy_signatures
 
 from sigen_utils import variation
-from sigen_utils.moves import MOVE_NUMBERS, PERSON_MOVES, move_ink, soften
+from sigen_utils.moves import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
 from sigen_utils.variation import register, ways_to_others
 
 NEARLY_STILL = PERSON_MOVES.times(1e-3)
@@ -65,10 +66,10 @@ def test_the_generator_decides_and_nobody_needs_others():
     assert none.shape[:2] == (1, 0) and move_among(x[:1], none, NEARLY_STILL).sum() > 0
 
 
-def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random(each=3):
+def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random():
     """At the same distance from the signature that is moved, what follows the person's ways is nearer to new ones."""
-    x, y = a_person_differently(12, each + 1)
-    new, known = x[:: each + 1], torch.arange(len(x)) % (each + 1) != 0
+    x, y = a_person_differently(12, 4)
+    new, known = x[::4], torch.arange(len(x)) % 4 != 0
     x, y = x[known], y[known]
     among = move_among(x, ways_to_others(x, y), NEARLY_STILL)
     goal = apart(among, x).mean()
@@ -76,5 +77,13 @@ def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random(e
     while apart(moved, x).mean() < goal:
         far += 0.05
         moved = move_ink(x, PERSON_MOVES.times(far), torch.Generator().manual_seed(0))
-    target = new.repeat_interleave(each, 0)
+    target = new.repeat_interleave(3, 0)
     assert apart(among, target).mean() < 0.9 * apart(moved, target).mean()
+
+
+def test_what_cannot_carry_a_way_is_refused():
+    x, y = a_person_differently(1, 2)
+    ways = ways_to_others(x, y)
+    for config in (PERSON_MOVES.times(0), AugmentConfig(probability=0.9)):
+        with pytest.raises(ValueError, match="elastic"):
+            move_among(x, ways, config)
