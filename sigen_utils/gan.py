@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from .blocks import PLACES, DownTower, Spread, UpTower
 from .loop import precision
 from .moves import MOVE_NUMBERS, PERSON_MOVES, move_guess
-from .people import Signatures
+from .people import Signatures, in_turn
 from .rendering import INK, find_ink, pen, sharpen
 from .vae import VAE, Encoder, VAEConfig
 
@@ -112,7 +112,9 @@ class GANConfig:
     @property
     def noise_dim(self) -> int:
         """Numbers of noise a signature starts from: those of the code; which of a person's signatures; its move."""
-        return self.latent_dim + (1 + MOVE_NUMBERS if self.remembers else MOVE_NUMBERS if self.moves_drawn else 0)
+        if self.remembers:
+            return self.latent_dim + MOVE_NUMBERS + self.exemplars  # one chooses, the others are `Signatures.numbers`
+        return self.latent_dim + (MOVE_NUMBERS if self.moves_drawn else 0)
 
     @classmethod
     def starting_from(cls, vae: VAEConfig, **settings) -> GANConfig:
@@ -207,6 +209,20 @@ class Generator(nn.Module):
         nn.init.zeros_(self.mapping[2].weight)
         nn.init.zeros_(self.mapping[2].bias)
 
+    def noise(self, n: int, y: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Noise ``[n, noise_dim]`` from N(0, I), of signatures that are drawn together as those of the people `y`.
+
+        Where these are remembered by signatures, the number that chooses one is drawn so that they come in turn. `y`,
+        and what is returned, are on the device of the random `generator`.
+        """
+        device = "cpu" if generator is None else generator.device
+        z = torch.randn(n, self.config.noise_dim, device=device, generator=generator)
+        if self.config.remembers and y is not None and not y.is_floating_point():
+            within = torch.rand(n, device=device, generator=generator).clamp(1e-4, 1 - 1e-4)
+            share = (in_turn(y, self.config.exemplars, generator) + within) / self.config.exemplars
+            z[:, self.config.latent_dim] = torch.special.ndtri(share)
+        return z
+
     def code(self, z: Tensor, e: Tensor | None = None) -> Tensor:
         """Where in code space noise `z` of a person described by `e` ``[N, latent_dim]`` is drawn from.
 
@@ -291,7 +307,7 @@ class Generator(nn.Module):
             return y
         if not self.config.remembers:
             return self.embedding(y)
-        choice, move = z[:, self.config.latent_dim :].split([1, MOVE_NUMBERS], dim=1)
+        choice, move = z[:, self.config.latent_dim :].split([1, self.signatures.numbers], dim=1)
         share = torch.special.ndtr(choice[:, 0])  # evenly in (0, 1)
         which = (share * self.config.exemplars).long().clamp(max=self.config.exemplars - 1)
         return self.encode_person(y, which, move if self.config.moved else None)

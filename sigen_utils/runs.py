@@ -38,7 +38,7 @@ WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.j
 CARD, FINISHED = "card.json", "finished"
 STEP, PACKED_FROM = ".step", 4096  # of `packed`: what the steps of rows are called, numbers below which nothing is won
 # What a trained model depends on
-CODE = ("blocks", "data", "embedding", "gan", "loop", "moves", "people", "rendering", "training", "vae")
+CODE = ("blocks", "data", "embedding", "gan", "loop", "moves", "people", "rendering", "training", "vae", "variation")
 CODE += ("metrics/distances", "metrics/ruler")  # by which a GAN's moment is chosen
 
 
@@ -242,7 +242,7 @@ class Run:
                 default = "normal" if self.model.config.architecture == "report" else "gaussians"
                 z = self.model.sample_prior(n, generator, prior or default)
         else:
-            z = torch.randn(n, self.model.config.noise_dim, generator=generator)
+            z = self.model.noise(n, y, generator)
         return self.decode(z, y).float().clamp(0, 1), y
 
     @property

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import embedding, gan, paths, runs, vae
+from . import embedding, gan, paths, people, runs, vae
 from .blocks import PLACES, gradient_norm
 from .data import SignatureSet, batch_index
 from .loop import (
@@ -352,8 +352,7 @@ class GANTrainer(Trainer):
         y = self.train_set.labels
         self.order, self.count = y.argsort(stable=True), y.bincount(minlength=self.data.n_people)
         self.begin = self.count.cumsum(0) - self.count
-        self.turn = torch.empty_like(self.order)  # the how-manieth of its person each signature is
-        self.turn[self.order] = torch.arange(len(y), device=y.device) - self.begin[y[self.order]]
+        self.turn = people.occurrence(y)
 
     def others(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """For the training signatures `index` ``[n]`` the code of another one of the same person, ``[n, latent_dim]``.
@@ -373,8 +372,21 @@ class GANTrainer(Trainer):
 
     def moved_codes(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Codes ``[n, latent_dim]`` of the training signatures `index`, moved anew where the model does that."""
-        far = PERSON_MOVES.times(self.reach)
-        return self.codes_of(self.moved(index, far, generator) if self.model_config.moved else self.ink(index))
+        return self.codes_of(
+            self.varied(index, PERSON_MOVES, generator) if self.model_config.moved else self.ink(index)
+        )
+
+    def varied(self, index: Tensor, moves: AugmentConfig, generator: torch.Generator) -> Tensor:
+        """The training signatures `index` ``[n]``, moved as far as their people's differ: ``[n, 1, 128, 128]``.
+
+        Where people are remembered, also towards others of the person, as those that samples begin with are; of who
+        has more signatures than are remembered, these are taken.
+        """
+        if not (self.model_config.remembers and moves.probability):
+            return self.moved(index, moves.times(self.reach), generator)
+        signatures, y = self.generator.signatures, self.train_set.labels[index]
+        noise = torch.randn(len(y), signatures.numbers, device=y.device, generator=generator)
+        return signatures(y, self.turn[index] % signatures.exemplars, noise, moves.times(self.reach))
 
     def who(self, people: Tensor) -> Tensor:
         """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
@@ -439,11 +451,10 @@ class GANTrainer(Trainer):
         """
         if self.model_config.recipe == "report":
             return self.pictures_moved(index, self.config.reals, generator)
-        moves = self.config.reals.times(self.reach)
-        if self.model_config.moves_drawn:  # as what is drawn is
-            moves = PERSON_MOVES.times(self.model_config.moves)
         # Anti-aliased: a staircase edge is something no generator draws and any discriminator sees
-        return pen(self.moved(index, moves, generator))
+        if self.model_config.moves_drawn:  # as what is drawn is
+            return pen(self.moved(index, PERSON_MOVES.times(self.model_config.moves), generator))
+        return pen(self.varied(index, self.config.reals, generator))
 
     @torch.no_grad()
     def codes_of(self, x: Tensor) -> Tensor:
@@ -507,11 +518,10 @@ class GANTrainer(Trainer):
     def drawn(self, n: int) -> Tensor:
         """`n` signatures ``[n, 1, 128, 128]`` of the people in turn, always of the same noise."""
         cfg = self.model_config
-        z = torch.randn(n, cfg.noise_dim, generator=torch.Generator().manual_seed(self.config.seed)).to(self.device)
-        y = None
-        if cfg.conditional:
-            y = torch.arange(n, device=self.device) % self.data.n_people
-            y = y if cfg.n_people else self.who(y)
+        y = torch.arange(n) % self.data.n_people if cfg.conditional else None
+        z = self.ema.model.noise(n, y, torch.Generator().manual_seed(self.config.seed)).to(self.device)
+        if y is not None:
+            y = y.to(self.device) if cfg.n_people else self.who(y.to(self.device))
         some = range(0, n, 64)
         draw = self.ema.model.guess
         return torch.cat([draw(z[k : k + 64], None if y is None else y[k : k + 64]).float() for k in some])

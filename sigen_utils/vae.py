@@ -21,8 +21,7 @@ from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
 from .blocks import PLACES, DownTower, Spread, UpTower
-from .moves import MOVE_NUMBERS
-from .people import Signatures
+from .people import Signatures, in_turn
 
 LIKELIHOODS = (
     "bce",  # Bernoulli: ink or none, the right one for binary ink
@@ -183,7 +182,8 @@ class VAE(nn.Module):
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near those of their training signatures.
 
-        Of people drawn evenly they are samples of a mixture for everybody, a component a training signature.
+        Of people drawn evenly they are samples of a mixture for everybody, a component a training signature, and of
+        each as many as of any other.
 
         A kernel density around the codes of the signatures, moved at random, with a kernel in the shape of the spread
         within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be wider and
@@ -191,10 +191,10 @@ class VAE(nn.Module):
         decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded: that is
         a way along the surface, where noise on the code leads off it.
         """
-        which = torch.randint(self.config.exemplars, y.shape, device=y.device, generator=generator)
+        which = in_turn(y, self.config.exemplars, generator)
         noise = None
         if self.config.moved:
-            noise = torch.randn(len(y), MOVE_NUMBERS, device=y.device, generator=generator)
+            noise = torch.randn(len(y), self.signatures.numbers, device=y.device, generator=generator)
         some = [slice(k, k + 64) for k in range(0, len(y), 64)]
         codes = [self.encode_person(y[k], which[k], None if noise is None else noise[k]) for k in some]
         return self.sample_around(torch.cat(codes), generator)

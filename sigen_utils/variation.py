@@ -1,8 +1,8 @@
 """How a person's signature becomes another one of the same person, and moves made of that.
 
 A move drawn at random leads away from every signature of its person. What leads from one signature to the others is
-told by these: each is registered with each, and one that is moved by a mixture of its ways to the others lies among
-them, as the person's next one would.
+told by these: each is registered with each, and one that is moved along a mixture of its ways to the others, past the
+mean of all of them to the other side, lies among them, as the person's next one would.
 
 References: Rueckert et al. 1999 (registration by displacements of a coarse grid).
 """
@@ -22,7 +22,11 @@ STEPS = 20  # of Adam at each, ...
 RATE = 0.8  # ... in pixels of the whole picture
 STIFFNESS = 2e-3  # weight of the mean squared difference of neighbouring displacements, a square pixel.
 # A grid of a half or a quarter of it fattened and thinned the strokes of the synthetic class
-SHARPNESS = 2.0  # of a mixture of ways: 0 leads to the mean of the others, much leads to one of them
+SHARPNESS = 1.0  # of a mixture of ways: 0 leads to the mean of the others, much leads to one of them
+PAST = (
+    2.0  # times the way to the mean of all signatures of the person, this one among them: at 2 what sets it apart from
+)
+# the mean is mirrored there. Shorter ways end nearer to where they begin than a person's next signature would be
 
 
 def register(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +107,7 @@ def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, so
         Ranges of the moves at random, its ``elastic`` above 0 and of ``probability`` 1.
     noise
         ``[N, MOVE_NUMBERS + K]`` from N(0, I): of `move_ink`, then of the mixture, whose weights are a softmax of
-        `SHARPNESS` times these.
+        `SHARPNESS` times these, times `PAST` K / (K + 1).
     soft
         `moves.soften` of `x`, where that is known.
 
@@ -120,6 +124,9 @@ def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, so
     if config.elastic <= 0 or config.probability < 1:
         raise ValueError(f"moves of elastic={config.elastic:g} and probability={config.probability:g}: above 0, and 1")
     move, mixture = noise.float().split([MOVE_NUMBERS, ways.shape[1]], dim=1)
-    way = torch.einsum("nk,nkcij->ncij", torch.softmax(SHARPNESS * mixture, dim=1), ways.float()).flatten(1)
+    far = PAST * ways.shape[1] / (ways.shape[1] + 1)
+    with exact(x):
+        share = far * torch.softmax(SHARPNESS * mixture, dim=1)
+        way = torch.einsum("nk,nkcij->ncij", share, ways.float()).flatten(1)
     still = MOVE_NUMBERS - way.shape[1]  # where `moves` keeps the bend, in units of its standard deviation
     return move_ink(x, config, noise=move + F.pad(way / config.elastic, (still, 0)), soft=soft)

@@ -158,6 +158,12 @@ def test_the_noise_chooses_among_a_persons_signatures_and_moves_them_without_end
     told = moving.describe(y[:64], z[:64])
     assert torch.cdist(told, told).fill_diagonal_(9).min() > 0  # not one twice
     assert torch.allclose(moving.describe(y[:3], z[:3]), told[:3], atol=1e-4)  # by its own noise alone
+    people = torch.arange(4).repeat(60)
+    together = g.noise(240, people, torch.Generator().manual_seed(0))
+    rows = torch.cat([g.encode_person(people[:4], k) for k in range(3)])
+    drawn = torch.cdist(g.describe(people, together), rows).argmin(1)
+    assert (drawn % 4 == people).all() and (drawn.bincount() == 20).all()  # each as often as any other, ...
+    assert abs(together[:, 8].std() - 1) < 0.1  # ... by noise as usual
     with pytest.raises(ValueError, match="exemplars"):
         GANConfig(exemplars=2)
 

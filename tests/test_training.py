@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import gan, paths, people, runs, training, vae
+from sigen_utils import gan, paths, people, runs, training, vae, variation
 from sigen_utils.__main__ import main
 from sigen_utils.gan import REPORT_GAN, GANConfig
 from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
@@ -517,10 +517,12 @@ def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_o
     _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
     assert not torch.allclose(moved, still, atol=0.1)
     trainer, alone = shown(*training.gan_alone_from(toy))
-    reach = people.reach(toy.train.images, toy.train.labels)
-    far = PERSON_MOVES.times(reach)
+    ways = variation.ways_to_others(toy.train.x, toy.train.labels)
+    reach = people.reach(toy.train.images, toy.train.labels, ways)
     x, soft = toy.train.x[:4], soften(toy.train.x[:4]).half()
-    assert torch.equal(alone, pen(move_ink(x, far, torch.Generator().manual_seed(0), soft=soft)))
+    noise = torch.randn(4, trainer.generator.signatures.numbers, generator=torch.Generator().manual_seed(0))
+    by_hand = variation.move_among(x, ways[:4].half(), PERSON_MOVES.times(reach), noise, soft)
+    assert torch.equal(alone, pen(by_hand))
     assert trainer.reach == pytest.approx(reach) and trainer.start is None
     table = gan.GANConfig(n_people=toy.n_people, widths=(8, 8, 16, 16), moves=0.3)
     _, by_table = shown(table, training.GAN_ALONE)

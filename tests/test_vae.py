@@ -8,7 +8,6 @@ import torch
 from strokes import toy_signatures
 
 from sigen_utils.blocks import Spread
-from sigen_utils.moves import MOVE_NUMBERS
 from sigen_utils.vae import (
     LIKELIHOODS,
     REPORT_VAE,
@@ -106,7 +105,8 @@ def test_fitted_prior_samples_where_the_codes_are():
     own = model.sample_person(torch.full((2000,), 3), torch.Generator().manual_seed(0))
     y, which = torch.full((300,), 3), torch.arange(300) % SMALL.exemplars
     assert torch.allclose(model.encode_person(y[:3], which[:3]), codes[toy.labels == 3][:3], atol=1e-5)
-    near = model.encode_person(y, which, torch.randn(300, MOVE_NUMBERS, generator=torch.Generator().manual_seed(1)))
+    noise = torch.randn(300, model.signatures.numbers, generator=torch.Generator().manual_seed(1))
+    near = model.encode_person(y, which, noise)
     apart = torch.cdist(near, near, compute_mode="donot_use_mm_for_euclid_dist")  # products round small ones to 0
     assert apart.fill_diagonal_(9).min() > 0  # never the same place twice
     assert torch.allclose(own.mean(0), near.mean(0), atol=0.1)

@@ -10,7 +10,7 @@ So the floor and the scores have the same n, and with it the same bias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import torch
 
 from ..moves import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
 from ..people import reach
-from ..variation import move_among
+from ..variation import move_among, ways_to_others
 from . import distances
 from .reconstruction import reconstruction_baselines, score_reconstruction
 from .ruler import Ruler
@@ -264,11 +264,17 @@ class AugmentedCopies:
         self.ways = ways
 
     def sample(self, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """`n` changed copies ``[n, 1, 128, 128]`` of people drawn uniformly, and their indices ``[n]``."""
+        """`n` changed copies ``[n, 1, 128, 128]`` and whose ``[n]``: of people, and of their signatures, in turn."""
         rng = np.random.default_rng(seed)
         labels = self.train.labels.cpu().numpy()
         own = [np.flatnonzero(labels == person) for person in np.unique(labels)]
-        index = torch.from_numpy(np.array([rng.choice(own[k]) for k in rng.integers(len(own), size=n)]))
+
+        def in_turn(places: np.ndarray) -> Iterator[int]:
+            while True:
+                yield from rng.permutation(places)
+
+        turns = [in_turn(places) for places in own]  # as models draw them
+        index = torch.from_numpy(np.array([next(turns[k]) for k in np.resize(rng.permutation(len(own)), n)]))
         picked = self.train.subset(index)
         if self.ways is None:
             return moved_copies(picked.x, seed, self.config), picked.labels
@@ -282,8 +288,9 @@ class AugmentedCopies:
 def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
     """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
     train = data.train
-    moves = PERSON_MOVES.times(reach(train.images, train.labels))
-    far = AugmentedCopies(data, moves, "training images, moved like samples")
+    ways = ways_to_others(train.x, train.labels)
+    moves = PERSON_MOVES.times(reach(train.images, train.labels, ways))
+    far = AugmentedCopies(data, moves, "training images, moved like samples", ways)
     return {COPIES: AugmentedCopies(data), FAR_COPIES: far}
 
 
