@@ -48,7 +48,7 @@ class VAEConfig:
     components: int = 20  # of the mixture fitted to the posterior means after training
     n_people: int = 0  # people whose signatures are remembered for `sample_person`; 0 for none
     exemplars: int = 3  # training signatures remembered of each
-    moved: bool = True  # samples begin with the code of a signature moved anew as `moves.PERSON_MOVES` has it
+    moved: bool = True  # samples begin with the code of a signature moved anew, see `people.Signatures.forward`
     conditional: bool = False  # encoder and decoder are told whose signature it is (Sohn et al. 2015)
     bandwidth: float = 0.15  # of the density around the codes, in units of the spread within people
 
@@ -185,11 +185,11 @@ class VAE(nn.Module):
         Of people drawn evenly they are samples of a mixture for everybody, a component a training signature, and of
         each as many as of any other.
 
-        A kernel density around the codes of the signatures, moved at random, with a kernel in the shape of the spread
+        A kernel density around the codes of the signatures, moved anew, with a kernel in the shape of the spread
         within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be wider and
         simpler, and worse: codes of a person lie on a curved surface, their mean lies off it, and what lies off it is
-        decoded to a blur. For the same reason a signature is turned, stretched and bent before it is encoded: that is
-        a way along the surface, where noise on the code leads off it.
+        decoded to a blur. For the same reason a signature is moved before it is encoded: that is a way along the
+        surface, where noise on the code leads off it.
         """
         which = in_turn(y, self.config.exemplars, generator)
         noise = None
