@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=20, help="pairs that are registered the plain way")
     args = parser.parse_args()
     device = pick_device()
-    images, labels = draw_crowd(CrowdConfig(writers=args.people, per_writer=4), progress=None)
+    images, _ = draw_crowd(CrowdConfig(writers=args.people, per_writer=4), progress=None)
     x = (torch.from_numpy(images) > 127)[:, None].float().to(device)
     order = torch.arange(len(x), device=device).view(-1, 4)
     a, b = (torch.cat([x[order[:, k]] for k in turn]) for turn in ((0, 1, 2, 3), (1, 2, 3, 0)))

@@ -23,10 +23,9 @@ RATE = 0.8  # ... in pixels of the whole picture
 STIFFNESS = 2e-3  # weight of the mean squared difference of neighbouring displacements, a square pixel.
 # A grid of a half or a quarter of it fattened and thinned the strokes of the synthetic class
 SHARPNESS = 1.0  # of a mixture of ways: 0 leads to the mean of the others, much leads to one of them
-PAST = (
-    2.0  # times the way to the mean of all signatures of the person, this one among them: at 2 what sets it apart from
-)
-# the mean is mirrored there. Shorter ways end nearer to where they begin than a person's next signature would be
+# Times the way to the mean of all signatures of the person, this one among them: at 2 what sets it apart from the mean
+# is mirrored there. Shorter ways end nearer to where they begin than a person's next signature would be
+PAST = 2.0
 
 
 def register(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

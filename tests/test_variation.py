@@ -68,8 +68,8 @@ def test_the_generator_decides_and_nobody_needs_others():
 
 def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random():
     """At the same distance from the signature that is moved, what follows the person's ways is nearer to new ones."""
-    x, y = a_person_differently(12, 4)
-    new, known = x[::4], torch.arange(len(x)) % 4 != 0
+    x, y = a_person_differently(12, 6)
+    new, known = x[::6], torch.arange(len(x)) % 6 != 0
     x, y = x[known], y[known]
     among = move_among(x, ways_to_others(x, y), NEARLY_STILL)
     goal = apart(among, x).mean()
@@ -77,8 +77,8 @@ def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random()
     while apart(moved, x).mean() < goal:
         far += 0.05
         moved = move_ink(x, PERSON_MOVES.times(far), torch.Generator().manual_seed(0))
-    target = new.repeat_interleave(3, 0)
-    assert apart(among, target).mean() < 0.95 * apart(moved, target).mean()
+    target = new.repeat_interleave(5, 0)
+    assert apart(among, target).mean() < 0.9 * apart(moved, target).mean()
 
 
 def test_what_cannot_carry_a_way_is_refused():
