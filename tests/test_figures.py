@@ -231,7 +231,7 @@ def test_metric_and_bars_show_their_data():
 MAKE_BOTH = """
 import sys, numpy as np
 sys.path.insert(0, {repo!r})
-from sigen_utils import plotting
+from sigen_utils import figures
 x = np.random.default_rng(0).random((6, 32, 32))
 figures.save_figure(figures.image_grid(x, 3, title="Grid"), "again_grid")
 rows = [dict(step=i, loss=1 / (i + 1)) for i in range(50)]
