@@ -1,1 +1,1 @@
-"""Networks: what maps codes to pictures and noise to codes. No training, no data, no files."""
+"""The networks, and the losses that they are trained on."""

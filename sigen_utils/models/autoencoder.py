@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..blocks import Refinement, ResidualBlock, smooth
+from .layers import Refinement, ResidualBlock, smooth
 
 SIDE = 16  # places a side of a code
 STEM = 4  # pixels a side that become channels at the entrance and pixels again at the exit

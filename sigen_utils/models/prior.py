@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..blocks import ResidualBlock
+from .layers import ResidualBlock
 
 MAX_REFERENCES = 3
 PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places

@@ -4,9 +4,9 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import variation
-from sigen_utils.moves import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
-from sigen_utils.variation import register, ways_to_others
+from sigen_utils import registration
+from sigen_utils.augment import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
+from sigen_utils.registration import register, ways_to_others
 
 NEARLY_STILL = PERSON_MOVES.times(1e-3)
 
@@ -20,7 +20,7 @@ def a_person_differently(n_people=6, each=3):
 
 def move_among(x, ways, config, seed=0):
     noise = torch.randn(len(x), MOVE_NUMBERS + ways.shape[1], generator=torch.Generator().manual_seed(seed))
-    return variation.move_among(x, ways, config, noise, soften(x))
+    return registration.move_among(x, ways, config, noise, soften(x))
 
 
 def apart(a, b):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import DownTower, smooth
+from .layers import DownTower, smooth
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Registering signatures of one person with one another, the plain way and ours, side by side in one run.
 
 Plain: a pair at a time, at the full 128 x 128 pixels, the grid of displacements enlarged by `interpolate` each step.
-Ours (`variation.register`): all pairs at once, at 32 x 32, the enlargement as two small matrix products. The same grid,
-steps and stiffness. Both are judged alike: what share of the difference between the blurred full pictures is left.
+Ours (`registration.register`): all pairs at once, at 32 x 32, the enlargement as two small matrix products. Grid, steps
+and stiffness are the same. Both are judged alike: what share of the difference between the blurred pictures is left.
 
-    python benchmarks/variation_speed.py [--people 60] [--plain 20]
+    python benchmarks/registration_speed.py [--people 60] [--plain 20]
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sigen_utils import variation  # noqa: E402
-from sigen_utils.loop import pick_device  # noqa: E402
-from sigen_utils.moves import BEND_POINTS  # noqa: E402
-from sigen_utils.rendering import blur  # noqa: E402
+from sigen_utils import registration  # noqa: E402
+from sigen_utils.augment import BEND_POINTS  # noqa: E402
+from sigen_utils.device import pick_device  # noqa: E402
+from sigen_utils.render import blur  # noqa: E402
 from sigen_utils.synthesis.crowd import CrowdConfig, draw_crowd  # noqa: E402
 
 
@@ -35,16 +35,16 @@ def moved(a: Tensor, ways: Tensor) -> Tensor:
 
 
 def plain(a: Tensor, b: Tensor) -> Tensor:
-    """`variation.register` of one pair ``[1, 1, 128, 128]`` without its shortcuts."""
+    """`registration.register` of one pair ``[1, 1, 128, 128]`` without its shortcuts."""
     ways = torch.zeros(1, 2, BEND_POINTS, BEND_POINTS, device=a.device, requires_grad=True)
-    optimizer, coarser = torch.optim.Adam([ways], variation.RATE, betas=(0.9, 0.9)), a.shape[-1] // variation.SIDE
-    for sigma in variation.SIGMAS:
+    optimizer, coarser = torch.optim.Adam([ways], registration.RATE, betas=(0.9, 0.9)), a.shape[-1] // registration.SIDE
+    for sigma in registration.SIGMAS:
         near_a, near_b = blur(a, coarser * sigma), blur(b, coarser * sigma)
-        for _ in range(variation.STEPS):
+        for _ in range(registration.STEPS):
             left = (moved(near_a, ways) - near_b).square().sum() / (near_a.square() + near_b.square()).sum()
             stretch = sum(ways.diff(dim=axis).square().mean() for axis in (2, 3))
             optimizer.zero_grad()
-            (left + variation.STIFFNESS * stretch).backward()
+            (left + registration.STIFFNESS * stretch).backward()
             optimizer.step()
     return ways.detach()
 
@@ -72,7 +72,7 @@ def main() -> None:
 
     few = min(args.plain, len(a))
     one = timed(few, lambda: torch.cat([plain(a[k : k + 1], b[k : k + 1]) for k in range(few)]))
-    ours = timed(len(a), lambda: variation.register(a, b)[0])
+    ours = timed(len(a), lambda: registration.register(a, b)[0])
     print(f"{'':8}{'pairs':>8}{'ms a pair':>12}{'left':>8}   {device.type}")
     for name, pairs, (took, left) in (("plain", few, one), ("ours", len(a), ours)):
         print(f"{name:8}{pairs:8d}{took:12.2f}{left:8.2f}")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .moves import BEND_POINTS, MOVE_NUMBERS, AugmentConfig, move_ink
-from .rendering import blur, exact
+from .augment import BEND_POINTS, MOVE_NUMBERS, AugmentConfig, move_ink
+from .render import blur, exact
 
 SIDE = 32  # pixels, at which signatures are registered
 SIGMAS = (1.5, 0.75)  # of those pixels: what is far is found first
@@ -108,7 +108,7 @@ def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, so
         ``[N, MOVE_NUMBERS + K]`` from N(0, I): of `move_ink`, then of the mixture, whose weights are a softmax of
         `SHARPNESS` times these, times `PAST` K / (K + 1).
     soft
-        `moves.soften` of `x`, where that is known.
+        `augment.soften` of `x`, where that is known.
 
     Returns
     -------

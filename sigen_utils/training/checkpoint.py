@@ -27,19 +27,20 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from . import paths
-from .data import SignatureSet, to_image, to_model
-from .embedding import Embedding, EmbeddingConfig
-from .gan import GANConfig, Generator, project
-from .moves import PERSON_MOVES, move_ink
-from .vae import VAE, VAEConfig, reconstruction_loss
+from .. import paths
+from ..augment import PERSON_MOVES, move_ink
+from ..data import SignatureSet, to_image, to_model
+from ..models.embedding import Embedding, EmbeddingConfig
+from ..models.gan import GANConfig, Generator, project
+from ..models.vae import VAE, VAEConfig, reconstruction_loss
+from ..overrides import parse_overrides
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
 CARD, FINISHED = "card.json", "finished"
 STEP, PACKED_FROM = ".step", 4096  # of `packed`: what the steps of rows are called, numbers below which nothing is won
-# What a trained model depends on
-CODE = ("blocks", "data", "embedding", "gan", "loop", "moves", "people", "rendering", "training", "vae", "variation")
-CODE += ("metrics/distances", "metrics/ruler")  # by which a GAN's moment is chosen
+# What a trained model depends on, with the scores by which a GAN's moment is chosen
+CODE = ("augment.py", "data.py", "device.py", "recipes.py", "registration.py", "render.py")
+CODE += ("models/*.py", "training/*.py", "metrics/distances.py", "metrics/features.py")
 
 
 class RunError(ValueError):
@@ -48,8 +49,9 @@ class RunError(ValueError):
 
 def code_fingerprint() -> str:
     """Twelve hex digits that change with the code a trained model depends on."""
-    here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in CODE)).hexdigest()[:12]
+    package = Path(__file__).parent.parent
+    files = [path for pattern in CODE for path in sorted(package.glob(pattern))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 class RunFolder:
@@ -218,7 +220,7 @@ class Run:
         Returns
         -------
         (x, y)
-            Raw ink float ``[n, 1, 128, 128]`` in [0, 1] (pass it through `rendering.render`), and the person index
+            Raw ink float ``[n, 1, 128, 128]`` in [0, 1] (pass it through `render.render`), and the person index
             int64 ``[n]`` or None.
         """
         if prior not in (None, "mixture", "gaussians", "normal"):
@@ -554,40 +556,3 @@ def config_dict(kind: str, model: Any, training: Any, data, extra: dict | None =
         code=code_fingerprint(),
         **(extra or {}),
     )
-
-
-def parse_overrides(config: Any, pairs: Sequence[str]) -> Any:
-    """A frozen dataclass with ``key=value`` strings applied; values are read as JSON, else kept as text.
-
-    Raises
-    ------
-    ValueError
-        For an unknown key, naming the known ones; for a value of another kind.
-    """
-    known = [field.name for field in dataclasses.fields(config)]
-    changes: dict[str, Any] = {}
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        if key not in known:
-            raise ValueError(f"--set {pair}: no such setting; choose one of {', '.join(known)}")
-        try:
-            changes[key] = json.loads(value)
-        except json.JSONDecodeError:
-            changes[key] = _number_or_text(value)
-        was = getattr(config, key)
-        kinds = (dict,) if dataclasses.is_dataclass(was) else (int, float) if isinstance(was, float) else (type(was),)
-        kinds = (list, tuple) if isinstance(was, tuple) else kinds
-        if not isinstance(changes[key], kinds) or isinstance(changes[key], bool) != isinstance(was, bool):
-            raise ValueError(f"--set {pair}: {key} is {json.dumps(_plain(was))} now, and has to stay of that kind")
-    return dataclasses.replace(config, **changes)
-
-
-def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
-
-
-def _number_or_text(value: str) -> float | str:
-    try:
-        return float(value)  # JSON knows 0.3 but not .3
-    except ValueError:
-        return value

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .moves import BEND_POINTS, MOVE_NUMBERS, PERSON_MOVES, SOFTENED, AugmentConfig, move_ink, soften, soften_all
-from .variation import move_among, ways_to_others
+from ..augment import BEND_POINTS, MOVE_NUMBERS, PERSON_MOVES, SOFTENED, AugmentConfig, move_ink, soften, soften_all
+from ..registration import move_among, ways_to_others
 
 SIDE = 128  # pixels
 COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
-NEAREST = 0.01  # times `PERSON_MOVES`: a move along ways needs some bend of its own, see `variation.move_among`
+NEAREST = 0.01  # times `PERSON_MOVES`: a move along ways needs some bend of its own, see `registration.move_among`
 FARTHEST = 1.6  # times `PERSON_MOVES`: beyond that signatures are no longer read as the same
 ENOUGH = 600  # signatures tell how far to move
 FALLS = 0.09  # exponent by which a signature's newness falls with the number known, where that cannot be measured
@@ -32,12 +32,12 @@ def reach(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
     images, y
         Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
     ways
-        `variation.ways_to_others` of each, where these are followed besides.
+        `registration.ways_to_others` of each, where these are followed besides.
 
     Returns
     -------
     float
-        In units of `moves.PERSON_MOVES`, from `NEAREST` to `FARTHEST`; 1 where nobody has two signatures.
+        In units of `augment.PERSON_MOVES`, from `NEAREST` to `FARTHEST`; 1 where nobody has two signatures.
     """
     order = y.argsort(stable=True)[:ENOUGH]
     x, y = images[order][:, None].float() / 255, y[order]
@@ -87,7 +87,7 @@ def in_turn(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tens
 
 
 def move(x: Tensor, ways: Tensor | None, config: AugmentConfig, noise: Tensor, soft: Tensor | None) -> Tensor:
-    """`variation.move_among` of the parameters, or `moves.move_ink` where no `ways` are known."""
+    """`registration.move_among` of the parameters, or `augment.move_ink` where no `ways` are known."""
     if ways is None:
         return move_ink(x, config, noise=noise, soft=soft)
     return move_among(x, ways, config, noise, soft)
@@ -119,9 +119,9 @@ class Signatures(nn.Module):
         self._soft = None
 
     def soft(self) -> Tensor | None:
-        """`moves.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
+        """`augment.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
 
-        None of a crowd's, see `moves.soften_all`.
+        None of a crowd's, see `augment.soften_all`.
         """
         if self._soft is None or self._soft.device != self.packed.device:
             packed = self.packed.flatten(0, 1)
@@ -186,10 +186,10 @@ class Signatures(nn.Module):
         which
             Below `exemplars`, one for all or int64 ``[n]``.
         noise
-            ``[n, numbers]`` from N(0, I): moves them towards others of the person, see `variation.move_among`, and at
-            random. None leaves them as they are.
+            ``[n, numbers]`` from N(0, I): moves them towards others of the person, see `registration.move_among`, and
+            at random. None leaves them as they are.
         moves
-            Of the latter; `moves.PERSON_MOVES` times `reach` by default.
+            Of the latter; `augment.PERSON_MOVES` times `reach` by default.
         """
         x = self._unpack(self.packed[y, which])
         if noise is None:

@@ -15,9 +15,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from . import gan, plotting, runs, training
+from .. import figures, recipes
+from ..data import SignatureSet
+from ..models import gan
+from ..training import checkpoint, loop
 from .ablation import Arm, train_arms
-from .data import SignatureSet
 
 LIMIT_FLOORS, LIMIT_COVERAGE = 10.0, 0.5
 COLLAPSED = 0.1  # of the genuine signatures
@@ -30,7 +32,7 @@ def repeat_training(
     seeds: Sequence[int] = range(10),
     minutes: float | None = None,
     steps: int | None = None,
-    start: runs.Run | runs.Pretrained | None = None,
+    start: checkpoint.Run | checkpoint.Pretrained | None = None,
     progress: Callable[[str], None] | None = print,
     alone_steps: int = 0,
     alone_seeds: Sequence[int] = range(10),
@@ -49,15 +51,15 @@ def repeat_training(
         If `only` names an arm that there is not.
     """
 
-    def to_the_end(settings: training.TrainConfig) -> training.TrainConfig:
+    def to_the_end(settings: loop.TrainConfig) -> loop.TrainConfig:
         return replace(settings, keep_best=False)
 
-    model, settings = training.gan_from(start, data)
+    model, settings = recipes.gan_from(start, data)
     arms = {"ours": Arm(model, to_the_end(settings), start)}
     if alone_steps:
-        model, settings = training.gan_alone_from(data)
+        model, settings = recipes.gan_alone_from(data)
         arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
-    arms["report"] = Arm(gan.REPORT_GAN, training.GAN_REPORT)
+    arms["report"] = Arm(gan.REPORT_GAN, recipes.GAN_REPORT)
     if unknown := set(only or arms) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)} (from noise: with alone_steps)")
     arms = {name: arm for name, arm in arms.items() if name in (only or arms)}
@@ -75,21 +77,21 @@ def collapsed(entries: Sequence[dict[str, Any]]) -> int:
     return sum(entry.get("diverged", False) or entry["coverage"] < COLLAPSED for entry in entries)
 
 
-@plotting.styled
-def convergence_figure(found: dict[str, Any], width: float = plotting.COLUMN_WIDTH) -> Figure:
+@figures.styled
+def convergence_figure(found: dict[str, Any], width: float = figures.COLUMN_WIDTH) -> Figure:
     """Distance to the training signatures over images seen, a line a seed; a dot: the criterion at the last step.
 
     In floors. A line is the distance that the training watches, the dot that of all samples to all genuine signatures.
     """
     floor = found["floor"]["frechet"]
-    fig = plotting.ShownOnce(figsize=(width, 2.6), layout="constrained")
+    fig = figures.ShownOnce(figsize=(width, 2.6), layout="constrained")
     ax = fig.subplots()
     for k, (recipe, entries) in enumerate(found["arms"].items()):
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
             label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
-            look = dict(color=plotting.COLORS[k], linewidth=0.8)
+            look = dict(color=figures.COLORS[k], linewidth=0.8)
             ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **look)
             if images and not entry.get("diverged"):
                 ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **look)

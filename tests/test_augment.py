@@ -6,9 +6,9 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import moves, rendering
-from sigen_utils.moves import PERSON_MOVES, AugmentConfig, augment, move_ink
-from sigen_utils.rendering import sharpen
+from sigen_utils import augment as augmentation
+from sigen_utils.augment import PERSON_MOVES, AugmentConfig, augment, move_ink
+from sigen_utils.render import _blurring, sharpen
 
 
 def test_augmentation_changes_pictures_but_not_their_kind():
@@ -77,7 +77,7 @@ def test_edges_of_broad_strokes_stay_smooth_when_they_are_turned(monkeypatch):
     rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
     bar = ((rows - 0.15 * (columns - 64) - 62).abs() < 2.5) & ((columns - 64).abs() < 56)
     x = bar.float().expand(64, 1, 128, 128)
-    noise = torch.randn(64, moves.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(64, augmentation.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
 
     def roughness() -> torch.Tensor:
         """Mean squared distance of the upper edge from a straight line, beyond that of whole pixels, by picture."""
@@ -88,7 +88,7 @@ def test_edges_of_broad_strokes_stay_smooth_when_they_are_turned(monkeypatch):
         return left.square().mean(0) - 1 / 12
 
     ours = roughness()
-    monkeypatch.setattr(moves, "soften", lambda x: x)
+    monkeypatch.setattr(augmentation, "soften", lambda x: x)
     assert (ours < roughness()).float().mean() > 0.9 and ours.median() < 0.65 * roughness().median()
 
 
@@ -96,7 +96,7 @@ def test_softened_ink_is_straight_along_a_stroke_and_parts_where_ink_did():
     rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
     line = ((rows - 0.15 * (columns - 64) - 64).abs() < 1.5) & ((columns - 64).abs() < 56)
     x = torch.cat([line.float()[None, None], line.float().T[None, None], toy_signatures().x[:5]])
-    soft = moves.soften(x)
+    soft = augmentation.soften(x)
     assert soft.shape == x.shape and ((soft > 0.5) == (x > 0.5))[2:].float().mean() > 0.99
     assert torch.allclose(soft[0, 0], soft[1, 0].T, atol=1e-3)  # no direction is preferred
 
@@ -108,18 +108,19 @@ def test_softened_ink_is_straight_along_a_stroke_and_parts_where_ink_did():
     ideal = (0.15 * (columns[0] - 64) + 64)[20:108]
     off = [(place(picture) - ideal).square().mean() for picture in (soft[0, 0], x[0, 0])]
     assert off[0] < 0.2 * off[1]  # the staircase is gone
-    noise = torch.randn(7, moves.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(7, augmentation.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
     moved = move_ink(x, PERSON_MOVES, noise=noise)
     assert torch.equal(moved, move_ink(x, PERSON_MOVES, noise=noise, soft=soft)) and not torch.equal(moved, x)
-    assert moves.soften(torch.zeros(2, 1, 16, 16)).equal(torch.zeros(2, 1, 16, 16))
-    assert moves.soften(torch.zeros(0, 1, 16, 16)).shape == (0, 1, 16, 16)
+    assert augmentation.soften(torch.zeros(2, 1, 16, 16)).equal(torch.zeros(2, 1, 16, 16))
+    assert augmentation.soften(torch.zeros(0, 1, 16, 16)).shape == (0, 1, 16, 16)
 
 
 @pytest.mark.parametrize("size", [0.9, 1.1])
 def test_a_moved_pen_keeps_its_width(size, monkeypatch):
     x = toy_signatures().x
-    grid, step, far = moves._move_grid(x, AugmentConfig(probability=0.0), torch.zeros(len(x), moves.MOVE_NUMBERS))
-    monkeypatch.setattr(moves, "_move_grid", lambda *_: (grid / size, step / size, torch.ones_like(far)))
+    still = torch.zeros(len(x), augmentation.MOVE_NUMBERS)
+    grid, step, far = augmentation._move_grid(x, AugmentConfig(probability=0.0), still)
+    monkeypatch.setattr(augmentation, "_move_grid", lambda *_: (grid / size, step / size, torch.ones_like(far)))
     left = move_ink(x, PERSON_MOVES).sum() / x.sum()
     assert abs(left - size) < abs(left - size**2)  # strokes that are shorter, not thinner as well
 
@@ -132,10 +133,10 @@ def test_ink_that_is_not_moved_stays_as_it_is():
 
 def test_a_guess_is_moved_as_the_ink_that_it_stands_for():
     x = toy_signatures(4, 2).x[:6]
-    noise = torch.randn(6, moves.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(6, augmentation.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
     logits = (12 * x - 6).requires_grad_()
-    moved = moves.move_guess(logits, x, moves.PERSON_MOVES, noise)
-    ink, as_ink = (moved > 0).float(), moves.move_ink(x, moves.PERSON_MOVES, noise=noise)
+    moved = augmentation.move_guess(logits, x, augmentation.PERSON_MOVES, noise)
+    ink, as_ink = (moved > 0).float(), augmentation.move_ink(x, augmentation.PERSON_MOVES, noise=noise)
     common = (ink * as_ink).sum((1, 2, 3)) / (ink + as_ink).clamp(max=1).sum((1, 2, 3))
     assert (common > 0.7).all() and not torch.equal(as_ink, x)  # the levels differ a little, hence the edges
     moved.sum().backward()
@@ -143,7 +144,7 @@ def test_a_guess_is_moved_as_the_ink_that_it_stands_for():
 
 
 def test_what_was_first_sharpened_without_gradients_can_be_learned_from_later():
-    rendering._blurring.cache_clear()
+    _blurring.cache_clear()
     x = torch.rand(2, 1, 24, 40)
     with torch.inference_mode():
         before = sharpen(x)
@@ -157,7 +158,7 @@ def test_what_was_first_sharpened_without_gradients_can_be_learned_from_later():
 
 def test_a_shift_is_by_whole_pixels_and_lets_the_gradient_through():
     x = toy_signatures(4, 2).x[:6].requires_grad_()
-    out = moves.shift(x, 5, torch.Generator().manual_seed(0))
+    out = augmentation.shift(x, 5, torch.Generator().manual_seed(0))
     was, now = (part.flatten(1).sum(1) for part in (x, out))
     assert torch.allclose(was, now) and set(out.detach().unique().tolist()) == {0.0, 1.0}  # still binary, none lost
     found = [
@@ -170,4 +171,4 @@ def test_a_shift_is_by_whole_pixels_and_lets_the_gradient_through():
     assert len(found) == 6 and len(set(found)) > 3  # each its own
     out.sum().backward()
     assert (x.grad[..., 5:-5, 5:-5] == 1).all()  # what is shifted out has no say
-    assert torch.equal(moves.shift(x, 0), x)
+    assert torch.equal(augmentation.shift(x, 0), x)

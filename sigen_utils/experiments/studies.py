@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import ablation, convergence, paths, provenance, report, runs, study
-from .data import SignatureSet
-from .profiles import Profile
+from .. import paths, provenance, report
+from ..data import SignatureSet
+from ..profiles import Profile
+from ..training import checkpoint
+from . import ablation, search, seeds
 
 NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
 FEW = dict(  # arms that a brief study keeps to
@@ -30,7 +32,7 @@ def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str
     name
         One of `NAMES`.
     found
-        A summary: of `ablation.summary` or `study.summary`.
+        A summary: of `ablation.summary` or `search.summary`.
     data
         The signatures it was measured on.
     command
@@ -61,7 +63,7 @@ def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:
 def obtain(
     data: SignatureSet,
     profile: Profile,
-    start: Mapping[str, runs.Run | runs.Pretrained | None],
+    start: Mapping[str, checkpoint.Run | checkpoint.Pretrained | None],
     progress: Callable[[str], None] | None = print,
 ) -> dict[str, dict[str, Any]]:
     """All studies: each kept one of these signatures, each other measured with the budget of `profile` and kept.
@@ -90,7 +92,7 @@ def _measure(name, data, profile: Profile, start, progress) -> tuple[dict[str, A
     words = " ".join(f"--{unit} {value}" for unit, value in budget.items() if value is not None)
     if name == "convergence":
         n = profile.study_seeds
-        found = convergence.repeat_training(data, folder, range(n), start=start["gan"], progress=progress, **budget)
+        found = seeds.repeat_training(data, folder, range(n), start=start["gan"], progress=progress, **budget)
         return ablation.summary(found), f"converge --seeds {n} {words}"
     if name.startswith("ablation_"):
         arms = ablation.arms_of(kind, data, start.get(kind))
@@ -98,10 +100,10 @@ def _measure(name, data, profile: Profile, start, progress) -> tuple[dict[str, A
         found = ablation.train_arms(data, arms, folder, progress=progress, **budget)
         return ablation.summary(found), f"ablate {'gan --scratch' if kind == 'alone' else kind} {words}"
     command = f"study {kind} --trials {profile.study_trials}"
-    if not study.installed():
+    if not search.installed():
         return dict(kind=kind, trials=[], importance={}, best=None), f"pip install optuna; {command}"
     folder.mkdir(parents=True, exist_ok=True)
-    space = study.StudyConfig(images=(8, 24)) if profile.name == "smoke" else study.StudyConfig()
+    space = search.StudyConfig(images=(8, 24)) if profile.name == "smoke" else search.StudyConfig()
     storage = f"sqlite:///{folder / 'search.db'}"
-    trials = study.run_study(kind, data, storage, profile.study_trials, space, progress)
-    return study.summary(trials, kind), command
+    trials = search.run_study(kind, data, storage, profile.study_trials, space, progress)
+    return search.summary(trials, kind), command

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import torch
 
-from . import gan, paths, runs, training, vae
-from .data import SignatureSet
-from .profiles import Profile
+from .. import paths, recipes
+from ..data import SignatureSet
+from ..models import gan, vae
+from ..profiles import Profile
+from ..training import checkpoint
 
 REPORTS = {
-    "report_vae": (vae.REPORT_VAE, training.VAE_REPORT),
-    "report_gan": (gan.REPORT_GAN, training.GAN_REPORT),
+    "report_vae": (vae.REPORT_VAE, recipes.VAE_REPORT),
+    "report_gan": (gan.REPORT_GAN, recipes.GAN_REPORT),
 }
 NAMES = ("report_vae", "vae", "vae_pretrained", "report_gan", "gan_alone", "gan")
 
@@ -22,24 +24,24 @@ NAMES = ("report_vae", "vae", "vae_pretrained", "report_gan", "gan_alone", "gan"
 def finished(
     name: str,
     data: SignatureSet,
-    begin: runs.Run | runs.Pretrained | None = None,
+    begin: checkpoint.Run | checkpoint.Pretrained | None = None,
     device: torch.device | None = None,
-) -> runs.Run | None:
+) -> checkpoint.Run | None:
     """The run `name` if it is complete, of that model, these signatures, this code and this beginning; else None.
 
     Its settings and its length may be a reader's own: whoever changed them in notebook 02 or 03 compares that.
     """
     folder = paths.runs_dir() / name
-    if not (folder / runs.FINISHED).exists():
+    if not (folder / checkpoint.FINISHED).exists():
         return None
-    config = json.loads((folder / runs.CONFIG).read_text())
+    config = json.loads((folder / checkpoint.CONFIG).read_text())
     mine = (config["data"]["fingerprint"], config["code"], config.get("start"))
-    if mine != (data.fingerprint(), runs.code_fingerprint(), begin.fingerprint() if begin else None):
+    if mine != (data.fingerprint(), checkpoint.code_fingerprint(), begin.fingerprint() if begin else None):
         return None
     as_reported = "report" in (config["model"].get("architecture"), config["model"].get("recipe"))
     if config["kind"] != kind_of(name) or as_reported != (name in REPORTS):
         return None
-    return runs.load_run(folder, device or "cpu")
+    return checkpoint.load_run(folder, device or "cpu")
 
 
 def kind_of(name: str) -> str:
@@ -58,7 +60,7 @@ def obtain(
     names: Sequence[str] = NAMES,
     seed: int = 0,
     device: torch.device | None = None,
-) -> dict[str, runs.Run]:
+) -> dict[str, checkpoint.Run]:
     """The runs of these names, each finished one loaded, each other trained with its notebook's settings and budget.
 
     A training that was stopped goes on; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
@@ -72,7 +74,7 @@ def obtain(
     """
     if unknown := set(names) - set(NAMES):
         raise ValueError(f"no contestant {sorted(unknown)[0]!r}; choose of {', '.join(NAMES)}")
-    start, found = runs.load_pretrained(), {}
+    start, found = checkpoint.load_pretrained(), {}
     before_gan = "vae_pretrained" if start else "vae"
     wanted = set(names) | ({before_gan} if "gan" in names else set())
     for name in NAMES:
@@ -85,8 +87,8 @@ def obtain(
         if name in REPORTS:
             model, settings = REPORTS[name]
         else:
-            model, settings = dict(gan=training.gan_from, vae=training.vae_from)[kind_of(name)](begin, data)
-        fit = dict(gan=training.fit_gan, vae=training.fit_vae)[kind_of(name)]
+            model, settings = dict(gan=recipes.gan_from, vae=recipes.vae_from)[kind_of(name)](begin, data)
+        fit = dict(gan=recipes.fit_gan, vae=recipes.fit_vae)[kind_of(name)]
         if name == "gan_alone":
             settings = replace(settings, batch_size=profile.gan_alone_batch)
         settings = replace(settings, seed=seed, snapshots=profile.snapshots)

@@ -21,10 +21,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from . import gan, metrics, plotting, runs, training
-from .blocks import PLACES
-from .data import SignatureSet
-from .rendering import render
+from .. import figures, metrics, recipes
+from ..data import SignatureSet
+from ..models import gan
+from ..models.layers import PLACES
+from ..render import render
+from ..training import checkpoint, loop
 
 if TYPE_CHECKING:
     import optuna
@@ -82,7 +84,7 @@ def validation_split(data: SignatureSet) -> SignatureSet:
 
 def propose(
     trial: optuna.Trial, kind: str, data: SignatureSet, config: StudyConfig
-) -> tuple[Any, training.TrainConfig, int]:
+) -> tuple[Any, loop.TrainConfig, int]:
     """Model, training and steps of a trial: our VAE of the class alone, or our GAN from noise."""
     batch = trial.suggest_categorical("batch_size", config.batch_size)
     images = trial.suggest_int("images", *config.images, log=True)
@@ -91,14 +93,14 @@ def propose(
     if kind == "vae":
         whole = trial.suggest_categorical("latent_dim", config.latent_dim)
         detail = trial.suggest_categorical("detail", config.detail)
-        model, train = training.vae_from(None, data)
+        model, train = recipes.vae_from(None, data)
         beta = trial.suggest_float("beta", *config.beta, log=True)
         rate = trial.suggest_float("learning_rate", *config.learning_rate, log=True)
         model = replace(model, latent_dim=whole + detail * PLACES**2, detail=detail, beta=beta, **sizes)
         return model, replace(train, learning_rate=rate, **settings), steps
     detail = trial.suggest_categorical("detail", gan.Thumbnail.DETAIL)
     rates = {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
-    model, train = training.gan_alone_from(data)
+    model, train = recipes.gan_alone_from(data)
     latent_dim = model.whole_dim + detail * PLACES**2
     model = replace(model, embedding_dim=32, latent_dim=latent_dim, detail=detail, **rates, **sizes)
     return model, replace(train, **settings), steps
@@ -154,7 +156,8 @@ def run_study(
     data = validation_split(data)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name=f"{kind} {data.fingerprint()} {runs.code_fingerprint()}",  # trials of other code do not compare
+        # Trials of other code do not compare
+        study_name=f"{kind} {data.fingerprint()} {checkpoint.code_fingerprint()}",
         storage=storage,
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=None if _begun(storage) else config.seed),
@@ -164,7 +167,7 @@ def run_study(
 
     def objective(trial: optuna.Trial) -> float:
         model, settings, steps = propose(trial, kind, data, config)
-        fit = training.fit_vae if kind == "vae" else training.fit_gan
+        fit = recipes.fit_vae if kind == "vae" else recipes.fit_gan
         checks, watched = 0, "test_squared_error" if kind == "vae" else "distance"
 
         def watch(record: dict[str, float]) -> None:
@@ -248,16 +251,16 @@ def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
     return dict(kind=kind, trials=trials, importance=importance(study) if len(whole) > 3 else {}, best=best)
 
 
-@plotting.styled
-def study_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -> Figure:
+@figures.styled
+def study_figure(found: Mapping[str, Any], width: float = figures.TEXT_WIDTH) -> Figure:
     """Importance of the settings, and the goal over the two that matter most, a dot a trial, of a `summary`."""
     shares = dict(sorted(found["importance"].items(), key=lambda share: -share[1]))  # a file keeps no order
     done = [trial for trial in found["trials"] if trial["value"] is not None]
-    fig = plotting.ShownOnce(figsize=(width, 2.4), layout="constrained")
+    fig = figures.ShownOnce(figsize=(width, 2.4), layout="constrained")
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.3))
     left.set(xlabel="share of the variance explained", xlim=(0, 1))
     if shares:
-        left.barh([LABELS[n] for n in shares][::-1], list(shares.values())[::-1], color=plotting.COLORS[0])
+        left.barh([LABELS[n] for n in shares][::-1], list(shares.values())[::-1], color=figures.COLORS[0])
     else:
         left.text(0.5, 0.5, "too few trials to say", ha="center", va="center", transform=left.transAxes)
     if not done:
@@ -268,7 +271,7 @@ def study_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -
     values = np.array([trial["value"] for trial in done])
     dots = right.scatter(x, y, c=values, s=22, cmap="viridis_r", vmax=np.quantile(values, 0.9), edgecolors="white")
     best = int(values.argmin())
-    right.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=plotting.COLORS[1], linewidths=1.3)
+    right.scatter(x[best], y[best], s=90, facecolors="none", edgecolors=figures.COLORS[1], linewidths=1.3)
     scales = ("log" if (along > 0).all() else "linear" for along in (x, y))  # detail may be none
     right.set(xlabel=LABELS[names[0]], ylabel=LABELS[names[1]], xscale=next(scales), yscale=next(scales))
     fig.colorbar(dots, ax=right, label=GOALS[found["kind"]].replace(", ", ",\n"))

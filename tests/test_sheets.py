@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from sigen_utils import extraction as ex
-from sigen_utils.extraction.ink import Frame
-from sigen_utils.extraction.sheet import _count_from
+from sigen_utils import sheets as ex
+from sigen_utils.sheets.ink import Frame
+from sigen_utils.sheets.sheet import _count_from
 
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
 CELL_W, CELL_H, ID_W, MARGIN = 150, 76, 52, 40
@@ -320,7 +320,7 @@ def test_an_earlier_extraction_is_replaced_only_by_a_complete_one(sheets, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sigen_utils.extraction.files._write_manifest", interrupted)
+        patch.setattr("sigen_utils.sheets.files._write_manifest", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ex.extract(sheets, out, config, progress=None)
     assert (out / "manifest.csv").read_bytes() == before and (out / "1" / "1.png").exists()

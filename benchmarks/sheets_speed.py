@@ -1,6 +1,6 @@
 """Seconds a sheet and peak memory of the extraction, at one and at forty-eight megapixels, on one core.
 
-python benchmarks/extraction_speed.py
+python benchmarks/sheets_speed.py
 
 Each size is read in a process of its own, so that its peak memory is its own: once for what is loaded and drawn only
 once (`first`), then three times, of which the median counts.
@@ -20,7 +20,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sigen_utils.extraction import ExtractionConfig, extract_sheet  # noqa: E402
+from sigen_utils.sheets import ExtractionConfig, extract_sheet  # noqa: E402
 from sigen_utils.synthesis import SynthesisConfig, synthesize  # noqa: E402
 
 try:

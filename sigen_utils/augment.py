@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from .rendering import blur, exact, sharpen
+from .render import blur, exact, sharpen
 
 
 @dataclass(frozen=True)

@@ -218,12 +218,13 @@ class SignatureRuler(Ruler):
     name = "signature_crowd"
 
     def __init__(self, folder: str | Path | None = None, device: str | torch.device = "cpu"):
-        from .. import paths, runs  # scores do not need runs otherwise
+        from .. import paths  # scores do not need runs otherwise
+        from ..training import checkpoint  # scores do not need runs otherwise
 
         folder = Path(folder or paths.weights_dir() / "ruler")
-        run = runs.load_run(folder, device)
+        run = checkpoint.load_run(folder, device)
         if run.kind != "ruler":
-            raise runs.RunError(f"{folder}: holds a {run.kind}, not a ruler; name a run of `train ruler`")
+            raise checkpoint.RunError(f"{folder}: holds a {run.kind}, not a ruler; name a run of `train ruler`")
         self.device, self.dim = torch.device(device), run.model.config.dim
         self._net = run.model.to(memory_format=torch.channels_last)
         self._cache = {}

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import PLACES, DownTower, Spread, UpTower
-from .loop import precision
-from .moves import MOVE_NUMBERS, PERSON_MOVES, move_guess
+from ..augment import MOVE_NUMBERS, PERSON_MOVES, move_guess
+from ..device import precision
+from ..render import INK, find_ink, pen, sharpen
+from .layers import PLACES, DownTower, Spread, UpTower
 from .people import Signatures, in_turn
-from .rendering import INK, find_ink, pen, sharpen
 from .vae import VAE, Encoder, VAEConfig
 
 SIZES = ("latent_dim", "detail", "widths", "blocks")  # in which a generator and the VAE it starts from agree, ...
@@ -44,10 +44,10 @@ class GANConfig:
     # "thumbnails": these signatures themselves, made small, see `Thumbnail`
     exemplars: int = 1  # signatures of each person that are known, but by "table"
     moved: bool = True  # these are moved anew for each sample, see `VAEConfig.moved`; "table": what is drawn is
-    moves: float = 0.6  # how far that goes, in units of `moves.PERSON_MOVES`
+    moves: float = 0.6  # how far that goes, in units of `augment.PERSON_MOVES`
     spread: float = 0.15  # of the noise at first, in units of the spread of codes within people
     fidelity: float = 0.0  # weight of redrawing genuine signatures from their codes, a nat; not by "table"
-    rendered: bool = True  # signatures are drawn as `rendering.render` shows them, ...
+    rendered: bool = True  # signatures are drawn as `render.render` shows them, ...
     render_fade: tuple[float, float] = (0.3, 0.6)  # ... between these shares of the training more and more so
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels, both networks
     blocks: int = 1  # residual blocks at each size
@@ -380,7 +380,7 @@ def crisp(logits: Tensor, slope: float = 12.0, level: float = 0.5) -> Tensor:
 
 
 def as_rendered(logits: Tensor) -> Tensor:
-    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `rendering.render` makes of them, with a gradient.
+    """Ink in [0, 1] of logits ``[N, 1, H, W]``: what `render.render` makes of them, with a gradient.
 
     What parts `crisp` from rendering is seen by a discriminator too, and a generator that learns to hide it has come no
     nearer to a signature as it will be shown. Here backwards alone the threshold is replaced by a sigmoid (the

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import paths
-from .data import to_image
-from .widgets import png
+from .. import paths
+from ..data import to_image
+from ..widgets import png
 
 Z95 = 1.959964
 TEMPLATE = Path(__file__).with_name("blind_test.html")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
-from .blocks import PLACES, DownTower, Spread, UpTower
+from .layers import PLACES, DownTower, Spread, UpTower
 from .people import Signatures, in_turn
 
 LIKELIHOODS = (

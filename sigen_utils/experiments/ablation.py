@@ -21,10 +21,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from . import gan, metrics, plotting, runs, training, vae
-from .data import SignatureSet
-from .moves import PERSON_MOVES, AugmentConfig
-from .rendering import render
+from .. import figures, metrics, recipes
+from ..augment import PERSON_MOVES, AugmentConfig
+from ..data import SignatureSet
+from ..models import gan, vae
+from ..render import render
+from ..training import checkpoint, loop
 
 SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
@@ -37,16 +39,16 @@ class Arm:
     """A model configuration, how it is trained, and what it goes on from (None: random weights)."""
 
     model: Any
-    train: training.TrainConfig
-    start: runs.Run | runs.Pretrained | None = None
+    train: loop.TrainConfig
+    start: checkpoint.Run | checkpoint.Pretrained | None = None
     prior: str | None = None  # of a VAE's samples, as in `Run.sample`
     steps: int | None = None  # a budget of its own, instead of that of all
 
 
-def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
+def vae_arms(data: SignatureSet, start: checkpoint.Run | checkpoint.Pretrained | None) -> dict[str, Arm]:
     """Our VAE, it with one ingredient changed: likelihood, beta, augmentation, people, prior, start; the reports'."""
-    ours = Arm(*training.vae_from(start, data), start)
-    scratch = Arm(*training.vae_from(None, data))
+    ours = Arm(*recipes.vae_from(start, data), start)
+    scratch = Arm(*recipes.vae_from(None, data))
     vector = replace(scratch.model, latent_dim=scratch.model.whole_dim, detail=0)
     likelihoods = ("mse", "optimal_sigma", "continuous_bernoulli")
     return {
@@ -62,13 +64,13 @@ def vae_arms(data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> di
         "N(0, I)": replace(ours, prior="normal"),
         "from random weights": scratch,
         "from random weights, a vector alone": replace(scratch, model=vector),
-        "as reported": Arm(vae.REPORT_VAE, training.VAE_REPORT),
+        "as reported": Arm(vae.REPORT_VAE, recipes.VAE_REPORT),
     }
 
 
-def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained) -> dict[str, Arm]:
+def gan_arms(data: SignatureSet, start: checkpoint.Run | checkpoint.Pretrained) -> dict[str, Arm]:
     """Our VAE-GAN, and it with one ingredient changed: what D is shown, anchor, penalty, rates, choice."""
-    ours = Arm(*training.gan_from(start, data), start)
+    ours = Arm(*recipes.gan_from(start, data), start)
     return {
         "ours": ours,
         "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
@@ -83,7 +85,7 @@ def gan_arms(data: SignatureSet, start: runs.Run | runs.Pretrained) -> dict[str,
 
 def alone_arms(data: SignatureSet) -> dict[str, Arm]:
     """Our GAN from noise, and it with one ingredient changed: the redrawing, what D sees, how people are told."""
-    ours = Arm(*training.gan_alone_from(data))
+    ours = Arm(*recipes.gan_alone_from(data))
     table = gan.GANConfig(n_people=data.n_people, people_by="table")
     return {
         "ours": ours,
@@ -99,7 +101,7 @@ def alone_arms(data: SignatureSet) -> dict[str, Arm]:
     }
 
 
-def arms_of(kind: str, data: SignatureSet, start: runs.Run | runs.Pretrained | None) -> dict[str, Arm]:
+def arms_of(kind: str, data: SignatureSet, start: checkpoint.Run | checkpoint.Pretrained | None) -> dict[str, Arm]:
     """The arms of one of `KINDS`; `start` as of `vae_arms` and `gan_arms`, the GAN from noise has none."""
     return alone_arms(data) if kind == "alone" else dict(vae=vae_arms, gan=gan_arms)[kind](data, start)
 
@@ -175,11 +177,11 @@ class _Judge:
         settings = replace(arm.train, seed=seed, snapshots=2, checks=min(6, arm.train.checks))
         budget = dict(steps=arm.steps) if arm.steps else dict(minutes=minutes, steps=steps)
         options = dict(start=arm.start, restart=True, progress=False, device=self.data.device)
-        fit = training.fit_vae if hasattr(arm.model, "likelihood") else training.fit_gan
+        fit = recipes.fit_vae if hasattr(arm.model, "likelihood") else recipes.fit_gan
         try:
             run = fit(self.data, arm.model, place, train=settings, **options, **budget)
         except FloatingPointError:  # an outcome, not an accident
-            history = runs.read_history(place) or [dict(seconds=0.0, images=0)]
+            history = checkpoint.read_history(place) or [dict(seconds=0.0, images=0)]
             told = dict(seed=seed, diverged=True, curve=_curve(history, arm, self.data))
             return {name: told | _cost(history) for name in arms}
         return {name: _scored(run, one, self.data, self.ruler, self.reference, seed) for name, one in arms.items()}
@@ -234,7 +236,7 @@ def _curve(history: Sequence[Mapping[str, float]], arm: Arm, data: SignatureSet)
     """Minutes, images and distance, or held-out error in percent of a blank page, at each check."""
     watched, unit = "distance", 1.0
     if hasattr(arm.model, "likelihood"):
-        watched, unit = "test_squared_error", data.test.x[: training.CHECKED].flatten(1).sum(1).mean().item() / 100
+        watched, unit = "test_squared_error", data.test.x[: loop.CHECKED].flatten(1).sum(1).mean().item() / 100
     known = [record for record in history if math.isfinite(record.get(watched, math.nan))]
     return [[record["seconds"] / 60, record["images"], record[watched] / unit] for record in known]
 
@@ -293,8 +295,8 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-@plotting.styled
-def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) -> Figure:
+@figures.styled
+def beta_figure(found: Mapping[str, Any], width: float = figures.TEXT_WIDTH) -> Figure:
     """What the weight of the KL term does: held-out error, distance of the samples, latents in use."""
     swept = {
         e["beta"]: e
@@ -303,9 +305,9 @@ def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) ->
     }
     betas = sorted(swept)
     panels = dict(percent_of_blank="held-out error, % of blank", frechet_floors="samples, floors", active="active")
-    fig = plotting.ShownOnce(figsize=(width, 1.9), layout="constrained")
+    fig = figures.ShownOnce(figsize=(width, 1.9), layout="constrained")
     for k, (ax, (column, label)) in enumerate(zip(fig.subplots(1, 3), panels.items(), strict=True)):
-        ax.plot(betas, [swept[b][column] for b in betas], marker="o", markersize=3.5, color=plotting.COLORS[k])
+        ax.plot(betas, [swept[b][column] for b in betas], marker="o", markersize=3.5, color=figures.COLORS[k])
         ours = found["arms"]["ours"][0]
         ax.plot(ours["beta"], ours[column], "o", markersize=8, markerfacecolor="none", color="black", clip_on=False)
         ax.set(xscale="log", xlabel=r"$\beta$", title=label)
@@ -315,15 +317,15 @@ def beta_figure(found: Mapping[str, Any], width: float = plotting.TEXT_WIDTH) ->
     return fig
 
 
-@plotting.styled
-def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = plotting.COLUMN_WIDTH) -> Figure:
+@figures.styled
+def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = figures.COLUMN_WIDTH) -> Figure:
     """Held-out error over the clock, a line a seed, of some arms of a VAE's study."""
-    fig = plotting.ShownOnce(figsize=(width, 2.2), layout="constrained")
+    fig = figures.ShownOnce(figsize=(width, 2.2), layout="constrained")
     ax = fig.subplots()
     for k, name in enumerate(arms):
         for i, entry in enumerate(found["arms"].get(name, ())):
             minutes, _, error = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
-            ax.plot(minutes, error, color=plotting.COLORS[k], linewidth=0.8, label=None if i else name)
+            ax.plot(minutes, error, color=figures.COLORS[k], linewidth=0.8, label=None if i else name)
     ax.axhline(100, color="0.45", linewidth=0.7)
     ax.annotate("blank page", (0.98, 100), (0, 2), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                 ha="right", fontsize=6.5)  # fmt: skip

@@ -23,11 +23,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .extraction import ExtractionConfig, Sheet, SheetError, draw_audit, extract_sheet
-from .extraction.audit import QUIET, save_audit
-from .extraction.truth import FOUND, overlaps, score_cells
-from .paths import atomic_write
-from .synthesis import SynthesisConfig, synthesize
+from ..paths import atomic_write
+from ..synthesis import SynthesisConfig, synthesize
+from . import ExtractionConfig, Sheet, SheetError, draw_audit, extract_sheet
+from .audit import QUIET, save_audit
+from .truth import FOUND, overlaps, score_cells
 
 REQUIRED = 0.995  # share of the cells that every grade within the bar has to reach
 FLAT = dict(rotation=0.0, perspective=0.0, curl=0.0)
@@ -342,7 +342,7 @@ def save_heat_map(results: Sequence[Summary], out_dir: Path) -> list[Path]:
     import matplotlib.pyplot as plt
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    from .plotting import STYLE, save_figure
+    from ..figures import STYLE, save_figure
 
     names = list(dict.fromkeys(r.condition for r in results))
     rows = [[r for r in results if r.condition == name] for name in names]

@@ -4,17 +4,16 @@ import cv2
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import rendering
-from sigen_utils.rendering import LINK, find_ink, render, sharpen
+from sigen_utils.render import LINK, find_ink, pen, pen_parts, render, sharpen
 
 
 def test_a_pen_draws_what_rendering_shows_dust_included():
     x = toy_signatures(4, 2).x[:6]
     x[:, :, 3:5, 3:5] = 1  # too small for ink
-    drawn, shown = rendering.pen(x), render(x)
+    drawn, shown = pen(x), render(x)
     assert (drawn[..., 2:6, 2:6] > 0.5).any() and not shown[..., :8, :8].any()
     assert torch.equal(drawn[..., 8:, :], shown[..., 8:, :])
-    assert torch.allclose(rendering.pen_parts(torch.ones(1, 1, 16, 16)), torch.ones(1))  # weights that sum to one
+    assert torch.allclose(pen_parts(torch.ones(1, 1, 16, 16)), torch.ones(1))  # weights that sum to one
 
 
 def test_render_keeps_ink_drops_dust_and_haze():

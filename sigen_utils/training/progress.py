@@ -5,49 +5,14 @@ References: Karras et al. 2020 (averaged generator with a half-life in images).
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import math
 import os
 import time
-from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
-
-
-def pick_device() -> torch.device:
-    """CUDA where there is one (this process's own under torchrun), else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
-
-
-def precision(device: torch.device) -> torch.dtype:
-    """The type to multiply in: bfloat16 or float16 where the chip does it in hardware, else float32.
-
-    A T4 answers that it supports bfloat16 but emulates it, hence the compute capability; a CPU without AMX or
-    AVX512-BF16 is five times slower in bfloat16 than in float32.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return torch.bfloat16 if any(check is not None and check() for check in checks) else torch.float32
-
-
-@contextlib.contextmanager
-def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
-    """(rank, world size), joining the group that ``torchrun`` has set up, if any."""
-    if "RANK" not in os.environ or dist.is_initialized():
-        yield (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield dist.get_rank(), dist.get_world_size()
-    finally:
-        dist.destroy_process_group()
 
 
 class Budget:
@@ -75,42 +40,6 @@ class Budget:
             dist.broadcast(shared, 0)
             share = shared.item()
         return share
-
-
-class Average:
-    """Exponential moving average of a model's weights, with a half-life counted in images."""
-
-    def __init__(self, model: nn.Module, half_life: float):
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.half_life = half_life
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, images_seen: int, batch: int) -> None:
-        half_life = min(self.half_life, 0.1 * images_seen + batch)  # short at first: early weights are worthless
-        weight = 1 - 0.5 ** (batch / half_life)
-        mine, new = list(self.model.parameters()), list(model.parameters())
-        torch._foreach_lerp_(mine, new, weight)
-        for old, current in zip(self.model.buffers(), model.buffers(), strict=True):
-            old.copy_(current)
-
-
-class Best:
-    """The weights of the moment at which a distance was smallest; nothing until the first `offer`."""
-
-    def __init__(self):
-        self.distance, self.step, self.weights = math.inf, 0, {}
-
-    def offer(self, distance: float, step: int, model: nn.Module) -> None:
-        """Keep a copy of the weights if the distance is the smallest so far."""
-        if distance < self.distance:
-            self.distance, self.step = distance, step
-            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-    def state_dict(self) -> dict[str, object]:
-        return dict(distance=self.distance, step=self.step, weights=self.weights)
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        self.distance, self.step, self.weights = state["distance"], state["step"], state["weights"]
 
 
 def step_generator(seed: int, rank: int, step: int, device: torch.device) -> torch.Generator:
