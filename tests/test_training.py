@@ -119,7 +119,8 @@ def test_resume_after_kill_9_is_bit_equal(tmp_path, kind):
 
 KILLED_WRITER = """
 import os, signal, torch
-from sigen_utils import paths, runs
+from sigen_utils import paths
+from sigen_utils.training import checkpoint
 def killed(temporary, content):
     open(temporary, "wb").write(content[:100])
     os.kill(os.getpid(), signal.SIGKILL)
