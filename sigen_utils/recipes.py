@@ -8,11 +8,15 @@ from pathlib import Path
 from .augment import PERSON_MOVES, AugmentConfig
 from .data import SignatureSet
 from .models import embedding, gan, vae
+from .models.autoencoder import AutoencoderConfig
 from .models.layers import PLACES
+from .models.prior import PriorConfig
+from .synthesis import Corpus
 from .training.checkpoint import Pretrained, Run
 from .training.embedding import EmbeddingTrainer
 from .training.gan import GANTrainer
 from .training.loop import TrainConfig, fit
+from .training.prior import AutoencoderTrainer, CodesConfig, PriorTrainer
 from .training.vae import VAETrainer
 
 # How the student reports trained: fixed rates, batch 64, rotation and resized crop, Gaussian noise on the images
@@ -65,6 +69,32 @@ def gan_alone_from(data: SignatureSet) -> tuple[gan.GANConfig, TrainConfig]:
 def most_of_a_person(data: SignatureSet) -> int:
     """Training signatures of the person who has most."""
     return int(data.train.labels.bincount().max())
+
+
+AUTOENCODER = CodesConfig(batch_size=32, learning_rate=2.5e-3, warmup_steps=100, noise=0.0, checks=10)
+PRIOR = CodesConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10)  # 16 writers
+PRIOR_MEETS = replace(PRIOR, batch_size=8, learning_rate=2e-4, ema_images=5_000.0, warmup_steps=50, decay_from=0.3)
+
+
+def fit_autoencoder(data: Corpus | SignatureSet, config: AutoencoderConfig, run_dir: str | Path, **options) -> Run:
+    """Train an autoencoder; `options` and the result are those of `fit`."""
+    options.setdefault("train", AUTOENCODER)
+    return fit(AutoencoderTrainer, data, config, run_dir, **options)
+
+
+def prior_from(start: Run, data: Corpus | SignatureSet) -> tuple[PriorConfig, CodesConfig]:
+    """Configurations of a flow on the codes of the run `start`: on a corpus, or for a class that it meets."""
+    n_people = 0 if isinstance(data, Corpus) else data.n_people
+    recipe = PRIOR if isinstance(data, Corpus) else PRIOR_MEETS
+    if start.kind == "prior":
+        return replace(start.model.config, n_people=n_people), recipe
+    return PriorConfig(autoencoder=start.model.config, n_people=n_people), recipe
+
+
+def fit_prior(data: Corpus | SignatureSet, config: PriorConfig, run_dir: str | Path, **options) -> Run:
+    """Train a flow on the codes of an autoencoder; `options` and the result are those of `fit`."""
+    options.setdefault("train", PRIOR)
+    return fit(PriorTrainer, data, config, run_dir, **options)
 
 
 def fit_vae(data: SignatureSet, config: vae.VAEConfig, run_dir: str | Path, **options) -> Run:

@@ -10,17 +10,19 @@ Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Edwards & Storkey 201
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .autoencoder import SIDE, Autoencoder, AutoencoderConfig
 from .layers import ResidualBlock
 
 MAX_REFERENCES = 3
 PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places
 FREQUENCIES = 64  # of the embedding of time
+STEPS = 16  # of Heun's method, each two evaluations of the velocity
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,15 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, person: tuple[Tensor, Tensor], generator: torch.Generator | None = None, steps: int = 16
+        self, person: tuple[Tensor, Tensor], generator: torch.Generator | None = None, steps: int = STEPS
     ) -> Tensor:
-        """Codes ``[N, channels, 16, 16]`` of the people of `Flow.person`, by Heun's method in `steps` steps."""
+        """Codes ``[N, channels, 16, 16]`` of the people of `Flow.person`, by Heun's method in `steps` steps.
+
+        The noise is drawn on the generator's device, so that a seed gives the same signatures on every device.
+        """
         n, device = len(person[0]), person[0].device
-        z = torch.randn(n, *(self.config.channels, 16, 16), generator=generator, device=device)
+        where = device if generator is None else generator.device
+        z = torch.randn(n, self.config.channels, SIDE, SIDE, generator=generator, device=where).to(device)
         times = torch.linspace(1, 0, steps + 1, device=device)
         for now, then in zip(times[:-1], times[1:], strict=True):
             velocity = self(z, now.expand(n), person)
@@ -188,17 +194,19 @@ class Flow(nn.Module):
         return z * self.scale
 
 
-def draw_references(n: int, unconditional: float, generator: torch.Generator, device: torch.device) -> Tensor:
+def draw_references(
+    n: int, size: int, unconditional: float, generator: torch.Generator, device: torch.device
+) -> Tensor:
     """Which of a writer's others are references of each of their signatures, float 0/1 ``[n, size, size]``.
 
-    For n sets of `MAX_REFERENCES` + 1 signatures: row j holds the references of signature j, never itself, 1 to
-    MAX_REFERENCES of the others, or none for a share `unconditional`.
+    For n sets of `size` signatures: row j holds the references of signature j, never itself, one or more of the others
+    up to `MAX_REFERENCES`, or none for a share `unconditional`.
     """
-    size = MAX_REFERENCES + 1
     order = torch.rand(n, size, size, generator=generator, device=device)
     order += 2 * torch.eye(size, device=device)  # the target comes last
     rank = order.argsort(-1).argsort(-1)
-    count = torch.randint(1, size, (n, size, 1), generator=generator, device=device)
+    most = min(size - 1, MAX_REFERENCES)
+    count = torch.randint(1, most + 1, (n, size, 1), generator=generator, device=device)
     kept = torch.rand(n, size, 1, generator=generator, device=device) >= unconditional
     return ((rank < count) & kept).float()
 
@@ -209,8 +217,8 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
     Parameters
     ----------
     z, references
-        Codes drawn from q(z|x), and posterior means of the same signatures, ``[n, 4, channels, 16, 16]``: n writers
-        with 4 signatures each. Every signature is a target once, with a random part of the other three as references.
+        Codes drawn from q(z|x), and posterior means of the same signatures, ``[n, size, channels, 16, 16]``: n writers
+        with `size` signatures each. Every signature is a target once, with some of the others as references.
 
     Returns
     -------
@@ -219,7 +227,7 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
     """
     n, size = z.shape[:2]
     features = flow.references((references / flow.scale).flatten(0, 1)).unflatten(0, (n, size))
-    mask = draw_references(n, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
+    mask = draw_references(n, size, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
     person = flow.person(features.repeat_interleave(size, 0), mask)
     target = (z / flow.scale).flatten(0, 1)
     t = torch.sigmoid(torch.randn(len(target), generator=generator, device=z.device))
@@ -233,3 +241,92 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
         conditional=error[has].sum() / has.sum().clamp(min=1),
         unconditional=error[~has].sum() / (~has).sum().clamp(min=1),
     )
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """A VAE with a learned prior: its two parts, and for how many people it keeps references."""
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    n_people: int = 0
+
+    def __post_init__(self):
+        if isinstance(self.autoencoder, dict):  # when read back from config.json
+            object.__setattr__(self, "autoencoder", AutoencoderConfig(**self.autoencoder))
+        if isinstance(self.flow, dict):
+            object.__setattr__(self, "flow", FlowConfig(**self.flow))
+        if self.autoencoder.channels != self.flow.channels:
+            raise ValueError(f"codes of {self.autoencoder.channels} channels, a flow of {self.flow.channels}")
+
+
+class PriorVAE(nn.Module):
+    """An autoencoder and the flow that draws its codes: new people, known people, strangers from references.
+
+    It holds no pictures. Of a known person it keeps the mean output of the reference encoder, 256 numbers.
+    """
+
+    def __init__(self, config: PriorConfig = PriorConfig()):
+        super().__init__()
+        self.config = config
+        self.autoencoder = Autoencoder(config.autoencoder).requires_grad_(False)
+        self.flow = Flow(config.flow)
+        self.register_buffer("people", torch.zeros(config.n_people, config.flow.person, PERSON_SIDE, PERSON_SIDE))
+        self.register_buffer("references", torch.zeros(config.n_people))  # how many each was taken from
+
+    def forward(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """`flow_matching_loss` of posteriors, mean and log-variance each ``[n, size, channels, 16, 16]``."""
+        z = self.autoencoder.reparameterize(mu, logvar, generator)
+        return flow_matching_loss(self.flow, z, mu, generator)
+
+    @torch.no_grad()
+    def describe(self, x: Tensor) -> Tensor:
+        """What the flow is told of signatures, ink ``[N, 1, 128, 128]``: ``[N, person, 4, 4]``."""
+        return torch.cat([self.flow.references(self.autoencoder.encode(p)[0] / self.flow.scale) for p in x.split(64)])
+
+    @torch.no_grad()
+    def remember(self, x: Tensor, y: Tensor) -> None:
+        """Keep the mean description of each person's signatures, ink ``[N, 1, 128, 128]`` of people `y` ``[N]``."""
+        count = y.bincount(minlength=self.config.n_people)
+        total = torch.zeros_like(self.people).index_add_(0, y, self.describe(x))
+        self.people.copy_(total / count.clamp(min=1)[:, None, None, None])
+        self.references.copy_(count)
+
+    @torch.no_grad()
+    def draw(self, people: Tensor, count: Tensor, generator: torch.Generator | None, steps: int = STEPS) -> Tensor:
+        """Raw ink ``[N, 1, 128, 128]`` of people given by their descriptions ``[N, person, 4, 4]``.
+
+        `count` ``[N]`` says of how many references each is the mean; where it is 0, somebody new signs.
+        """
+        out = []
+        for some, n in zip(people.split(64), count.split(64), strict=True):
+            person = self.flow.person(some[:, None], (n > 0).float()[:, None])
+            told = F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(person[0].dtype)
+            out.append(torch.sigmoid(self.autoencoder.decode(self.flow.sample((person[0], told), generator, steps))))
+        return torch.cat(out)
+
+    def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
+        """Signatures of people who do not exist, raw ink ``[people * per_person, 1, 128, 128]``, person by person.
+
+        The first signature of each is drawn without references, the others with those before it as references, so
+        that they are one person's.
+        """
+        nobody = self.people.new_zeros(people, self.config.flow.person, PERSON_SIDE, PERSON_SIDE)
+        drawn, described = [], []
+        for k in range(per_person):
+            known = torch.stack(described[:MAX_REFERENCES]).mean(0) if k else nobody
+            count = torch.full((people,), min(k, MAX_REFERENCES), device=nobody.device)
+            drawn.append(self.draw(known, count, generator))
+            described.append(self.describe(drawn[-1]))
+        return torch.stack(drawn, dim=1).flatten(0, 1)
+
+    def known(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Signatures of the people with indices `y` ``[n]`` that the model keeps, raw ink ``[n, 1, 128, 128]``."""
+        y = y.to(self.people.device)
+        return self.draw(self.people[y], self.references[y], generator)
+
+    def like(self, references: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A signature by the writer of each set of references, ink ``[n, k, 1, 128, 128]``: ``[n, 1, 128, 128]``."""
+        n, k = references.shape[:2]
+        described = self.describe(references.flatten(0, 1)).unflatten(0, (n, k)).mean(1)
+        return self.draw(described, torch.full((n,), k, device=described.device), generator)

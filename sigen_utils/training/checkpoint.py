@@ -30,8 +30,10 @@ from torch import Tensor, nn
 from .. import paths
 from ..augment import PERSON_MOVES, move_ink
 from ..data import SignatureSet, to_image, to_model
+from ..models.autoencoder import Autoencoder, AutoencoderConfig
 from ..models.embedding import Embedding, EmbeddingConfig
 from ..models.gan import GANConfig, Generator, project
+from ..models.prior import PriorConfig, PriorVAE
 from ..models.vae import VAE, VAEConfig, reconstruction_loss
 from ..overrides import parse_overrides
 
@@ -311,6 +313,7 @@ class Run:
 def build_model(kind: str, config: dict) -> nn.Module:
     """The network that samples (or measures), from the ``model`` part of a run's config."""
     kinds = dict(vae=(VAE, VAEConfig), gan=(Generator, GANConfig), ruler=(Embedding, EmbeddingConfig))
+    kinds |= dict(autoencoder=(Autoencoder, AutoencoderConfig), prior=(PriorVAE, PriorConfig))
     network, settings = kinds[kind]
     return network(settings(**config))
 
