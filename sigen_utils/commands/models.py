@@ -14,8 +14,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from . import prior
+
 
 def train(args: argparse.Namespace) -> int:
+    if args.model in ("autoencoder", "prior"):
+        return prior.train(args)
     from .. import overrides, paths, recipes
     from ..data import ensure_signatures, load_signatures
     from ..experiments import contestants
@@ -100,11 +104,16 @@ def sample(args: argparse.Namespace) -> int:
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
-    x, y = run.sample(args.n, person=args.person, seed=args.seed)
-    ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
+    if run.kind == "prior":
+        x, names = prior.draw(run, args)
+    elif args.new or args.like:
+        raise ValueError(f"{args.run}: --new and --like need a run of `train prior`; this is a {run.kind}")
+    else:
+        x, y = run.sample(args.n, person=args.person, seed=args.seed)
+        names = [""] * args.n if y is None else [run.people[k] for k in y.tolist()]
     x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
     with paths.atomic_write(out) as temporary:
-        np.savez_compressed(temporary, x=x, y=ids)
+        np.savez_compressed(temporary, x=x, y=np.array(names))
     print(f"{args.n} signatures -> {out}")
     return 0
 
