@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from sigen_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from sigen_utils.models.prior import (
     Flow,
     FlowConfig,
+    Gaussians,
+    Normal,
     PriorConfig,
     PriorVAE,
     draw_references,
@@ -94,6 +97,36 @@ def test_new_people_have_as_many_signatures_as_asked_for(model: PriorVAE):
 def test_a_seed_repeats_a_draw_and_another_one_does_not(model: PriorVAE):
     assert torch.equal(model.new(2, 2, seeded()), model.new(2, 2, seeded()))
     assert not torch.equal(model.new(2, 1, seeded()), model.new(2, 1, seeded(1)))
+
+
+class Stretch(Flow):
+    """The velocity a z, whose flow is known: z at 1 is e^a times z at 0."""
+
+    def forward(self, z, t, person):
+        return 0.3 * z
+
+
+def test_the_density_of_a_known_flow():
+    torch.manual_seed(0)
+    flow, z = Stretch(SMALL.flow), torch.randn(3, 4, 16, 16)
+    expected = Normal(4).log_prob(z * math.exp(0.3)) + 0.3 * 1024
+    assert torch.allclose(flow.log_prob(z, seeded(), steps=64), expected, rtol=1e-3)
+
+
+def test_a_change_of_scale_changes_the_density_as_it_should():
+    flow, z = Flow(SMALL.flow), torch.randn(2, 4, 16, 16)  # untrained, the velocity is 0
+    flow.scale.fill_(2.0)
+    expected = torch.distributions.Normal(0.0, 2.0).log_prob(z).sum((1, 2, 3))
+    assert torch.allclose(flow.log_prob(z, seeded(), steps=2), expected, rtol=1e-4)
+
+
+def test_gaussians_find_two_clusters():
+    z = torch.randn(60, 4, 16, 16, generator=seeded()) * 0.1
+    z[:30] += 2.0
+    mixture = Gaussians(4, components=2).fit(z)
+    drawn = mixture.sample(200, seeded()).mean((1, 2, 3))
+    assert ((drawn - 2).abs() < 0.1).float().mean() == pytest.approx(0.5, abs=0.15)
+    assert (mixture.log_prob(z) > Normal(4).log_prob(z)).all()
 
 
 def test_references_reach_the_velocity_once_the_flow_has_learned_anything(model: PriorVAE):

@@ -1,6 +1,6 @@
 """Densities of codes, p(z | R): what turns an autoencoder into a generator.
 
-Each has `sample(n, references, generator)`, and `log_prob` where there is one. R is a set of 0 to `MAX_REFERENCES`
+Each has `sample(n, generator, person)` and `log_prob(z, generator, person)`. R is a set of 0 to `MAX_REFERENCES`
 signatures of one writer, given as their codes. `Flow` learns p(z | R); with R empty it draws people who do not exist.
 
 References: Lipman et al. 2023, Liu et al. 2023 (flow matching, rectified flow); Esser et al. 2024 (logit-normal times);
@@ -19,9 +19,12 @@ from torch.nn import functional as F
 from .autoencoder import SIDE, Autoencoder, AutoencoderConfig
 from .layers import ResidualBlock
 
+Person = tuple[Tensor, Tensor]  # what `Flow.person` makes of a set of references
+
 MAX_REFERENCES = 3
 PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places
 FREQUENCIES = 64  # of the embedding of time
+LATE = 1.0  # shift of the logit of times: codes carry the noise of q(z|x), so little is left to learn near t = 0
 STEPS = 16  # of Heun's method, each two evaluations of the velocity
 
 
@@ -37,6 +40,12 @@ class FlowConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+
+
+def time_grid(steps: int, device: torch.device) -> Tensor:
+    """Times from 1 to 0, ``[steps + 1]``, spread as those of the training are (Esser et al. 2024, eq. 23)."""
+    even, shift = torch.linspace(1, 0, steps + 1, device=device), math.exp(LATE)
+    return shift * even / (1 + (shift - 1) * even)
 
 
 def with_places(z: Tensor) -> Tensor:
@@ -102,6 +111,57 @@ class ReferenceEncoder(nn.Module):
         return self.layers(with_places(z))
 
 
+class Normal(nn.Module):
+    """N(0, I), what the KL term pulls codes towards and what the assignment samples from. It knows no people."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def sample(self, n: int, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Codes ``[n, channels, 16, 16]``."""
+        return torch.randn(n, self.channels, SIDE, SIDE, generator=generator)
+
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Log density ``[n]`` of codes ``[n, channels, 16, 16]``, in nats."""
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum((1, 2, 3))
+
+
+class Gaussians(nn.Module):
+    """A mixture of diagonal Gaussians fitted to codes after training, the classic post-hoc prior; no people in it."""
+
+    def __init__(self, channels: int, components: int = 20):
+        super().__init__()
+        shape = (components, channels, SIDE, SIDE)
+        self.register_buffer("weights", torch.full((components,), 1 / components))
+        self.register_buffer("means", torch.zeros(shape))
+        self.register_buffer("deviations", torch.ones(shape))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor, seed: int = 0) -> Gaussians:
+        """Fit to codes ``[N, channels, 16, 16]`` by expectation maximisation."""
+        from sklearn.mixture import GaussianMixture
+
+        k = len(self.weights)
+        found = GaussianMixture(k, covariance_type="diag", reg_covar=1e-3, random_state=seed).fit(z.flatten(1).numpy())
+        self.weights.copy_(torch.from_numpy(found.weights_))
+        self.means.copy_(torch.from_numpy(found.means_).reshape(self.means.shape))
+        self.deviations.copy_(torch.from_numpy(found.covariances_).sqrt().reshape(self.means.shape))
+        return self
+
+    def sample(self, n: int, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Codes ``[n, channels, 16, 16]``."""
+        which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        eps = torch.randn(n, *self.means.shape[1:], generator=generator)
+        return self.means[which] + self.deviations[which] * eps
+
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Log density ``[n]`` of codes ``[n, channels, 16, 16]``, in nats."""
+        unit = (z[:, None] - self.means) / self.deviations
+        each = -0.5 * (unit.square() + math.log(2 * math.pi)) - self.deviations.log()
+        return torch.logsumexp(each.sum((2, 3, 4)) + self.weights.log(), dim=1)
+
+
 class Flow(nn.Module):
     """A rectified flow: a velocity field that carries N(0, I) at t = 1 to the codes of signatures at t = 0.
 
@@ -131,7 +191,7 @@ class Flow(nn.Module):
         self.leave = nn.Sequential(nn.GroupNorm(max(1, widths[0] // 16), widths[0]), nn.SiLU(), last)
         self.register_buffer("scale", torch.ones(1, config.channels, 1, 1))
 
-    def person(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def person(self, features: Tensor, mask: Tensor) -> Person:
         """What is kept of a set of references.
 
         Parameters
@@ -151,7 +211,7 @@ class Flow(nn.Module):
         mean = torch.where((n > 0)[:, None, None, None], mean, self.nobody.to(mean.dtype))
         return mean, F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(mean.dtype)
 
-    def forward(self, z: Tensor, t: Tensor, person: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, person: Person) -> Tensor:
         """Velocity ``[N, channels, 16, 16]`` at codes `z` and times `t` ``[N]``, for the people of `Flow.person`."""
         mean, count = person
         rates = torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, device=z.device))
@@ -173,18 +233,23 @@ class Flow(nn.Module):
                 h = F.interpolate(self.upsample[k - 1](h), scale_factor=2)
         return self.leave(h)
 
+    def nobody_in(self, n: int) -> Person:
+        """What `forward` is told where there are no references, for `n` codes."""
+        nothing = self.nobody.new_zeros(n, 1)
+        return self.person(nothing[:, :, None, None, None] * self.nobody[:, None], nothing)
+
     @torch.no_grad()
     def sample(
-        self, person: tuple[Tensor, Tensor], generator: torch.Generator | None = None, steps: int = STEPS
+        self, n: int, generator: torch.Generator | None = None, person: Person | None = None, steps: int = STEPS
     ) -> Tensor:
-        """Codes ``[N, channels, 16, 16]`` of the people of `Flow.person`, by Heun's method in `steps` steps.
+        """Codes ``[n, channels, 16, 16]`` by the people of `Flow.person` (None: nobody), in `steps` steps of Heun.
 
         The noise is drawn on the generator's device, so that a seed gives the same signatures on every device.
         """
-        n, device = len(person[0]), person[0].device
+        person, device = person or self.nobody_in(n), self.scale.device
         where = device if generator is None else generator.device
         z = torch.randn(n, self.config.channels, SIDE, SIDE, generator=generator, device=where).to(device)
-        times = torch.linspace(1, 0, steps + 1, device=device)
+        times = time_grid(steps, device)
         for now, then in zip(times[:-1], times[1:], strict=True):
             velocity = self(z, now.expand(n), person)
             ahead = z + (then - now) * velocity
@@ -192,6 +257,34 @@ class Flow(nn.Module):
                 velocity = 0.5 * (velocity + self(ahead, then.expand(n), person))
             z = z + (then - now) * velocity
         return z * self.scale
+
+    def log_prob(
+        self, z: Tensor, generator: torch.Generator | None = None, person: Person | None = None, steps: int = STEPS
+    ) -> Tensor:
+        """Log density of codes ``[n, channels, 16, 16]``, ``[n]`` in nats, an unbiased estimate up to the step size.
+
+        The change of variables along the flow: log p(z at 0) = log N(z at 1) + integral of the velocity's divergence,
+        which is estimated with one random direction of signs a code (Hutchinson 1989; Grathwohl et al. 2019).
+        """
+        n, person = len(z), person or self.nobody_in(len(z))
+        signs = torch.randint(0, 2, z.shape, generator=generator, device=z.device).to(z.dtype) * 2 - 1
+        at, total = z / self.scale, z.new_zeros(n)
+
+        def slope(place: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                place = place.detach().requires_grad_()
+                velocity = self(place, t.expand(n), person)
+                (back,) = torch.autograd.grad((velocity * signs).sum(), place)
+            return velocity.detach(), (back * signs).sum((1, 2, 3))
+
+        times = time_grid(steps, z.device).flip(0)
+        for now, then in zip(times[:-1], times[1:], strict=True):
+            velocity, spread = slope(at, now)
+            after, spread_after = slope(at + (then - now) * velocity, then)
+            at = at + (then - now) * 0.5 * (velocity + after)
+            total = total + (then - now) * 0.5 * (spread + spread_after)
+        size = SIDE**2
+        return Normal(self.config.channels).log_prob(at) + total - size * self.scale.log().sum()
 
 
 def draw_references(
@@ -230,7 +323,7 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
     mask = draw_references(n, size, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
     person = flow.person(features.repeat_interleave(size, 0), mask)
     target = (z / flow.scale).flatten(0, 1)
-    t = torch.sigmoid(torch.randn(len(target), generator=generator, device=z.device))
+    t = torch.sigmoid(LATE + torch.randn(len(target), generator=generator, device=z.device))
     eps = torch.randn(target.shape, generator=generator, device=z.device)
     at = t[:, None, None, None]
     velocity = flow((1 - at) * target + at * eps, t, person)
@@ -302,7 +395,9 @@ class PriorVAE(nn.Module):
         for some, n in zip(people.split(64), count.split(64), strict=True):
             person = self.flow.person(some[:, None], (n > 0).float()[:, None])
             told = F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(person[0].dtype)
-            out.append(torch.sigmoid(self.autoencoder.decode(self.flow.sample((person[0], told), generator, steps))))
+            out.append(
+                torch.sigmoid(self.autoencoder.decode(self.flow.sample(len(n), generator, (person[0], told), steps)))
+            )
         return torch.cat(out)
 
     def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
