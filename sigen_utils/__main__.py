@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
+    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: a crowd, kept a bit a pixel")
+    sub.add_argument("--out", required=True, help="file .npz")
+    sub.add_argument("--writers", type=int, default=24_000)
+    sub.add_argument("--seed", type=int, default=5_000_003)
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
     sub = command("extract", sheets.extract, "photographed sheets to one folder of signatures a person")
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
@@ -49,8 +56,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
-    sub.add_argument("model", choices=("vae", "gan", "ruler"))
-    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
+    words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
+    sub.add_argument("--data", help=words)
     sub.add_argument(
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
     )
@@ -66,14 +74,20 @@ def parser() -> argparse.ArgumentParser:
         "--recipe", choices=("pretrained", "scratch", "report", "corpus"), default="pretrained", help=words
     )
     recipe.add_argument("--scratch", dest="recipe", action="store_const", const="scratch", help="--recipe scratch")
-    sub.add_argument("--start", help="a VAE's run, or pretrained networks, to go on from (default: weights/pretrained)")
+    words = "a run or pretrained networks to go on from (default: weights/pretrained; of a prior weights/prior)"
+    sub.add_argument("--start", help=words)
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
     sub = command("sample", models.sample, "new signatures from a run")
     sub.add_argument("--run", required=True)
     sub.add_argument("--n", type=int, required=True)
-    sub.add_argument("--person", help="whose; default: people drawn evenly")
+    whose = sub.add_mutually_exclusive_group()
+    whose.add_argument("--person", help="whose; default: people drawn evenly")
+    whose.add_argument("--new", action="store_true", help="of a learned prior: people who do not exist")
+    words = "of a learned prior: the writer of these pictures of signatures, a stranger"
+    whose.add_argument("--like", nargs="+", metavar="IMAGE", help=words)
+    sub.add_argument("--per-person", type=int, default=1, help="with --new: signatures of each (default: 1)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
 

@@ -15,6 +15,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from . import prior
+
 
 def train(args: argparse.Namespace) -> int:
     from .. import paths
@@ -22,10 +24,15 @@ def train(args: argparse.Namespace) -> int:
     from ..overrides import parse_overrides
     from ..profiles import get_profile
     from ..recipes import RECIPES
+    from ..synthesis import Corpus
 
-    recipe = RECIPES[_name(args)]
+    on_corpus = args.model in ("autoencoder", "prior") and Path(args.data or "").suffix == ".npz"
+    recipe = RECIPES[_name(args, on_corpus)]
     start = _start(args, recipe)
-    data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
+    if on_corpus:
+        data = Corpus.load(args.data)
+    else:
+        data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
     recipe = recipe.for_class(data, start)
     of_model = [pair for pair in args.set if pair.split("=")[0] in recipe.model.__dataclass_fields__]
     of_training = [pair for pair in args.set if pair not in of_model]
@@ -44,13 +51,14 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _name(args: argparse.Namespace) -> str:
+def _name(args: argparse.Namespace, on_corpus: bool) -> str:
     """The recipe that is asked for."""
-    if args.model == "ruler":
-        return "ruler"
-    ours = {"vae": "vae_pretrained", "gan": "gan"}, {"vae": "vae", "gan": "gan_alone"}
-    names = {"pretrained": ours[0], "scratch": ours[1]}.get(args.recipe)
-    return names[args.model] if names else f"{args.recipe}_{args.model}"
+    if args.model in ("ruler", "autoencoder"):
+        return args.model
+    if args.model == "prior":
+        return "corpus_prior" if on_corpus else "prior"
+    ours = dict(pretrained={"vae": "vae_pretrained", "gan": "gan"}, scratch={"vae": "vae", "gan": "gan_alone"})
+    return ours[args.recipe][args.model] if args.recipe in ours else f"{args.recipe}_{args.model}"
 
 
 def _start(args: argparse.Namespace, recipe):
@@ -59,11 +67,24 @@ def _start(args: argparse.Namespace, recipe):
         if args.start:
             raise ValueError(f"--start: the recipe {recipe.name} begins at random and goes on from nothing")
         return None
+    if args.model == "prior":
+        return _codes(args.start)
     if recipe.name == "corpus_gan" and not args.start:
         raise ValueError("train gan --recipe corpus goes on from a VAE of that corpus: name its run with --start")
     start = _beginning(args.start)
     if start is None:
         raise ValueError("no pretrained networks in weights/pretrained; train with --scratch")
+    return start
+
+
+def _codes(named: str | None):
+    """The run `named`, else the committed one, whose codes a flow learns."""
+    from .. import paths
+    from ..training.checkpoint import RunError, load_run
+
+    start = load_run(named or paths.weights_dir() / "prior")
+    if start.kind not in ("autoencoder", "prior"):
+        raise RunError(f"{named}: holds a {start.kind}; --start needs a run of `train autoencoder` or `train prior`")
     return start
 
 
@@ -92,11 +113,16 @@ def sample(args: argparse.Namespace) -> int:
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
-    x, y = run.sample(args.n, person=args.person, seed=args.seed)
-    ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
+    if run.kind == "prior":
+        x, names = prior.draw(run, args)
+    elif args.new or args.like:
+        raise ValueError(f"{args.run}: --new and --like need a run of `train prior`; this is a {run.kind}")
+    else:
+        x, y = run.sample(args.n, person=args.person, seed=args.seed)
+        names = [""] * args.n if y is None else [run.people[k] for k in y.tolist()]
     x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
     with paths.atomic_write(out) as temporary:
-        np.savez_compressed(temporary, x=x, y=ids)
+        np.savez_compressed(temporary, x=x, y=np.array(names))
     print(f"{args.n} signatures -> {out}")
     return 0
 

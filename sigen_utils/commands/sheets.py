@@ -26,6 +26,18 @@ def crowd(args: argparse.Namespace) -> int:
     return 0
 
 
+def corpus(args: argparse.Namespace) -> int:
+    from ..models.prior import MAX_REFERENCES
+    from ..overrides import parse_overrides
+    from ..paths import display
+    from ..synthesis import Corpus, CrowdConfig
+
+    config = CrowdConfig(writers=args.writers, per_writer=MAX_REFERENCES + 1, seed=args.seed)
+    drawn = Corpus.draw(parse_overrides(config, args.set), workers=args.workers)
+    print(f"{len(drawn)} signatures of {drawn.n_writers} writers -> {display(drawn.save(args.out))}")
+    return 0
+
+
 def extract(args: argparse.Namespace) -> int:
     from ..sheets import ExtractionConfig, extract
 

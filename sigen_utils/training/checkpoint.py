@@ -30,9 +30,11 @@ from torch import Tensor, nn
 from .. import paths
 from ..augment import PERSON_MOVES, move_ink
 from ..data import SignatureSet, to_image, to_model
+from ..models.autoencoder import Autoencoder, AutoencoderConfig
 from ..models.baselines import ReportGANConfig, ReportGenerator, ReportVAE
 from ..models.embedding import Embedding, EmbeddingConfig
 from ..models.gan import GANConfig, Generator, project
+from ..models.prior import PriorConfig, PriorVAE
 from ..models.vae import VAE, VAEConfig, reconstruction_loss
 from ..overrides import parse_overrides
 
@@ -45,6 +47,8 @@ NETWORKS = {  # a config's kind -> the kind of model, its network and that one's
     "report_vae": ("vae", ReportVAE, VAEConfig),
     "report_gan": ("gan", ReportGenerator, ReportGANConfig),
     "ruler": ("ruler", Embedding, EmbeddingConfig),
+    "autoencoder": ("autoencoder", Autoencoder, AutoencoderConfig),
+    "prior": ("prior", PriorVAE, PriorConfig),
 }
 STEP, PACKED_FROM = ".step", 4096  # of `packed`: what the steps of rows are called, numbers below which nothing is won
 # What a trained model depends on, with the scores by which a GAN's moment is chosen

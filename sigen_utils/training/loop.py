@@ -63,6 +63,7 @@ class Trainer:
     """What both loops share; a subclass defines one step, the held-out check and the fixed samples."""
 
     kind = ""
+    signatures = 1  # of one item of a batch
 
     def __init__(
         self,
@@ -100,6 +101,15 @@ class Trainer:
     def average(self) -> Average: ...
 
     # -- shared
+    @property
+    def n_items(self) -> int:
+        """How many things an epoch goes through; `step` gets indices of them."""
+        return len(self.train_set)
+
+    def remember_class(self, folder: checkpoint.RunFolder) -> None:
+        """Keep what tells this class from others, so that a stored model is not shown beside another class."""
+        checkpoint.save_tensors(folder.path / "class.safetensors", dict(thumbnails=self.data.thumbnails()))
+
     def ink(self, index: Tensor) -> Tensor:
         """The training signatures `index` ``[n]``, ink ``[n, 1, 128, 128]`` in [0, 1]."""
         return self.train_set.images[index][:, None].float() / 255
@@ -150,7 +160,7 @@ class Trainer:
         checks, shots = Moments(cfg.checks, share, self.steps_done), Moments(cfg.snapshots, share, self.steps_done)
         first, began, saved, checking = self.steps_done, budget.seconds, time.monotonic(), 0.0
         while share < 1:
-            index = batch_index(len(self.train_set), cfg.batch_size, self.steps_done, cfg.seed, self.rank, self.world)
+            index = batch_index(self.n_items, cfg.batch_size, self.steps_done, cfg.seed, self.rank, self.world)
             generator = step_generator(cfg.seed, self.rank, self.steps_done, self.device)
             means.add(**self.step(index.to(self.device), share, generator))
             self.steps_done += 1
@@ -262,7 +272,7 @@ def fit(
             if state:
                 trainer.restore(state)
             elif rank == 0:
-                checkpoint.save_tensors(folder.path / "class.safetensors", dict(thumbnails=data.thumbnails()))
+                trainer.remember_class(folder)
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
             trainer.fit(folder, budget, progress, on_check)
         if rank == 0:
