@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .augment import PERSON_MOVES, AugmentConfig
+from .augment import PERSON_WARPS, AugmentConfig
 from .data import SignatureSet
 from .models.autoencoder import AutoencoderConfig
 from .models.baselines import ReportGANConfig
@@ -57,12 +57,12 @@ class Recipe:
             changes |= dict(exemplars=int(data.train.labels.bincount().max()))
         if start is not None:
             changes |= _sizes(start.model.config, known)
-        if start is not None and start.judge is not None and "embedding_dim" in known:
-            changes |= dict(embedding_dim=len(start.judge["describe.weight"]))
+        if start is not None and start.discriminator is not None and "embedding_dim" in known:
+            changes |= dict(embedding_dim=len(start.discriminator["describe.weight"]))
         return replace(self, model=replace(self.model, **changes))
 
     def changed(self, field: str, value: Any) -> Recipe:
-        """The same recipe with one field changed, named by its place: ``model.beta``, ``train.reals.probability``.
+        """The same recipe with one field changed, named by its place: ``model.beta``, ``train.augment.probability``.
 
         Raises
         ------
@@ -108,19 +108,19 @@ def _changed(config: Any, field: str, value: Any) -> Any:
 
 
 # The reports trained at fixed rates, on pictures that were turned, cropped at random and given Gaussian noise
-_REPORTS = dict(batch_size=64, reals=AugmentConfig(shear=0.0, elastic=0.0, noise=0.1))
+_REPORTS = dict(batch_size=64, augment=AugmentConfig(shear=0.0, elastic=0.0, noise=0.1))
 
 # From random weights: half of each batch is the redrawing of genuine signatures from their own thumbnails (as Isola et
 # al. 2017 pair a game with a loss on pixels), by which G finds in seconds where ink belongs; the game is left with what
 # such a loss cannot say, how strokes look. Both sides are moved alike and anew for each batch, or D would know the
 # class by heart
 _FROM_NOISE = GANConfig(
-    people_by="thumbnails",
+    conditioning="thumbnails",
     n_people=1,
     latent_dim=Thumbnail.WHOLE**2 + 4 * PLACES**2,
     detail=4,
-    spread=0.02,
-    fidelity=0.01,
+    noise_scale=0.02,
+    reconstruction_weight=0.01,
     ema_images=10_000.0,
     learning_rate_g=3e-4,
     learning_rate_d=4e-4,
@@ -153,7 +153,7 @@ RECIPES = {
             "vae_pretrained",
             VAETrainer,
             VAEConfig(**_LARGE, beta=0.02, warmup=0.0),  # no warm-up, it is warm
-            TrainConfig(learning_rate=5e-4, reals=AugmentConfig(probability=0.3)),
+            TrainConfig(learning_rate=5e-4, augment=AugmentConfig(probability=0.3)),
             images=dict(smoke=128, cpu=28_800, gpu=384_000),
             start=PRETRAINED,
         ),
@@ -169,14 +169,14 @@ RECIPES = {
             "gan_alone",
             GANTrainer,
             _FROM_NOISE,
-            TrainConfig(batch_size=16, shift=6, reals=PERSON_MOVES),
+            TrainConfig(batch_size=16, shift=6, augment=PERSON_WARPS),
             images=dict(smoke=32, cpu=16_400, gpu=640_000),
         ),
         Recipe(
             "gan",
             GANTrainer,
             GANConfig(**_LARGE),
-            TrainConfig(batch_size=16, reals=replace(PERSON_MOVES, probability=0.0)),
+            TrainConfig(batch_size=16, augment=replace(PERSON_WARPS, probability=0.0)),
             images=dict(smoke=64, cpu=2_400, gpu=16_000),
             start="vae_pretrained",
         ),
@@ -191,8 +191,8 @@ RECIPES = {
         Recipe(
             "corpus_gan",
             GANTrainer,
-            GANConfig(**_LARGE, moved=False, ema_images=5_000.0, learning_rate_d=4e-4),
-            TrainConfig(batch_size=32, reals=AugmentConfig(elastic=0.0), watch=False),
+            GANConfig(**_LARGE, warped=False, ema_images=5_000.0, learning_rate_d=4e-4),
+            TrainConfig(batch_size=32, augment=AugmentConfig(elastic=0.0), watch=False),
             images=dict(smoke=64, cpu=40_000, gpu=40_000),
             start="corpus_vae",
             people=False,
@@ -238,7 +238,7 @@ RECIPES = {
                 batch_size=128,
                 learning_rate=1e-3,
                 ema_images=10_000.0,
-                reals=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
+                augment=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
             ),
             images=dict(smoke=256, cpu=200_000, gpu=200_000),
             people=False,

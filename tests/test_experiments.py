@@ -103,8 +103,8 @@ def test_an_arm_is_ours_with_exactly_one_field_changed_or_another_recipe(kind, s
 
 def test_a_recipe_is_changed_in_a_field_that_it_has():
     recipe = RECIPES["gan_alone"]
-    assert recipe.changed("train.reals.elastic", 3.0).train.reals.elastic == 3.0
-    for field, value in (("model.betta", 1.0), ("train.reals.warp", 1.0), ("model.penalty", recipe.model.penalty)):
+    assert recipe.changed("train.augment.elastic", 3.0).train.augment.elastic == 3.0
+    for field, value in (("model.betta", 1.0), ("train.augment.warp", 1.0), ("model.penalty", recipe.model.penalty)):
         with pytest.raises(ValueError, match="no field|already"):
             recipe.changed(field, value)
 

@@ -19,7 +19,7 @@ from test_data import write_folder
 
 from sigen_utils import overrides, paths, registration
 from sigen_utils.__main__ import main
-from sigen_utils.augment import PERSON_MOVES, soften
+from sigen_utils.augment import PERSON_WARPS, soften
 from sigen_utils.device import precision
 from sigen_utils.models import gan, people, vae
 from sigen_utils.models.vae import VAEConfig
@@ -46,7 +46,7 @@ def small_fit(kind, run_dir, steps, **options):
     trainer, config = dict(vae=(VAETrainer, VAE_SMALL), gan=(GANTrainer, GAN_SMALL))[kind]
     train = options.pop("train", QUICK)
     if kind == "gan":
-        train = replace(train, reals=PERSON_MOVES)
+        train = replace(train, augment=PERSON_WARPS)
     return fit(trainer, toy_signatures(), config, run_dir, steps=steps, progress=False, train=train, **options)
 
 
@@ -410,7 +410,7 @@ def pretrained(tmp_path_factory):
 
 def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_path):
     start = checkpoint.load_pretrained(pretrained / "out")
-    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.judge
+    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.discriminator
     files = [f for f in (pretrained / "out").iterdir() if f.suffix != ".json"]
     assert {f.name for f in files} == {"vae.safetensors", "discriminator.safetensors"}
     kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(checkpoint.STEP)}
@@ -428,7 +428,7 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert torch.cdist(x.flatten(1), x.flatten(1)).fill_diagonal_(9e9).min() > 0  # more than there are signatures
     with torch.no_grad():  # of all codes of the person, the one that draws the signature best
         still, x = torch.zeros(1, config.latent_dim), toy.x[toy.labels == 2][:1]
-        losses = [gan.redraw_loss(run.model.net(run.model.code(still, code[None])), x) for code in held]
+        losses = [gan.reconstruction_loss(run.model.net(run.model.code(still, code[None])), x) for code in held]
         assert torch.allclose(run.nearest_codes(x, torch.tensor([2]))[0], held[torch.stack(losses).argmin()], atol=1e-5)
     run = RECIPES["vae_pretrained"].for_class(toy, start).fit(toy, tmp_path / "vae", 32, start, progress=False)
     error = (run.reconstruct(toy.x[:4]) - start.model.reconstruct(toy.x[:4])).abs().mean()
@@ -478,9 +478,9 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
     config, settings = of_recipe("gan", toy, start)
     cpu = torch.device("cpu")
-    trainer = GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.judge)
-    assert config.moved
-    trainer.model_config = replace(config, moved=False)
+    trainer = GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.discriminator)
+    assert config.warped
+    trainer.model_config = replace(config, warped=False)
     index, seen = torch.arange(len(toy.train)), set()
     codes = trainer.codes_of(toy.train.x)
     for seed in range(20):
@@ -493,7 +493,7 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     trainer.model_config = config
     others = [trainer.others(index, torch.Generator().manual_seed(seed)) for seed in range(2)]
     assert (torch.cdist(others[0], others[1]).diagonal() > 0).all()  # moved anew each time
-    assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[:1], atol=1e-2)
+    assert torch.allclose(trainer.codes_of_people(toy.train.labels[:1]), codes[:1], atol=1e-2)
     with pytest.raises(ValueError, match="needs a VAE"):
         GANTrainer(toy, config, settings, cpu)
 
@@ -502,16 +502,16 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
 def test_both_sides_of_a_pair_lie_equally_far_from_what_the_discriminator_is_told(pretrained, begin, monkeypatch):
     start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
     config, settings = of_recipe("gan", toy, start) if begin == "pretrained" else of_recipe("gan_alone", toy)
-    first = (start.model, start.judge) if begin == "pretrained" else ()
+    first = (start.model, start.discriminator) if begin == "pretrained" else ()
     trainer = GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *first)
-    trainer.model_config = replace(config, moved=False)
-    draw, judge, seen = trainer.wrapped_g, trainer.update_discriminator, {}
+    trainer.model_config = replace(config, warped=False)
+    draw, update, seen = trainer.wrapped_g, trainer.update_discriminator, {}
 
     def drawing(z, y, *rest):
         return draw(z, seen.setdefault("drawn", y), *rest)
 
     def judging(real, fake, y, *rest):
-        return judge(real, fake, seen.setdefault("told", y), *rest)
+        return update(real, fake, seen.setdefault("told", y), *rest)
 
     monkeypatch.setattr(trainer, "wrapped_g", drawing)
     monkeypatch.setattr(trainer, "update_discriminator", judging)
@@ -532,18 +532,18 @@ def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_o
         trainer = GANTrainer(toy, model, trained, cpu, 0, 1, *begin)
         return trainer, trainer.genuine(index, torch.Generator().manual_seed(0))
 
-    _, still = shown(config, settings, start.model, start.judge)
-    assert torch.equal(still, pen(toy.train.x[:4])) and settings.reals.probability == 0
-    _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
+    _, still = shown(config, settings, start.model, start.discriminator)
+    assert torch.equal(still, pen(toy.train.x[:4])) and settings.augment.probability == 0
+    _, moved = shown(config, replace(settings, augment=PERSON_WARPS), start.model, start.discriminator)
     assert not torch.allclose(moved, still, atol=0.1)
     trainer, alone = shown(*of_recipe("gan_alone", toy))
-    ways = registration.ways_to_others(toy.train.x, toy.train.labels)
-    reach = people.reach(toy.train.images, toy.train.labels, ways)
+    ways = registration.displacements_to_others(toy.train.x, toy.train.labels)
+    reach = people.warp_strength(toy.train.images, toy.train.labels, ways)
     x, soft = toy.train.x[:4], soften(toy.train.x[:4]).half()
     noise = torch.randn(4, trainer.generator.signatures.numbers, generator=torch.Generator().manual_seed(0))
-    by_hand = registration.move_among(x, ways[:4].half(), PERSON_MOVES.times(reach), noise, soft)
+    by_hand = registration.warp_towards_others(x, ways[:4].half(), PERSON_WARPS.times(reach), noise, soft)
     assert torch.equal(alone, pen(by_hand))
-    assert trainer.reach == pytest.approx(reach) and trainer.start is None
+    assert trainer.warp_strength == pytest.approx(reach) and trainer.start is None
     report = RECIPES["report_gan"]
     trainer = ReportGANTrainer(toy, report.model, report.train, cpu)
     report = trainer.genuine(index, torch.Generator().manual_seed(0))
@@ -563,9 +563,9 @@ def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
     own = trainer.others(torch.arange(4), torch.Generator().manual_seed(0))
     assert own.shape == code.shape and not torch.equal(own, code)  # another signature of each, moved
     parts = trainer.step(torch.arange(16) % len(toy.train), 0.5, torch.Generator().manual_seed(0))
-    assert all(torch.isfinite(part).all() for part in parts.values()) and "redraw" in parts
+    assert all(torch.isfinite(part).all() for part in parts.values()) and "reconstruction" in parts
     with pytest.raises(ValueError, match="needs a VAE to start from"):
-        GANTrainer(toy, replace(config, people_by="codes"), settings, torch.device("cpu"))
+        GANTrainer(toy, replace(config, conditioning="codes"), settings, torch.device("cpu"))
 
 
 def test_the_command_trains_a_gan_from_noise_and_refuses_what_would_have_no_part_in_it(pretrained, tmp_path, capsys):
@@ -627,7 +627,7 @@ def test_overrides_are_checked():
     assert changed.batch_size == 8 and changed.noise == 0.2
     with pytest.raises(ValueError, match="choose one of"):
         overrides.parse_overrides(TrainConfig(), ["bath_size=8"])
-    for pair in ("batch_size=many", "noise=[1]", "watch=1", "reals=0.3", "seed=0.5"):
+    for pair in ("batch_size=many", "noise=[1]", "watch=1", "augment=0.3", "seed=0.5"):
         with pytest.raises(ValueError, match="of that kind"):
             overrides.parse_overrides(TrainConfig(), [pair])
     assert overrides.parse_overrides(VAE_SMALL, ["widths=[4,4]", "beta=2"]).widths == (4, 4)

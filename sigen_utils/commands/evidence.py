@@ -30,21 +30,21 @@ def _runs_of(folders: list[str], data, device) -> dict:
 
 def evaluate(args: argparse.Namespace) -> int:
     from .. import metrics, paths
-    from ..augment import PERSON_MOVES
+    from ..augment import PERSON_WARPS
     from ..data import load_signatures
     from ..device import pick_device
-    from ..registration import ways_to_others
+    from ..registration import displacements_to_others
 
     device = pick_device()
     data = load_signatures(args.data, device, train_per_person=args.train_per_person)
     runs = _runs_of(args.runs, data, device)
     for reach in args.moved:
-        copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), f"training images, moved by {reach:g}")
+        copies = metrics.AugmentedCopies(data, PERSON_WARPS.times(reach), f"training images, moved by {reach:g}")
         runs[f"copies_moved_{reach:g}"] = copies
-    ways = ways_to_others(data.train.x, data.train.labels) if args.moved_among else None
+    ways = displacements_to_others(data.train.x, data.train.labels) if args.moved_among else None
     for reach in args.moved_among:
         label = f"training images, moved among each other and by {reach:g}"
-        copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), label, ways)
+        copies = metrics.AugmentedCopies(data, PERSON_WARPS.times(reach), label, ways)
         runs[f"copies_among_{reach:g}"] = copies
     ruler = metrics.SignatureRuler(device=device) if args.ruler == "signature" else metrics.Ruler(device)
     result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)

@@ -28,12 +28,12 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from .. import paths
-from ..augment import PERSON_MOVES, move_ink
+from ..augment import PERSON_WARPS, warp_ink
 from ..data import SignatureSet, to_image, to_model
 from ..models.autoencoder import Autoencoder, AutoencoderConfig
 from ..models.baselines import ReportGANConfig, ReportGenerator, ReportVAE
 from ..models.embedding import Embedding, EmbeddingConfig
-from ..models.gan import GANConfig, Generator, project
+from ..models.gan import GANConfig, Generator, invert
 from ..models.prior import PriorConfig, PriorVAE
 from ..models.vae import VAE, VAEConfig, reconstruction_loss
 from ..overrides import parse_overrides
@@ -178,10 +178,10 @@ class Run:
     run_dir: Path
 
     @property
-    def judge(self) -> dict[str, Tensor] | None:
+    def discriminator(self) -> dict[str, Tensor] | None:
         """The pretrained discriminator where this run went on from the pretrained networks, whose codes it shares."""
         start = load_pretrained() if self.config.get("start") else None
-        return start.judge if start and self.config["start"] == start.fingerprint() else None
+        return start.discriminator if start and self.config["start"] == start.fingerprint() else None
 
     @property
     def conditional(self) -> bool:
@@ -271,7 +271,7 @@ class Run:
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, people: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.project`.
+        """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.invert`.
 
         `people` says whose each signature is; a GAN that knows people needs it.
         """
@@ -289,7 +289,7 @@ class Run:
                 out.append(self.model.reconstruct(part).float())
                 continue
             e = None if y is None else self.nearest_codes(part, y[start : start + batch_size])
-            out.append(torch.sigmoid(self.model.net(project(self.model, part, e)).float()))
+            out.append(torch.sigmoid(self.model.net(invert(self.model, part, e)).float()))
         return torch.cat(out)
 
     @torch.no_grad()
@@ -469,7 +469,7 @@ class Pretrained:
     ----------
     model
         The VAE, without people.
-    judge
+    discriminator
         State dict of a discriminator that has learned, from the crowd, what ink and whose hand it sees (people are
         described to it by codes of `model`); None where there is only a VAE.
     card
@@ -477,7 +477,7 @@ class Pretrained:
     """
 
     model: VAE
-    judge: dict[str, Tensor] | None
+    discriminator: dict[str, Tensor] | None
     card: dict
     folder: Path
 
@@ -492,26 +492,26 @@ class Pretrained:
         device = next(self.model.parameters()).device
         generator, out = torch.Generator(device).manual_seed(seed), []
         for part in x.split(64):
-            moved = move_ink(part.to(device), PERSON_MOVES, generator)
+            moved = warp_ink(part.to(device), PERSON_WARPS, generator)
             codes = self.model.sample_around(self.model.encode(moved)[0], generator)
             out.append(self.model.to_ink(self.model.decode(codes)).float())
         return torch.cat(out)
 
 
-def discriminator(gan_run: Run) -> dict[str, Tensor]:
+def discriminator_of(gan_run: Run) -> dict[str, Tensor]:
     """State dict of the discriminator that a GAN's run ended with; it lies with what a resume needs."""
     return torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]["discriminator"]
 
 
-def publish_pretrained(vae_run: Run, judge: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
+def publish_pretrained(vae_run: Run, discriminator: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
     """Write a VAE trained on a crowd, without its writers, and a discriminator's state dict; see `Pretrained`.
 
     The configuration comes last, so that a folder without it is not taken for complete.
     """
     parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(OF_A_CROWD)})
-    if judge is not None:
-        parts |= dict(discriminator=judge)
-    people = ("n_people", "exemplars", "moved", "bandwidth", "components")  # who they were, how a class is drawn
+    if discriminator is not None:
+        parts |= dict(discriminator=discriminator)
+    people = ("n_people", "exemplars", "warped", "bandwidth", "components")  # who they were, how a class is drawn
     config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
     tensors = {f"{name}.safetensors": packed(state) for name, state in parts.items()}
     _publish(Path(folder), tensors, {CARD: card, CONFIG: config})
@@ -535,13 +535,13 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
         missing, other = model.load_state_dict(load_tensors(where / "vae.safetensors"), strict=False)
         if other or (missing := [name for name in missing if not name.startswith(OF_A_CROWD)]):
             raise RuntimeError(f"not there: {missing}, of no network here: {other}")
-        judge, file = None, where / "discriminator.safetensors"
+        discriminator, file = None, where / "discriminator.safetensors"
         if file.exists():
-            judge = {key: value.float() for key, value in load_tensors(file).items()}
+            discriminator = {key: value.float() for key, value in load_tensors(file).items()}
         card = json.loads((where / CARD).read_text())
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise RunError(f"{where}: config or weights are damaged or of another version ({error})") from error
-    return Pretrained(model.eval(), judge, card, where)
+    return Pretrained(model.eval(), discriminator, card, where)
 
 
 def load_reference(
