@@ -224,30 +224,6 @@ def _along_strokes(x: torch.Tensor) -> torch.Tensor:
     return total / weights
 
 
-def move_guess(logits: torch.Tensor, ink: torch.Tensor, config: AugmentConfig, noise: torch.Tensor) -> torch.Tensor:
-    """A model's logits moved as `move_ink` moves the ink that they stand for; differentiable in `logits`.
-
-    What decides between ink and paper is moved and not what was decided, so that edges stay as crisp as they are drawn.
-
-    Parameters
-    ----------
-    logits
-        Of ink, ``[N, 1, H, W]``.
-    ink
-        What they are drawn as, 0 or 1, the same shape; its box is kept.
-    config, noise
-        As of `move_ink`.
-
-    Returns
-    -------
-    torch.Tensor
-        ``[N, 1, H, W]``.
-    """
-    with torch.no_grad(), exact(ink):
-        grid, *_ = _move_grid(ink, config, noise)
-    return F.grid_sample(logits, grid.to(logits.dtype), mode="bilinear", padding_mode="border", align_corners=False)
-
-
 def _move_grid(
     x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

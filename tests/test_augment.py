@@ -131,18 +131,6 @@ def test_ink_that_is_not_moved_stays_as_it_is():
     assert move_ink(torch.zeros_like(x), PERSON_MOVES).sum() == 0  # an empty picture has no size to keep
 
 
-def test_a_guess_is_moved_as_the_ink_that_it_stands_for():
-    x = toy_signatures(4, 2).x[:6]
-    noise = torch.randn(6, augmentation.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
-    logits = (12 * x - 6).requires_grad_()
-    moved = augmentation.move_guess(logits, x, augmentation.PERSON_MOVES, noise)
-    ink, as_ink = (moved > 0).float(), augmentation.move_ink(x, augmentation.PERSON_MOVES, noise=noise)
-    common = (ink * as_ink).sum((1, 2, 3)) / (ink + as_ink).clamp(max=1).sum((1, 2, 3))
-    assert (common > 0.7).all() and not torch.equal(as_ink, x)  # the levels differ a little, hence the edges
-    moved.sum().backward()
-    assert logits.grad.abs().sum() > 0
-
-
 def test_what_was_first_sharpened_without_gradients_can_be_learned_from_later():
     _blurring.cache_clear()
     x = torch.rand(2, 1, 24, 40)

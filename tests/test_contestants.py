@@ -6,6 +6,7 @@ from strokes import toy_signatures
 from sigen_utils import paths
 from sigen_utils.experiments import contestants
 from sigen_utils.profiles import PROFILES
+from sigen_utils.recipes import RECIPES
 from sigen_utils.training import checkpoint
 
 
@@ -41,8 +42,7 @@ def test_a_gan_alone_begins_with_nothing():
     run = contestants.obtain(toy_signatures(), PROFILES["smoke"], ["gan_alone"])["gan_alone"]
     assert "start" not in run.config and run.judge is None
     assert run.kind == "gan" and run.conditional and run.config["model"]["people_by"] == "thumbnails"
-    assert run.config["training"]["batch_size"] == PROFILES["smoke"].gan_alone_batch
-    assert run.config["steps"] == PROFILES["smoke"].gan_alone_steps
+    assert run.config["steps"] == RECIPES["gan_alone"].steps(RECIPES["gan_alone"].images["smoke"])
 
 
 def test_another_model_in_the_place_of_a_contestant_is_not_taken_for_it():

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from sigen_utils import recipes
 from sigen_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from sigen_utils.models.prior import (
     Flow,
@@ -21,6 +20,7 @@ from sigen_utils.models.prior import (
     draw_references,
     flow_matching_loss,
 )
+from sigen_utils.recipes import RECIPES, Recipe
 from sigen_utils.synthesis import Corpus, CrowdConfig
 from sigen_utils.training import checkpoint
 from sigen_utils.training.averaging import Average
@@ -29,6 +29,12 @@ SMALL = PriorConfig(
     autoencoder=AutoencoderConfig(width_fine=8, width_encoder=16, width_decoder=16),
     flow=FlowConfig(widths=(16, 16, 16), embedding=16),
 )
+
+
+def small(name: str, model, **train) -> Recipe:
+    """The recipe with a small model and batches of 8 signatures."""
+    recipe = RECIPES[name]
+    return replace(recipe, model=model, train=replace(recipe.train, batch_size=8, **train))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -184,14 +190,10 @@ def test_the_corpus_is_the_same_for_any_number_of_workers():
 
 
 def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpus: Corpus, tmp_path, monkeypatch):
-    few = dict(batch_size=4, checks=2, snapshots=2, n_fixed=1, checkpoint_seconds=0.0)
-    begin = recipes.fit_autoencoder(
-        corpus, SMALL.autoencoder, tmp_path / "ae", steps=2, train=replace(recipes.AUTOENCODER, **few), progress=False
-    )
-    config, _ = recipes.prior_from(begin, corpus)
-    config = replace(config, flow=SMALL.flow)
-    train = replace(recipes.PRIOR, **few)
-    whole = recipes.fit_prior(corpus, config, tmp_path / "whole", start=begin, steps=3, train=train, progress=False)
+    few = dict(checks=2, snapshots=2, n_fixed=1, checkpoint_seconds=0.0)
+    begin = small("autoencoder", model=SMALL.autoencoder, **few).fit(corpus, tmp_path / "ae", 8, progress=False)
+    recipe = small("prior", model=SMALL, **few).for_class(corpus, begin)
+    whole = recipe.fit(corpus, tmp_path / "whole", 24, start=begin, progress=False)
 
     class Killed(Exception):
         pass
@@ -204,11 +206,10 @@ def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpu
             raise Killed
         original(self, *args)
 
-    options = dict(start=begin, steps=3, train=train, progress=False)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Average, "update", dies_in_the_third_step)
-        recipes.fit_prior(corpus, config, tmp_path / "killed", **options)
-    resumed = recipes.fit_prior(corpus, config, tmp_path / "killed", **options)
+        recipe.fit(corpus, tmp_path / "killed", 24, start=begin, progress=False)
+    resumed = recipe.fit(corpus, tmp_path / "killed", 24, start=begin, progress=False)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     assert not (tmp_path / "whole" / "class.safetensors").exists()
@@ -218,4 +219,4 @@ def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpu
 
 def test_the_flow_needs_an_autoencoder_to_start_from(corpus: Corpus, tmp_path):
     with pytest.raises(ValueError, match="autoencoder"):
-        recipes.fit_prior(corpus, SMALL, tmp_path / "run", steps=1, progress=False)
+        small("prior", model=SMALL).fit(corpus, tmp_path / "run", 8, progress=False)

@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from .. import figures, metrics, recipes
+from .. import figures, metrics
 from ..data import SignatureSet
 from ..models import gan
 from ..models.layers import PLACES
+from ..recipes import RECIPES, Recipe
 from ..render import render
-from ..training import checkpoint, loop
+from ..training import checkpoint
 
 if TYPE_CHECKING:
     import optuna
@@ -82,28 +83,24 @@ def validation_split(data: SignatureSet) -> SignatureSet:
     return replace(train, is_test=held_out.to(train.device))
 
 
-def propose(
-    trial: optuna.Trial, kind: str, data: SignatureSet, config: StudyConfig
-) -> tuple[Any, loop.TrainConfig, int]:
-    """Model, training and steps of a trial: our VAE of the class alone, or our GAN from noise."""
+def propose(trial: optuna.Trial, kind: str, data: SignatureSet, config: StudyConfig) -> tuple[Recipe, int]:
+    """Recipe and images of a trial: our VAE of the class alone, or our GAN from noise."""
     batch = trial.suggest_categorical("batch_size", config.batch_size)
     images = trial.suggest_int("images", *config.images, log=True)
     settings: dict[str, Any] = dict(batch_size=batch, snapshots=1, checks=6, seed=config.seed, checkpoint_seconds=1e9)
-    steps, sizes = math.ceil(images / batch), dict(widths=config.widths)
+    recipe = RECIPES["vae" if kind == "vae" else "gan_alone"].for_class(data)
+    changes: dict[str, Any] = dict(widths=config.widths)
     if kind == "vae":
         whole = trial.suggest_categorical("latent_dim", config.latent_dim)
         detail = trial.suggest_categorical("detail", config.detail)
-        model, train = recipes.vae_from(None, data)
-        beta = trial.suggest_float("beta", *config.beta, log=True)
-        rate = trial.suggest_float("learning_rate", *config.learning_rate, log=True)
-        model = replace(model, latent_dim=whole + detail * PLACES**2, detail=detail, beta=beta, **sizes)
-        return model, replace(train, learning_rate=rate, **settings), steps
-    detail = trial.suggest_categorical("detail", gan.Thumbnail.DETAIL)
-    rates = {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
-    model, train = recipes.gan_alone_from(data)
-    latent_dim = model.whole_dim + detail * PLACES**2
-    model = replace(model, embedding_dim=32, latent_dim=latent_dim, detail=detail, **rates, **sizes)
-    return model, replace(train, **settings), steps
+        changes |= dict(beta=trial.suggest_float("beta", *config.beta, log=True))
+        settings |= dict(learning_rate=trial.suggest_float("learning_rate", *config.learning_rate, log=True))
+    else:
+        whole, detail = recipe.model.whole_dim, trial.suggest_categorical("detail", gan.Thumbnail.DETAIL)
+        changes |= {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
+        changes |= dict(embedding_dim=32)
+    changes |= dict(latent_dim=whole + detail * PLACES**2, detail=detail)
+    return replace(recipe, model=replace(recipe.model, **changes), train=replace(recipe.train, **settings)), images
 
 
 _RATES = ("learning_rate_g", "learning_rate_d")
@@ -166,8 +163,7 @@ def run_study(
     goal = _vae_goal if kind == "vae" else _GANGoal(data)
 
     def objective(trial: optuna.Trial) -> float:
-        model, settings, steps = propose(trial, kind, data, config)
-        fit = recipes.fit_vae if kind == "vae" else recipes.fit_gan
+        recipe, images = propose(trial, kind, data, config)
         checks, watched = 0, "test_squared_error" if kind == "vae" else "distance"
 
         def watch(record: dict[str, float]) -> None:
@@ -178,8 +174,7 @@ def run_study(
                 raise optuna.TrialPruned
 
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "run"
-            run = fit(data, model, place, steps=steps, train=settings, on_check=watch, progress=False)
+            run = recipe.fit(data, Path(folder) / "run", images, on_check=watch, progress=False)
             trial.set_user_attr("seconds", run.history[-1]["seconds"])
             return goal(run, data)
 

@@ -9,41 +9,39 @@ may be neither yet. The curve beside the verdict is the distance to the training
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from .. import figures, recipes
+from .. import figures
 from ..data import SignatureSet
-from ..models import gan
-from ..training import checkpoint, loop
-from .ablation import Arm, train_arms
+from ..recipes import RECIPES
+from ..training import checkpoint
+from .ablation import train_arms
 
 LIMIT_FLOORS, LIMIT_COVERAGE = 10.0, 0.5
 COLLAPSED = 0.1  # of the genuine signatures
-RECIPES = {"ours": "from a decoder", "from noise": "from noise", "report": "as reported"}  # the arms, in a figure
+NAMES = {"ours": "from a decoder", "from noise": "from noise", "report": "as reported"}  # the arms, in a figure
 
 
 def repeat_training(
     data: SignatureSet,
     folder: str | Path,
+    images: int,
     seeds: Sequence[int] = range(10),
-    minutes: float | None = None,
-    steps: int | None = None,
     start: checkpoint.Run | checkpoint.Pretrained | None = None,
     progress: Callable[[str], None] | None = print,
-    alone_steps: int = 0,
+    alone_images: int = 0,
     alone_seeds: Sequence[int] = range(10),
     workers: int = 1,
     only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
 
-    With `alone_steps` also ours from random weights only (``from noise``), for so many steps and with `alone_seeds`.
-    `only` names the arms to train, all by default. Every entry gets ``converged``, the result ``limits``; `collapsed`
-    tells the rest.
+    Ours sees `images` signatures. With `alone_images` also ours from random weights only (``from noise``), with
+    `alone_seeds`; it and the reports', which begin at random, then see so many. `only` names the arms to train, all by
+    default. Every entry gets ``converged``, the result ``limits``; `collapsed` tells the rest.
 
     Raises
     ------
@@ -51,20 +49,16 @@ def repeat_training(
         If `only` names an arm that there is not.
     """
 
-    def to_the_end(settings: loop.TrainConfig) -> loop.TrainConfig:
-        return replace(settings, keep_best=False)
-
-    model, settings = recipes.gan_from(start, data)
-    arms = {"ours": Arm(model, to_the_end(settings), start)}
-    if alone_steps:
-        model, settings = recipes.gan_alone_from(data)
-        arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
-    arms["report"] = Arm(gan.REPORT_GAN, recipes.GAN_REPORT)
+    arms = {"ours": RECIPES["gan"].changed("train.keep_best", False)}
+    if alone_images:
+        arms["from noise"] = RECIPES["gan_alone"].changed("train.keep_best", False)
+    arms["report"] = RECIPES["report_gan"]
     if unknown := set(only or arms) - set(arms):
-        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)} (from noise: with alone_steps)")
+        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)} (from noise: with alone_images)")
     arms = {name: arm for name, arm in arms.items() if name in (only or arms)}
     of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}
-    found = train_arms(data, arms, folder, of_each, minutes, steps, progress, workers)
+    length = {name: images if name == "ours" else alone_images or images for name in arms}
+    found = train_arms(data, arms, folder, length, of_each, start, progress, workers)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
         entry["converged"] = not entry.get("diverged") and (
             entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
@@ -90,7 +84,7 @@ def convergence_figure(found: dict[str, Any], width: float = figures.COLUMN_WIDT
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
-            label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
+            label = f"{NAMES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
             look = dict(color=figures.COLORS[k], linewidth=0.8)
             ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **look)
             if images and not entry.get("diverged"):

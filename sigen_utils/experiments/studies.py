@@ -19,7 +19,7 @@ from . import ablation, search, seeds
 NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
 FEW = dict(  # arms that a brief study keeps to
     vae=("ours", "mse", "beta 4", "N(0, I)", "from random weights"),
-    alone=("ours", "redrawing without the game", "the game without redrawing", "people by a table"),
+    alone=("ours", "redrawing without the game", "the game without redrawing"),
     gan=("ours", "no penalty", "anchored", "last moment"),
 )
 
@@ -88,17 +88,17 @@ def obtain(
 def _measure(name, data, profile: Profile, start, progress) -> tuple[dict[str, Any], str]:
     """One brief study, and the command for it."""
     folder, kind = paths.runs_dir() / "studies" / name, name.split("_")[-1]
-    budget = dict(steps=profile.study_steps, minutes=profile.study_minutes)
-    words = " ".join(f"--{unit} {value}" for unit, value in budget.items() if value is not None)
+    images = profile.study_images
     if name == "convergence":
         n = profile.study_seeds
-        found = seeds.repeat_training(data, folder, range(n), start=start["gan"], progress=progress, **budget)
-        return ablation.summary(found), f"converge --seeds {n} {words}"
+        found = seeds.repeat_training(data, folder, images, range(n), start["gan"], progress)
+        return ablation.summary(found), f"converge --seeds {n} --images {images}"
     if name.startswith("ablation_"):
-        arms = ablation.arms_of(kind, data, start.get(kind))
-        arms = {arm: one for arm, one in arms.items() if arm in FEW[kind]}
-        found = ablation.train_arms(data, arms, folder, progress=progress, **budget)
-        return ablation.summary(found), f"ablate {'gan --scratch' if kind == 'alone' else kind} {words}"
+        scratch = start.get(kind) is None
+        arms = {arm: one for arm, one in ablation.arms_of(kind, scratch).items() if arm in FEW[kind]}
+        found = ablation.train_arms(data, arms, folder, images, start=start.get(kind), progress=progress)
+        words = "gan --scratch" if kind == "alone" else f"{kind} --scratch" if scratch else kind
+        return ablation.summary(found), f"ablate {words} --images {images}"
     command = f"study {kind} --trials {profile.study_trials}"
     if not search.installed():
         return dict(kind=kind, trials=[], importance={}, best=None), f"pip install optuna; {command}"

@@ -289,7 +289,6 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "NoiseArm": lambda r: _over_seeds(r, "ablation_alone", "ours", "frechet_floors", "floors"),
     "NoGameArm": lambda r: _over_seeds(r, "ablation_alone", "redrawing without the game", "frechet_floors", "floors"),
     "NoRedrawArm": lambda r: _over_seeds(r, "ablation_alone", "the game without redrawing", "frechet_floors", "floors"),
-    "TableArm": lambda r: _over_seeds(r, "ablation_alone", "people by a table", "frechet_floors", "floors"),
     "GaussiansArm": lambda r: _over_seeds(r, "ablation_vae", "20 Gaussians", "frechet_floors", "floors"),
     "NormalArm": lambda r: _over_seeds(r, "ablation_vae", "N(0, I)", "frechet_floors", "floors"),
     "KernelArm": lambda r: _over_seeds(r, "ablation_vae", "ours", "frechet_floors", "floors"),

@@ -29,26 +29,8 @@ class GANTrainer(Trainer):
 
     def build(self) -> None:
         cfg = self.model_config
-        self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
-        self.by_codes = cfg.by_codes
-        if cfg.people_by == "thumbnails":
-            self.generator.signatures.remember(self.train_set.images, self.train_set.labels)
-        if self.start is not None:
-            if cfg.people_by != "codes":
-                raise ValueError("a VAE to start from tells people by codes: people_by='codes', or --alone without it")
-            self.start = self.start.to(self.device)
-            if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
-                train = self.train_set
-                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.moved)
-            self.generator.start_from(self.start)
-        elif cfg.people_by == "codes":
-            raise ValueError("people_by='codes' needs a VAE to start from, whose encoder gives the codes")
-        self.reach = float(self.generator.signatures.reach) if cfg.remembers else 1.0  # of moves, for these people
-        if self.judge is not None:
-            self.discriminator.load_state_dict(self.judge)
+        self.build_networks()
         self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
-        if self.by_codes:
-            self.sort_people()
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
         settings = dict(betas=cfg.adam_betas, fused=True)
@@ -57,9 +39,27 @@ class GANTrainer(Trainer):
         self.best, self.selection = Best(), _Selection(self.train_set) if self.config.watch else None
         noise = torch.Generator().manual_seed(self.config.seed)
         self.fixed_z = torch.randn(self.config.n_fixed, cfg.noise_dim, generator=noise).to(self.device)
-        self.fixed_y = None
-        if cfg.conditional:
-            self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
+        self.fixed_y = self.who((torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device))
+
+    def build_networks(self) -> None:
+        """Both networks as they begin, and who is who among the training signatures."""
+        cfg, train = self.model_config, self.train_set
+        self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
+        if cfg.by_thumbnails:
+            self.generator.signatures.remember(train.images, train.labels)
+        if (self.start is None) != cfg.by_thumbnails:
+            raise ValueError(
+                "people_by='codes' needs a VAE to start from, whose encoder gives the codes; 'thumbnails' needs none"
+            )
+        if self.start is not None:
+            self.start = self.start.to(self.device)
+            if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
+                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.moved)
+            self.generator.start_from(self.start)
+        self.reach = float(self.generator.signatures.reach) if cfg.n_people else 1.0  # of moves, for these people
+        if self.judge is not None:
+            self.discriminator.load_state_dict(self.judge)
+        self.sort_people()
 
     def sort_people(self) -> None:
         """The training signatures writer by writer, as `order`, with where each writer's begin, and their count."""
@@ -96,16 +96,14 @@ class GANTrainer(Trainer):
         Where people are remembered, also towards others of the person, as those that samples begin with are; of who
         has more signatures than are remembered, these are taken.
         """
-        if not (self.model_config.remembers and moves.probability):
+        if not (self.model_config.n_people and moves.probability):
             return self.moved(index, moves.times(self.reach), generator)
         signatures, y = self.generator.signatures, self.train_set.labels[index]
         noise = torch.randn(len(y), signatures.numbers, device=y.device, generator=generator)
         return signatures(y, self.turn[index] % signatures.exemplars, noise, moves.times(self.reach))
 
     def who(self, people: Tensor) -> Tensor:
-        """What the networks are told of people with indices `people` ``[n]``: these, or a code of each."""
-        if not self.by_codes:
-            return people
+        """A code ``[n, latent_dim]`` of each of the people with indices `people` ``[n]``."""
         return self.codes_of(self.ink(self.order[self.begin[people]]))
 
     @property
@@ -125,23 +123,18 @@ class GANTrainer(Trainer):
 
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         cfg, n = self.model_config, len(index)
-        factor = cosine(progress, self.config.rate_end) if cfg.recipe == "stable" else 1.0
+        factor = cosine(progress, self.config.rate_end)
         for optimizer, rate in ((self.optimizer_g, cfg.learning_rate_g), (self.optimizer_d, cfg.learning_rate_d)):
             optimizer.param_groups[0]["lr"] = rate * factor
-        if cfg.recipe == "stable" and cfg.g_warmup:
-            self.optimizer_g.param_groups[0]["lr"] *= min(1.0, (progress + 1e-3) / cfg.g_warmup)
-        strength, finish = gan.label_strength_at(progress, cfg), gan.render_strength_at(progress, cfg)
-        y = drawn = self.train_set.labels[index] if cfg.conditional else None
-        if self.by_codes:
-            # Drawn from the genuine signature it is paired with, not from what D is told of the person: by lying
-            # nearer to that than genuine ones do it would give itself away, and likeness would be held against G
-            y, drawn = self.others(index, generator), self.moved_codes(index, generator)
+        # Drawn from the genuine signature it is paired with, not from what D is told of the person: by lying nearer to
+        # that than genuine ones do it would give itself away, and likeness would be held against G
+        y, drawn = self.others(index, generator), self.moved_codes(index, generator)
         real = self.genuine(index, generator)
-        z = torch.randn(n, cfg.latent_dim if self.by_codes else cfg.noise_dim, device=self.device, generator=generator)
+        z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
         given = real[n - n // 2 :] if cfg.fidelity else None  # half of the batch is redrawn from codes
         with self.autocast():
             known = None if given is None else self.codes_of(given)
-            fake = self.wrapped_g(z, drawn, strength, known, finish)  # [N, 1, 128, 128]
+            fake = self.wrapped_g(z, drawn, known)  # [N, 1, 128, 128]
         redraw = None
         if given is not None:
             fake, logits = fake
@@ -149,9 +142,9 @@ class GANTrainer(Trainer):
         fake = fake.float()
         if self.config.shift:
             real, fake = (shift(x, self.config.shift, generator) for x in (real, fake))
-        d = self.update_discriminator(real, fake.detach(), y, strength, progress, generator)
+        d = self.update_discriminator(real, fake.detach(), y, progress, generator)
         anchor = None if redraw is None else cfg.fidelity * redraw
-        g, norm = self.update_generator(fake, d["real"], y, strength, anchor)
+        g, norm = self.update_generator(fake, d["real"], y, anchor)
         self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
         out = dict(loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm)
         out |= {name: d[name] for name in ("r1", "r2") if name in d}
@@ -160,14 +153,9 @@ class GANTrainer(Trainer):
     def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """What D is shown of the training signatures `index` ``[n]``: ``[n, 1, 128, 128]``.
 
-        A resampled picture would be told by its blurred edges, so ink is moved as ink and then drawn with a pen's
-        edges, as whatever is generated is. The reports moved pictures.
+        Anti-aliased: a staircase edge is something no generator draws and any discriminator sees. A resampled picture
+        would be told by its blurred edges, so ink is moved as ink and then drawn with a pen's edges.
         """
-        if self.model_config.recipe == "report":
-            return self.pictures_moved(index, self.config.reals, generator)
-        # Anti-aliased: a staircase edge is something no generator draws and any discriminator sees
-        if self.model_config.moves_drawn:  # as what is drawn is
-            return pen(self.moved(index, PERSON_MOVES.times(self.model_config.moves), generator))
         return pen(self.varied(index, self.config.reals, generator))
 
     @torch.no_grad()
@@ -176,31 +164,29 @@ class GANTrainer(Trainer):
         with self.autocast():
             return (self.generator.encode(x) if self.start is None else self.start.encode(x)[0]).float()
 
-    def update_discriminator(self, real, fake, y, strength, progress, generator) -> dict[str, Tensor]:
-        cfg = self.model_config
-        penalty = 0.0
-        if cfg.penalty and self.steps_done % cfg.penalty_every == 0:
-            penalty = cfg.penalty_every * gan.penalty_at(progress, cfg)
+    def update_discriminator(self, real, fake, y, progress, generator) -> dict[str, Tensor]:
+        penalty = gan.penalty_at(progress, self.model_config)
         with self.autocast():
-            parts = gan.d_step(self.wrapped_d, real, fake, y, cfg, strength, penalty, generator)
-        self.optimizer_d.zero_grad(set_to_none=True)
-        self.scaler.scale(parts["loss"]).backward()
-        self.scaler.step(self.optimizer_d)
+            parts = gan.d_step(self.wrapped_d, real, fake, y, self.model_config, penalty, generator)
+        self.descend(self.optimizer_d, parts["loss"])
         return parts
 
-    def update_generator(self, fake, real_logits, y, strength, anchor=None) -> tuple[dict[str, Tensor], Tensor]:
+    def update_generator(self, fake, real_logits, y, anchor=None) -> tuple[dict[str, Tensor], Tensor]:
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
         with self.autocast():
-            parts = gan.g_step(self.discriminator, fake, real_logits, y, self.model_config, strength)
-        loss = parts["loss"] if anchor is None else parts["loss"] + anchor
-        self.optimizer_g.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer_g)
+            parts = gan.g_step(self.discriminator, fake, real_logits, y)
+        self.descend(self.optimizer_g, parts["loss"] if anchor is None else parts["loss"] + anchor)
         norm = self.taken(gradient_norm(self.generator))
-        self.scaler.step(self.optimizer_g)
         self.scaler.update()
         self.discriminator.requires_grad_(True)
         return parts, norm
+
+    def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        """One step of an optimiser down a loss."""
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
+        self.scaler.step(optimizer)
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
@@ -209,17 +195,13 @@ class GANTrainer(Trainer):
         With `TrainConfig.watch` also the ``distance`` of generated signatures from the training ones, their
         ``coverage`` of them and, with `keep_best`, the step ``kept`` so far.
         """
-        cfg, out = self.model_config, {}
-        sets = dict(train_logit=self.train_set, test_logit=self.test_set)
+        out = {}
         with self.autocast():
-            for name, part in sets.items():
+            for name, part in dict(train_logit=self.train_set, test_logit=self.test_set).items():
                 first = torch.arange(min(len(part), 64), device=self.device)
                 part = part.subset(first)
-                x = part.x if cfg.recipe == "report" else render(part.x)
-                y = self.who(part.labels) if cfg.conditional else None
-                if self.by_codes and name == "train_logit":  # nor is it shown beside its own code in a step
-                    y = self.codes_of(self.ink(self.another(first)))
-                out[name] = self.discriminator(x, y).float().mean().item()
+                y = self.check_codes(name, part, first)
+                out[name] = self.discriminator(self.shown(part.x), y).float().mean().item()
             x = self.fixed_samples()
             out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
             if self.selection:
@@ -229,23 +211,26 @@ class GANTrainer(Trainer):
                 out["kept"] = self.best.step
         return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())
 
+    def check_codes(self, name: str, part: SignatureSet, first: Tensor) -> Tensor:
+        """Codes of the people of `part`; of training signatures another one's of the same person, as in a step."""
+        return self.codes_of(self.ink(self.another(first))) if name == "train_logit" else self.who(part.labels)
+
+    def shown(self, x: Tensor) -> Tensor:
+        """Genuine ink ``[N, 1, 128, 128]`` as a check shows it to D."""
+        return render(x)
+
     def drawn(self, n: int) -> Tensor:
         """`n` signatures ``[n, 1, 128, 128]`` of the people in turn, always of the same noise."""
-        cfg = self.model_config
-        y = torch.arange(n) % self.data.n_people if cfg.conditional else None
+        y = torch.arange(n) % self.data.n_people
         z = self.ema.model.noise(n, y, torch.Generator().manual_seed(self.config.seed)).to(self.device)
-        if y is not None:
-            y = y.to(self.device) if cfg.n_people else self.who(y.to(self.device))
-        some = range(0, n, 64)
-        draw = self.ema.model.guess
-        return torch.cat([draw(z[k : k + 64], None if y is None else y[k : k + 64]).float() for k in some])
+        y = y.to(self.device) if self.model_config.n_people else self.who(y.to(self.device))
+        return torch.cat([self.ema.model.guess(z[k : k + 64], y[k : k + 64]).float() for k in range(0, n, 64)])
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:
         """Signatures of the fixed noise, by the averaged generator."""
         with self.autocast():
-            finish = gan.render_strength_at(self.share, self.model_config)
-            return self.ema.model(self.fixed_z, self.fixed_y, render_strength=finish).float()
+            return self.ema.model(self.fixed_z, self.fixed_y).float()
 
     def finish(self) -> None:
         """The kept weights become the result: the last move of a game is not always its best."""

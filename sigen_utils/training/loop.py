@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import paths
-from ..augment import AugmentConfig, augment, move_ink, soften_all
+from ..augment import AugmentConfig, move_ink, soften_all
 from ..data import SignatureSet, batch_index
 from ..device import pick_device, precision
 from ..models import vae
@@ -51,8 +51,7 @@ class TrainConfig:
     keep_best: bool = True  # ... keep the weights of the check at which they lay nearest, not the last ones, ...
     keep_from: float = 0.5  # ... of those after this share of the training: at first a warm start is still what it was
     checkpoint_seconds: float = 60.0
-    reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through; if
-    # a GAN moves what it draws they are moved as that is, by `GANConfig.moves`
+    reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
     shift: int = 0  # pixels by which both sides of a game are shifted before D sees them
 
     def __post_init__(self):
@@ -124,10 +123,6 @@ class Trainer:
         soft = None if self.soft is None else self.soft[index]
         return move_ink(self.ink(index), moves, generator, soft=soft) if moves.probability else self.ink(index)
 
-    def pictures_moved(self, index: Tensor, moves: AugmentConfig, generator: torch.Generator) -> Tensor:
-        """The same as grey pictures ``[n, 1, 128, 128]``, turned, cropped and made noisy as the reports did."""
-        return augment(self.ink(index), moves, generator)
-
     def taken(self, norm: Tensor) -> Tensor:
         """A gradient's norm; 0 for a step that half precision overflowed in, which the scaler leaves out."""
         return norm.nan_to_num(0.0, 0.0) if self.scaler.is_enabled() else norm
@@ -172,7 +167,7 @@ class Trainer:
             if self.rank:
                 continue
             self.share = share
-            checked, spare = {}, share == 1 or budget.steps or checking <= CHECKING * (budget.seconds - began)
+            checked, spare = {}, share == 1 or budget.minutes is None or checking <= CHECKING * (budget.seconds - began)
             if checks.due(share) and spare:  # a moment without time to spare passes
                 before = budget.seconds
                 checked = self.check()
@@ -211,10 +206,11 @@ def fit(
     data: SignatureSet,
     model_config,
     run_dir: str | Path,
-    steps: int | None = None,
+    steps: int,
     minutes: float | None = None,
     train: TrainConfig = TrainConfig(),
     start: checkpoint.Run | checkpoint.Pretrained | None = None,
+    recipe: str | None = None,
     resume: bool = True,
     restart: bool = False,
     progress: bool = True,
@@ -226,20 +222,25 @@ def fit(
     Parameters
     ----------
     trainer_class
-        `VAETrainer` or `GANTrainer`.
+        For instance `training.vae.VAETrainer`.
     data
         The whole signature set; its held-out side is only looked at.
     model_config
-        A `VAEConfig` or `GANConfig`.
+        The configuration of the trainer's network.
     run_dir
         Folder of the run.
-    steps, minutes
-        The budget, one of the two. Minutes count over all sessions of a resumed run.
+    steps
+        How many.
+    minutes
+        At most so many, over all sessions of a resumed run. Schedules follow whichever is further, steps or minutes; a
+        run that minutes cut short says so in its config: ``finished`` is false, and ``share`` what it did of the steps.
     train
         How to train.
     start
-        A VAE run that a VAE goes on from, or whose sampler of people a GAN's generator begins as; or the
-        `checkpoint.Pretrained` networks. None for random weights.
+        A VAE run that a VAE or a GAN's generator goes on from; or the `checkpoint.Pretrained` networks. None for
+        random weights.
+    recipe
+        The name of what is trained, kept in the config.
     resume
         Go on in a folder that holds the same run; without it such a folder is an error.
     restart
@@ -259,9 +260,8 @@ def fit(
     device = torch.device(device) if device else pick_device()
     folder = checkpoint.RunFolder(run_dir)
     with process_group(device) as (rank, world):
-        described = checkpoint.config_dict(
-            trainer_class.kind, model_config, train, data, dict(steps=steps, minutes=minutes, world=world)
-        )
+        asked = dict(recipe=recipe, steps=steps, minutes=minutes, world=world)
+        described = checkpoint.config_dict(trainer_class.kind, model_config, train, data, asked)
         if start is not None:
             described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
@@ -275,7 +275,7 @@ def fit(
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
             trainer.fit(folder, budget, progress, on_check)
         if rank == 0:
-            folder.finish()
+            folder.finish(steps)
         if world > 1:
             dist.barrier()
     return checkpoint.load_run(run_dir, device)

@@ -16,13 +16,11 @@ from tqdm.auto import tqdm
 
 
 class Budget:
-    """How far a training is: by steps, or by minutes of the clock over all its sessions."""
+    """How far a training is: its share of `steps` or, where that is more, of `minutes` over all its sessions."""
 
-    def __init__(self, steps: int | None, minutes: float | None, seconds_before: float = 0.0):
-        if (steps is None) == (minutes is None):
-            raise ValueError("give either steps or minutes")
-        if (minutes if steps is None else steps) <= 0:
-            raise ValueError(f"a budget of {minutes if steps is None else steps} trains nothing")
+    def __init__(self, steps: int, minutes: float | None = None, seconds_before: float = 0.0):
+        if steps <= 0 or (minutes is not None and minutes <= 0):
+            raise ValueError(f"a budget of {steps} steps and {minutes} minutes trains nothing")
         self.steps, self.minutes = steps, minutes
         self.started = time.monotonic() - seconds_before
 
@@ -32,9 +30,10 @@ class Budget:
 
     def progress(self, step: int, device: torch.device) -> float:
         """Share of the budget used before step `step`, in [0, 1]; the same in every process."""
-        if self.steps is not None:
-            return min(1.0, step / self.steps)
-        share = min(1.0, self.seconds / (60 * self.minutes))
+        share = min(1.0, step / self.steps)
+        if self.minutes is None:
+            return share
+        share = min(1.0, max(share, self.seconds / (60 * self.minutes)))
         if dist.is_initialized():  # clocks differ: the first process decides
             shared = torch.tensor([share], device=device)
             dist.broadcast(shared, 0)
