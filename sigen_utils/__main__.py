@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: synthetic writers, a bit a pixel")
+    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: a crowd, kept a bit a pixel")
     sub.add_argument("--out", required=True, help="file .npz")
     sub.add_argument("--writers", type=int, default=24_000)
     sub.add_argument("--seed", type=int, default=5_000_003)
@@ -56,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
-    sub.add_argument("model", choices=("vae", "gan", "autoencoder", "prior", "ruler"))
-    words = "folder of signatures (default: the extracted ones, made if they are missing), or a file of `corpus`"
+    sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
+    words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
     sub.add_argument("--data", help=words)
     sub.add_argument(
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
