@@ -172,13 +172,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
     sub.add_argument("--seed", type=int, default=0)
 
-    sub = command(
-        "publish-ruler", models.publish_ruler, "a ruler for everybody: weights in half precision, without its writers"
-    )
-    sub.add_argument("--run", required=True)
-    sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
-    sub.add_argument("--device", required=True, help="where, in words")
-    sub.add_argument("--out", required=True, help="folder, for instance weights/ruler")
+    for kind, example in (("ruler", "a ruler for everybody"), ("prior", "a learned prior for everybody")):
+        text = f"{example}: smaller weights, without the writers of its corpus"
+        sub = command(f"publish-{kind}", models.publish_of_corpus, text)
+        sub.set_defaults(kind=kind)
+        sub.add_argument("--run", required=True)
+        sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
+        sub.add_argument("--device", required=True, help="where, in words")
+        sub.add_argument("--out", required=True, help=f"folder, for instance weights/{kind}")
 
     sub = command("publish", models.publish, "a run as a reference model: weights in half precision, history, scores")
     sub.add_argument("--run", required=True)

@@ -261,17 +261,18 @@ def _published(folder: str | Path) -> bool:
     return (Path(folder) / "vae.safetensors").exists()
 
 
-def publish_ruler(args: argparse.Namespace) -> int:
+def publish_of_corpus(args: argparse.Namespace) -> int:
     import torch
 
-    from ..training.checkpoint import load_run, publish_ruler
+    from ..training.checkpoint import load_run, publish_of_corpus
 
     run = load_run(args.run)
-    if run.kind != "ruler":
-        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
-    publish_ruler(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
+    if run.kind != args.kind:
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train {args.kind}`")
+    publish_of_corpus(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
     print(f"{args.run} -> {args.out}")
     return 0
+
 
 
 def _cost(run) -> dict:
