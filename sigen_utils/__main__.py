@@ -91,6 +91,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
 
+    sub = command("gallery", models.gallery, "what a learned prior draws, in one figure")
+    sub.add_argument("--run", required=True, help="run of `train prior`")
+    sub.add_argument("--data", required=True, help="folder of signatures: the class that it met, or strangers")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .png")
+
     def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
         sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
         sub.add_argument("--train-per-person", type=int, help="as in the training")

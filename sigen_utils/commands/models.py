@@ -127,6 +127,21 @@ def sample(args: argparse.Namespace) -> int:
     return 0
 
 
+def gallery(args: argparse.Namespace) -> int:
+    from .. import figures
+    from ..data import load_signatures
+    from ..experiments.gallery import gallery
+    from ..training.checkpoint import load_run
+
+    run, data = load_run(args.run), load_signatures(args.data)
+    if run.kind != "prior":
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train prior`")
+    out = Path(args.out)
+    met = bool(run.people) and run.config["data"]["fingerprint"] == data.fingerprint()
+    print(figures.save_figure(gallery(run.model, data, args.seed, met), out.stem, "png", out.parent))
+    return 0
+
+
 def study(args: argparse.Namespace) -> int:
     from .. import figures
     from ..data import ensure_signatures, load_signatures
