@@ -1,0 +1,211 @@
+"""The ink of one signature in a photograph, scan or export: which pixels a pen has left, and what is to be looked at.
+
+Light is evened first, channel by channel, so that a shadow, a dim lamp or tinted paper does not matter: what counts is
+how much darker a pixel is than the paper around it. Lengths are shares of the picture's longer side or of the stroke
+width, so one setting serves every resolution.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .page import find_page, is_negative
+from .rules import without_rules
+
+WORK = (400, 1200)  # px: the longer side that pictures are brought to, from below and from above
+PAPER = 1 / 8  # side of the window in which some paper is seen, over the longer side
+NEAR = 1 / 24  # side of the window whose darkest ink sets the threshold, over the longer side
+LEAST = 0.035  # contrast that no clean paper has
+SHARE = 0.33  # of the darkest ink nearby: the level at which a stroke's edge is drawn
+FAINT = 0.15  # contrast of ink below which it is flagged
+COARSE = 48  # px: ink with a shorter longer side is flagged
+
+
+class Ink(NamedTuple):
+    """Ink that was found: uint8 ``[h, w]``, 255 = ink, cropped to it (``[0, 0]`` where there is none), and flags."""
+
+    mask: np.ndarray
+    flags: tuple[str, ...]
+
+
+NOTHING = np.zeros((0, 0), np.uint8)
+
+
+def find_ink(rgb: np.ndarray) -> Ink:
+    """Find the ink of the signature that a picture shows.
+
+    Parameters
+    ----------
+    rgb
+        uint8 RGB ``[H, W, 3]``, as `read_pages` gives it.
+
+    Returns
+    -------
+    Ink
+        With flags of `signature.FLAGS`.
+    """
+    if min(rgb.shape[:2]) < 4 or int(rgb.max()) - int(rgb.min()) < 4:
+        return Ink(NOTHING, ("blank",))
+    page = find_page(rgb)
+    flags = [] if page is None else ["page_edge"]
+    negative, unsure = is_negative(rgb, page)
+    flags += ["negative"] * negative + ["polarity_unsure"] * unsure
+    if page is not None:
+        page = cv2.resize(page.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0
+        rgb, page = _cut(rgb, _box(page)), _cut(page, _box(page))
+    for _ in range(2):  # ink that is small in its picture is looked at again, from near
+        work, scale = _at_work_size(rgb)
+        inside = None if page is None else cv2.resize(page.astype(np.uint8), work.shape[1::-1]) > 0
+        mask, more = _ink_of(255 - work if negative else work, inside)
+        if not mask.any():
+            return Ink(NOTHING, (*flags, *more))
+        box = _box(mask)
+        longest = max(box[1] - box[0], box[3] - box[2])
+        if scale >= 1 or 2.5 * longest > max(work.shape):
+            break
+        near = [(box[0] - 0.3 * longest) / scale, (box[1] + 0.3 * longest) / scale,
+                (box[2] - 0.3 * longest) / scale, (box[3] + 0.3 * longest) / scale]  # fmt: skip
+        near = tuple(max(0, round(edge)) for edge in near)
+        rgb, page = _cut(rgb, near), None if page is None else _cut(page, near)
+    if longest < COARSE * max(scale, 1):
+        more = (*more, "coarse")
+    return Ink(_cut(mask, box).astype(np.uint8) * 255, tuple(dict.fromkeys((*flags, *more))))
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """First and last row and column of what is True, the last ones excluded: y0, y1, x0, x1."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _cut(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    return image[box[0] : box[1], box[2] : box[3]]
+
+
+def _at_work_size(rgb: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture at a size at which ink is searched, and that size over its own."""
+    longest = max(rgb.shape[:2])
+    scale = min(max(WORK[0] / longest, 1), WORK[1] / longest) if longest < WORK[0] else min(1, WORK[1] / longest)
+    size = tuple(max(8, round(side * scale)) for side in rgb.shape[1::-1])
+    if size == rgb.shape[1::-1]:
+        return rgb, 1.0
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), scale
+
+
+def _ink_of(rgb: np.ndarray, page: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Ink of a picture at work size, dark on light: bool ``[h, w]``, and flags."""
+    contrast = paper_contrast(rgb)
+    if page is not None:
+        contrast[~page] = 0
+    noise = _noise(contrast, page)
+    if noise > 0.012:  # a grain that averaging helps against
+        contrast = cv2.GaussianBlur(contrast, (0, 0), 1.0)
+        noise = _noise(contrast, page)
+    least = max(LEAST, 5 * noise)
+    near = int(max(rgb.shape) * NEAR) | 1
+    darkest = cv2.dilate(cv2.GaussianBlur(contrast, (3, 3), 0), np.ones((near, near), np.uint8))
+    mask = contrast > np.maximum(least, SHARE * darkest)
+    mask, n_rules = without_rules(mask, contrast)
+    flags = ["rules"] if n_rules else []
+    mask, more = _signature_only(mask, contrast, least)
+    flags += more
+    if not mask.any():
+        return mask, (*flags, "blank")
+    pen = float(np.percentile(contrast[mask], 60))
+    flags += ["faint"] * (pen < FAINT)
+    return mask, tuple(flags)
+
+
+def paper_contrast(rgb: np.ndarray) -> np.ndarray:
+    """How much darker each pixel is than the paper around it, in the channel where that shows most.
+
+    Parameters
+    ----------
+    rgb
+        uint8 RGB ``[h, w, 3]``, dark ink on light paper.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 ``[h, w]``; 0 on paper (noise goes below), 1 for black.
+    """
+    height, width = rgb.shape[:2]
+    part = 4 if max(height, width) > 600 else 2
+    size = (max(4, width // part), max(4, height // part))
+    small = cv2.GaussianBlur(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), (3, 3), 0)
+    side = int(max(size) * PAPER) | 1
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    paper = cv2.resize(cv2.GaussianBlur(paper, (5, 5), 0), (width, height), interpolation=cv2.INTER_LINEAR)
+    ratio = cv2.divide(rgb, np.maximum(paper, 12), dtype=cv2.CV_32F)
+    return 1 - ratio.min(axis=2)
+
+
+def _noise(contrast: np.ndarray, page: np.ndarray | None) -> float:
+    """Standard deviation of the contrast of paper, from the half below its median, where no ink lies."""
+    some = contrast[::3, ::3]
+    some = some[page[::3, ::3]] if page is not None else some.ravel()
+    if not len(some):
+        return 0.0
+    low, middle = np.percentile(some, (16, 50))
+    return float(max(middle - low, 0))
+
+
+def stroke_width(mask: np.ndarray) -> float:
+    """Typical stroke width of a mask in pixels: twice the median distance of the strokes' middle lines to paper."""
+    inner = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
+    ridge = (inner > 0) & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+    return 2 * float(np.median(inner[ridge])) - 0.5 if ridge.any() else 0.0
+
+
+def _signature_only(mask: np.ndarray, contrast: np.ndarray, least: float) -> tuple[np.ndarray, list[str]]:
+    """The mask without dust, the picture's dark rims and grain; bool ``[h, w]``, and flags."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return mask, []
+    at = np.flatnonzero(mask)
+    part = labels.ravel()[at]
+    area = np.maximum(np.bincount(part, minlength=count), 1)
+    dark = np.bincount(part, weights=contrast.ravel()[at], minlength=count) / area
+    extent = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
+    rim = _at_rim(part, at, mask.shape, stats, area)
+    keep = ~rim
+    keep[0] = False
+    width = stroke_width(mask & keep[labels]) if keep[1:].any() else 0.0
+    typical = _weighted_median(dark[keep], (area * extent)[keep]) if keep.any() else 0.0
+    keep &= (dark >= max(1.15 * least, 0.3 * typical)) & (area > max(3, 0.3 * width**2))
+    flags = ["scanner_edge"] * bool(rim.any())
+    if not keep.any() or extent[keep].max() < max(6, 0.015 * max(mask.shape)):
+        return np.zeros_like(mask), flags
+    small = keep & (area < max(6 * width**2, 0.02 * area[keep].max())) & (extent < 6 * width)
+    core = (keep & ~small)[labels]
+    if small.any() and core.any():
+        y0, y1, x0, x1 = _box(core)
+        away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 3)
+        nearest = np.full(count, np.inf)
+        np.minimum.at(nearest, part, away.ravel()[at])
+        dust = small & (nearest > max(4 * width, 0.12 * max(y1 - y0, x1 - x0)))
+        keep &= ~dust
+        flags += ["dust"] * bool(dust.any())
+    return keep[labels], flags
+
+
+def _at_rim(part, at, shape, stats, area) -> np.ndarray:
+    """Which components are a dark rim of the picture: most of them lies along its edge, or they fill a corner."""
+    height, width = shape
+    depth = max(3, round(0.015 * max(shape)))
+    y, x = np.divmod(at, width)
+    along = (y < depth) | (y >= height - depth) | (x < depth) | (x >= width - depth)
+    inside = np.bincount(part[along], minlength=len(area))
+    touches = (stats[:, cv2.CC_STAT_LEFT] == 0) | (stats[:, cv2.CC_STAT_TOP] == 0)
+    touches |= stats[:, cv2.CC_STAT_LEFT] + stats[:, cv2.CC_STAT_WIDTH] == width
+    touches |= stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT] == height
+    return touches & (inside > 0.6 * area)
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
