@@ -108,8 +108,10 @@ def _ink_of(rgb: np.ndarray, page: np.ndarray | None) -> tuple[np.ndarray, tuple
     near = int(max(rgb.shape) * NEAR) | 1
     darkest = cv2.dilate(cv2.GaussianBlur(contrast, (3, 3), 0), np.ones((near, near), np.uint8))
     mask = contrast > np.maximum(least, SHARE * darkest)
+    mask, n_rims = _without_rims(mask)
+    flags = ["scanner_edge"] * bool(n_rims)
     mask, n_rules = without_rules(mask, contrast)
-    flags = ["rules"] if n_rules else []
+    flags += ["rules"] * bool(n_rules)
     mask, more = _signature_only(mask, contrast, least)
     flags += more
     if not mask.any():
@@ -139,8 +141,9 @@ def paper_contrast(rgb: np.ndarray) -> np.ndarray:
     side = int(max(size) * PAPER) | 1
     paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
     paper = cv2.resize(cv2.GaussianBlur(paper, (5, 5), 0), (width, height), interpolation=cv2.INTER_LINEAR)
-    ratio = cv2.divide(rgb, np.maximum(paper, 12), dtype=cv2.CV_32F)
-    return 1 - ratio.min(axis=2)
+    ratio = cv2.divide(rgb, cv2.max(paper, 12), scale=200)  # 200: as light as the paper; room for noise above
+    red, green, blue = cv2.split(ratio)
+    return 1 - cv2.min(cv2.min(red, green), blue) * np.float32(1 / 200)
 
 
 def _noise(contrast: np.ndarray, page: np.ndarray | None) -> float:
@@ -167,21 +170,29 @@ def _signature_only(mask: np.ndarray, contrast: np.ndarray, least: float) -> tup
         return mask, []
     at = np.flatnonzero(mask)
     part = labels.ravel()[at]
+
+    def those(parts: np.ndarray) -> np.ndarray:
+        out = np.zeros(mask.shape, bool)
+        out.ravel()[at[parts[part]]] = True
+        return out
+
     area = np.maximum(np.bincount(part, minlength=count), 1)
     dark = np.bincount(part, weights=contrast.ravel()[at], minlength=count) / area
     extent = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
     rim = _at_rim(part, at, mask.shape, stats, area)
     keep = ~rim
     keep[0] = False
-    width = stroke_width(mask & keep[labels]) if keep[1:].any() else 0.0
-    typical = _weighted_median(dark[keep], (area * extent)[keep]) if keep.any() else 0.0
+    if not keep.any():
+        return np.zeros_like(mask), ["scanner_edge"]
+    width = stroke_width(those(keep))
+    typical = _weighted_median(dark[keep], (area * extent)[keep])
     keep &= (dark >= max(1.15 * least, 0.3 * typical)) & (area > max(3, 0.3 * width**2))
-    flags = ["scanner_edge"] * bool(rim.any())
+    flags = ["scanner_edge"] * bool(rim[area > 0.001 * mask.size].any())
     if not keep.any() or extent[keep].max() < max(6, 0.015 * max(mask.shape)):
         return np.zeros_like(mask), flags
     small = keep & (area < max(6 * width**2, 0.02 * area[keep].max())) & (extent < 6 * width)
-    core = (keep & ~small)[labels]
-    if small.any() and core.any():
+    if small.any() and (keep & ~small).any():
+        core = those(keep & ~small)
         y0, y1, x0, x1 = _box(core)
         away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 3)
         nearest = np.full(count, np.inf)
@@ -189,7 +200,34 @@ def _signature_only(mask: np.ndarray, contrast: np.ndarray, least: float) -> tup
         dust = small & (nearest > max(4 * width, 0.12 * max(y1 - y0, x1 - x0)))
         keep &= ~dust
         flags += ["dust"] * bool(dust.any())
-    return keep[labels], flags
+    return those(keep), flags
+
+
+def _without_rims(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """The mask without dark strips and corners along the picture's edges, of a desk or a scanner's lid.
+
+    They reach inward from a long stretch of the edge, evenly; a stroke that leaves the picture does so in one place.
+    """
+    mask, n = mask.copy(), 0
+    for turned in (mask, mask[::-1], mask.T, mask.T[::-1]):  # views: each edge in turn is the upper one
+        height, width = turned.shape
+        if not turned[: max(2, height // 100)].all(axis=0).mean() > 0.12:
+            continue
+        paper = np.concatenate([~turned, np.ones((1, width), bool)])
+        run = paper.argmax(axis=0)  # dark pixels from the edge on
+        dark = np.flatnonzero(np.diff(np.concatenate([[0], run > 0, [0]]).astype(np.int8)))
+        for first, last in dark.reshape(-1, 2):
+            if last - first < 0.12 * width:
+                continue
+            # As deep as most of its surroundings: strokes that run into it go on further
+            part = run[first:last].astype(np.float32)
+            reach = max(1, int(0.06 * width))
+            padded = np.pad(part, reach, mode="edge")
+            depth = np.array([np.median(padded[k : k + 2 * reach + 1]) for k in range(len(part))]) + 2
+            depth = np.minimum(depth, part + 2)
+            turned[:, first:last] &= np.arange(height)[:, None] >= depth[None]
+            n += 1
+    return mask, n
 
 
 def _at_rim(part, at, shape, stats, area) -> np.ndarray:

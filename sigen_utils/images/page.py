@@ -98,10 +98,11 @@ def is_negative(rgb: np.ndarray, page: np.ndarray | None = None) -> tuple[bool, 
     half = max((high - low) / 2, 1.0)
     place = np.clip((grey - (low + high) / 2) / half, -1, 1)
     rim = page & ~cv2.erode(page.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
-    weight = cv2.GaussianBlur(page.astype(np.float32), (0, 0), LOOK / 6)
-    around = cv2.GaussianBlur(np.where(page, grey, 0), (0, 0), LOOK / 6) / np.maximum(weight, 1e-3)
-    beside = (grey - around)[page] / half
-    skew = float((beside**3).mean() / max(np.abs(beside**3).mean(), 1e-9))
+    side = int(LOOK / 2.5) | 1
+    weight = cv2.blur(page.astype(np.float32), (side, side))
+    around = cv2.blur(np.where(page, grey, 0), (side, side)) / np.maximum(weight, 1e-3)
+    cube = ((grey - around)[page] / half) ** 3
+    skew = float(cube.mean() / max(np.abs(cube).mean(), 1e-9))
     score = 0.7 * float(np.median(place[page])) + 0.5 * float(np.median(place[rim])) - skew
     return score < 0, abs(score) < 0.4
 

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-LOOK = 300  # px: the longer side at which the slope of lines is found
+LOOK = 240  # px: the longer side at which the slope of lines is found
 SLOPES = np.tan(np.deg2rad(np.arange(-12, 12.01, 0.5)))  # of near-horizontal lines
 PIECE = 0.2  # shortest straight piece of a line that is seen, over the picture's width
+SHORT = 0.06  # the same where the picture is known to be ruled
 GAP = 0.04  # longest gap in a line, over the picture's width
 THICK = 0.012  # thickest line, over the picture's longer side, in pixels at least 4
+OTHER = 0.75  # of the pen's width or contrast: a line below that was not drawn by it
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A long thin line: its curve (x, y) float ``[k, 2]``, x rising by 1; thickness in pixels; contrast."""
+
+    curve: np.ndarray
+    thickness: float
+    contrast: float
+
+    def __len__(self) -> int:
+        return len(self.curve)
+
+    def bend(self, degree: int) -> float:
+        """By how much the curve departs from its polynomial of a degree, root mean square in pixels."""
+        x = (self.curve[:, 0] - self.curve[:, 0].mean()) / max(np.ptp(self.curve[:, 0]), 1)
+        fit = np.polyval(np.polyfit(x, self.curve[:, 1], degree), x)
+        return float(np.sqrt(np.mean((fit - self.curve[:, 1]) ** 2)))
 
 
 def without_rules(mask: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, int]:
@@ -27,56 +49,96 @@ def without_rules(mask: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, i
     mask, n
         bool ``[h, w]`` without the lines, strokes across them whole; and how many lines there were.
     """
-    across, n = _one_direction(mask, contrast)
-    upright, m = _one_direction(np.ascontiguousarray(across.T), np.ascontiguousarray(contrast.T))
-    return np.ascontiguousarray(upright.T), n + m
+    lines = _lines(mask, contrast)
+    upright = _lines(np.ascontiguousarray(mask.T), np.ascontiguousarray(contrast.T))
+    rest = mask.copy()
+    for line in lines:
+        rest[_band(line, mask.shape)] = False
+    for line in upright:
+        rest.T[_band(line, mask.T.shape)] = False
+    pen = _pen(rest, contrast)
+    across, mask = _printed_ones(lines, mask, rest, contrast, pen)
+    upright, mask = _printed_ones(upright, *map(np.ascontiguousarray, (mask.T, rest.T, contrast.T)), pen)
+    return np.ascontiguousarray(mask.T), across + upright
 
 
-def _one_direction(mask: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, int]:
-    """The same for near-horizontal lines."""
+def _printed_ones(lines, mask, rest, contrast, pen) -> tuple[int, np.ndarray]:
+    """How many of the lines are printed, and the mask without them."""
+    printed = _printed(lines, rest, pen)
+    if len(printed) > 1:  # of many lines some lie under strokes: short pieces are enough for those like the others
+        longest = max(printed, key=len)
+        printed = [_prolonged(line, longest) for line in printed]
+        for line in printed:
+            mask = _taken_out(mask, line)
+        thickness = float(np.median([line.thickness for line in printed]))
+        light = float(np.median([line.contrast for line in printed]))
+        for line in _lines(mask, contrast, SHORT):
+            alike = line.thickness < 1.5 * thickness + 1 and abs(line.contrast - light) < 0.35 * light
+            if alike and _finer(line, pen):
+                mask = _taken_out(mask, line)
+        return len(printed), mask
+    for line in printed:
+        mask = _taken_out(mask, line)
+    return len(printed), mask
+
+
+def _finer(line: Line, pen: tuple[float, float]) -> bool:
+    """Whether a line is so thin or light that the pen of the signature has not drawn it."""
+    return line.thickness < OTHER * pen[0] or line.contrast < OTHER * pen[1]
+
+
+def _pen(rest: np.ndarray, contrast: np.ndarray) -> tuple[float, float]:
+    """Width and contrast of strokes that are no lines; zeros where there are none."""
+    small = rest[::2, ::2].astype(np.uint8)
+    inner = cv2.distanceTransform(small, cv2.DIST_L2, 3)
+    ridge = (inner > 0) & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+    if not ridge.any():
+        return 0.0, 0.0
+    # Specks and shreds of lines are many and thin: strokes count by their area
+    widths = np.sort(inner[ridge])
+    share = np.cumsum(widths)
+    width = 4 * float(widths[np.searchsorted(share, share[-1] / 2)]) - 1
+    return width, float(np.percentile(contrast[::2, ::2][small > 0], 60))
+
+
+def _lines(mask: np.ndarray, contrast: np.ndarray, piece: float = PIECE) -> list[Line]:
+    """All long, thin, near-horizontal lines, printed or not."""
     height, width = mask.shape
     if width < 60 or height < 12:
-        return mask, 0
+        return []
     slope = _slope(contrast)
     shift = np.float32([[1, 0, 0], [-slope, 1, slope * width / 2]])
     level = cv2.warpAffine(mask.astype(np.uint8), shift, (width, height), flags=cv2.INTER_NEAREST)
-    pieces = _thin_pieces(level)
-    lines = [line for line in _joined(pieces) if line is not None]
-    lines = _printed(lines, level, pieces)
-    if not lines:
-        return mask, 0
-    for line in lines:  # back to where they lie
-        line[:, 1] += slope * (line[:, 0] - width / 2)
-    out = mask
-    for line in lines:
-        out = _taken_out(out, mask, line)
-    return out, len(lines)
+    lines = []
+    for curve in _joined(_thin_pieces(level, piece), piece):
+        curve[:, 1] += slope * (curve[:, 0] - width / 2)  # back to where it lies
+        lines.append(_measured(curve, mask, contrast))
+    return [line for line in lines if line is not None and line.bend(2) < max(1.0, 0.003 * width)]
 
 
 def _slope(contrast: np.ndarray) -> float:
     """Slope at which row sums of the contrast are most uneven: that of printed lines where there are any."""
     scale = min(1.0, LOOK / max(contrast.shape))
-    small = cv2.resize(np.clip(contrast, 0, 0.4), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = np.clip(cv2.resize(contrast, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), 0, 0.4)
     height, width = small.shape
     best = (0.0, 0.0)
     for slope in SLOPES:
         shift = np.float32([[1, 0, 0], [-slope, 1, slope * width / 2]])
-        profile = cv2.warpAffine(small, shift, (width, height)).sum(axis=1)
-        uneven = float((np.diff(profile) ** 2).sum()) * (1.02 if slope == 0 else 1)
+        profile = cv2.reduce(cv2.warpAffine(small, shift, (width, height)), 1, cv2.REDUCE_SUM)
+        uneven = float((np.diff(profile[:, 0]) ** 2).sum()) * (1.02 if slope == 0 else 1)
         best = max(best, (uneven, float(slope)))
     return best[1]
 
 
-def _thin_pieces(level: np.ndarray) -> np.ndarray:
+def _thin_pieces(level: np.ndarray, piece: float) -> np.ndarray:
     """Long, level, thin stretches of a mask; uint8 ``[h, w]``."""
-    height, width = level.shape
-    thick = _thickest(level.shape)
+    width = level.shape[1]
     # A line may be bent a little and broken: one pixel up and down and short gaps are bridged first
     loose = cv2.dilate(level, np.ones((3, 1), np.uint8))
     gap = max(3, int(0.01 * width)) | 1
     loose = cv2.morphologyEx(loose, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
-    long = cv2.morphologyEx(loose, cv2.MORPH_OPEN, np.ones((1, int(PIECE * width)), np.uint8))
-    solid = cv2.morphologyEx(long, cv2.MORPH_OPEN, np.ones((thick + 3, 1), np.uint8))
+    long = cv2.morphologyEx(loose, cv2.MORPH_OPEN, np.ones((1, int(piece * width)), np.uint8))
+    solid = cv2.morphologyEx(long, cv2.MORPH_OPEN, np.ones((_thickest(level.shape) + 3, 1), np.uint8))
     return long & ~cv2.dilate(solid, np.ones((3, 1), np.uint8))
 
 
@@ -84,86 +146,107 @@ def _thickest(shape: tuple[int, int]) -> int:
     return max(4, round(THICK * max(shape)))
 
 
-def _joined(pieces: np.ndarray) -> list[np.ndarray]:
-    """Curves (x, y), float ``[w, 2]``, of pieces that lie end to end."""
-    height, width = pieces.shape
-    gap = int(GAP * width) * 2 + 1
-    spread = cv2.dilate(pieces, np.ones((3, gap), np.uint8))
-    count, labels = cv2.connectedComponents(spread, connectivity=8)
+def _joined(pieces: np.ndarray, piece: float) -> list[np.ndarray]:
+    """Curves (x, y), float ``[k, 2]``, of pieces that lie end to end."""
+    width = pieces.shape[1]
+    spread = cv2.dilate(pieces, np.ones((3, int(GAP * width) * 2 + 1), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(spread, connectivity=8)
     curves = []
     for k in range(1, count):
-        ys, xs = np.nonzero((labels == k) & (pieces > 0))
-        if len(xs) < PIECE * width:
+        left, top, w, h = stats[k, :4]
+        if w < piece * width:
             continue
-        n = np.bincount(xs, minlength=width)
+        near = slice(top, top + h), slice(left, left + w)
+        ys, xs = np.nonzero((labels[near] == k) & (pieces[near] > 0))
+        n = np.bincount(xs, minlength=w)
         seen = np.flatnonzero(n)
-        y = np.bincount(xs, weights=ys, minlength=width)[seen] / n[seen]
+        if len(seen) < piece * width:
+            continue
+        y = np.bincount(xs, weights=ys, minlength=w)[seen] / n[seen]
         at = np.arange(seen[0], seen[-1] + 1)
-        curves.append(np.stack([at, np.interp(at, seen, y)], axis=1))
+        curves.append(np.stack([at + left, np.interp(at, seen, y) + top], axis=1).astype(np.float64))
     return curves
 
 
-def _printed(lines: list[np.ndarray], level: np.ndarray, pieces: np.ndarray) -> list[np.ndarray]:
-    """Those of the lines that no pen has drawn, which know nothing of the signature.
-
-    They run on where the signature has ended, or are many alike, or are straighter than a hand.
-    """
-    height, width = level.shape
-    lines = [line for line in lines if len(line) > 0.4 * width and _bend(line, 2) < max(1.0, 0.003 * width)]
-    if not lines:
-        return []
-    rest = level & ~cv2.dilate(pieces, np.ones((5, 5), np.uint8))
-    columns = np.flatnonzero(rest.sum(axis=0) > 0)
-    # Ink but for the lines: between which columns it lies
-    first, last = np.percentile(np.repeat(columns, rest.sum(axis=0)[columns].astype(int)), (0.5, 99.5)) if len(columns) else (0, 0)
-    many = sum(len(line) > 0.6 * width for line in lines) >= 3
-    printed = []
-    for line in lines:
-        ends = min(first - line[0, 0], line[-1, 0] - last)
-        runs_on = len(line) > 0.7 * width and max(first - line[0, 0], line[-1, 0] - last) > 0.04 * width and ends > -0.05 * width
-        straight = _bend(line, 1) < 0.0012 * len(line) + 0.35
-        if runs_on or (many and len(line) > 0.6 * width) or straight:
-            printed.append(line)
-    return printed
-
-
-def _bend(line: np.ndarray, degree: int) -> float:
-    """By how much a curve departs from its polynomial of a degree, root mean square in pixels."""
-    x = (line[:, 0] - line[:, 0].mean()) / max(np.ptp(line[:, 0]), 1)
-    return float(np.sqrt(np.mean((np.polyval(np.polyfit(x, line[:, 1], degree), x) - line[:, 1]) ** 2)))
-
-
-def _taken_out(out: np.ndarray, mask: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """`out` without the band of a line, but with what crosses it in `mask`."""
-    height, width = mask.shape
-    thick = _thickest(mask.shape)
-    x = line[:, 0].astype(int)
-    y = cv2.blur(line[:, 1].astype(np.float32)[None], (max(5, len(line) // 40) | 1, 1))[0]
-    rows = np.rint(y).astype(int)[None] + np.arange(-thick - 2, thick + 3)[:, None]
-    valid = (rows >= 0) & (rows < height)
-    ink = mask[np.clip(rows, 0, height - 1), x] & valid
-    share = ink.mean(axis=1)
-    low = high = thick + 2
-    least = max(0.35, 0.45 * share.max())
-    centre = int(np.argmax(share))
-    low = high = centre
+def _measured(curve: np.ndarray, mask: np.ndarray, contrast: np.ndarray) -> Line | None:
+    """The curve moved to the middle of its ink, with thickness and contrast; None where it is no thin line."""
+    reach = _thickest(mask.shape) + 2
+    smooth = cv2.blur(curve[:, 1].astype(np.float32)[None], (max(5, len(curve) // 40) | 1, 1))[0]
+    x = curve[:, 0].astype(int)
+    rows = np.rint(smooth).astype(int)[None] + np.arange(-reach, reach + 1)[:, None]
+    valid = (rows >= 0) & (rows < len(mask))
+    rows = np.clip(rows, 0, len(mask) - 1)
+    share = (mask[rows, x] & valid).mean(axis=1)
+    centre = low = high = int(np.argmax(share))
+    least = 0.5 * share[centre]
     while low > 0 and share[low - 1] > least:
         low -= 1
     while high < len(share) - 1 and share[high + 1] > least:
         high += 1
-    low, high = max(low - 1, 0), min(high + 1, len(share) - 1)
-    top, bottom = rows[low], rows[high]
-    first, last = max(0, int(top.min())), min(height, int(bottom.max()) + 1)
-    place = np.arange(first, last)[:, None]
-    band = np.zeros((last - first, width), bool)
-    band[:, x] = (place >= top[None]) & (place <= bottom[None])
-    bare = out.copy()
-    bare[first:last] &= ~band
-    reach = high - low + 4
-    begin, end = max(0, first - reach), min(height, last + reach)
-    bridges = _bridged(bare[begin:end], high - low + 1)
-    bridges = bridges[first - begin : last - begin] & band & out[first:last]
-    bare[first:last] |= bridges
+    if share[centre] < 0.5 or high - low > reach:
+        return None
+    # Where strokes lie upon it the line is as dark as they are: its own contrast is that of its lighter part
+    own = np.percentile(contrast[rows[centre], x][mask[rows[centre], x]], 35)
+    middle = smooth + (low + high) / 2 - reach
+    return Line(np.stack([curve[:, 0], middle], axis=1), float(share[low : high + 1].sum()), float(own))
+
+
+def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> list[Line]:
+    """Those of the lines that no pen has drawn: finer or lighter than the signature, and going their own way.
+
+    Their own way: beyond the ends of the signature, or many alike, or straighter than a hand.
+    """
+    width = rest.shape[1]
+    count = rest.sum(axis=0)
+    columns = np.repeat(np.arange(width), count)
+    first, last = np.percentile(columns, (0.5, 99.5)) if len(columns) else (width / 2, width / 2)
+    alike = len([line for line in lines if len(line) > 0.6 * width and _finer(line, pen)]) >= 3
+    printed = []
+    for line in lines:
+        over = first - line.curve[0, 0], line.curve[-1, 0] - last
+        beyond = len(line) > 0.6 * width and min(over) > -0.05 * width and max(over) > 0.04 * width
+        whole = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge
+        straight = len(line) > 0.4 * width and line.bend(1) < min(0.0012 * len(line) + 0.35, 0.006 * len(rest) + 0.25)
+        if whole or _finer(line, pen) and (beyond or straight or alike and len(line) > 0.5 * width):
+            printed.append(line)
+    return printed
+
+
+def _prolonged(line: Line, model: Line) -> Line:
+    """A line as long as `model`, and parallel to it where it was not seen."""
+    first, last = int(min(model.curve[0, 0], line.curve[0, 0])), int(max(model.curve[-1, 0], line.curve[-1, 0]))
+    x = np.arange(first, last + 1)
+    y = np.polyval(np.polyfit(model.curve[:, 0], model.curve[:, 1], 2), x)
+    begin, end = int(line.curve[0, 0]) - first, int(line.curve[-1, 0]) - first
+    y[:begin] += line.curve[0, 1] - y[begin]
+    y[end + 1 :] += line.curve[-1, 1] - y[end]
+    y[begin : end + 1] = line.curve[:, 1]
+    return Line(np.stack([x, y], axis=1).astype(np.float64), line.thickness, line.contrast)
+
+
+def _band(line: Line, shape: tuple[int, int], rim: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels of a line, with a rim."""
+    half = line.thickness / 2 + rim
+    offsets = np.arange(-int(np.ceil(half)), int(np.ceil(half)) + 1)
+    y, x = line.curve[:, 1], np.rint(line.curve[:, 0]).astype(int)
+    rows = np.rint(y).astype(int)[None] + offsets[:, None]
+    inside = (np.abs(rows - y[None]) <= half) & (rows >= 0) & (rows < shape[0])
+    return rows[inside], np.broadcast_to(x, rows.shape)[inside]
+
+
+def _taken_out(mask: np.ndarray, line: Line) -> np.ndarray:
+    """`mask` without the band of a line, but with the strokes that cross it."""
+    rows, columns = _band(line, mask.shape)
+    if not len(rows):
+        return mask
+    gap = int(np.ceil(line.thickness + 2.4)) + 1
+    first, last = max(0, int(rows.min()) - gap - 3), min(len(mask), int(rows.max()) + gap + 4)
+    bare = mask.copy()
+    bare[rows, columns] = False
+    near = bare[first:last]
+    bridges = np.zeros_like(near)
+    bridges[rows - first, columns] = True
+    bare[first:last] |= bridges & _bridged(near, gap) & mask[first:last]
     return bare
 
 
