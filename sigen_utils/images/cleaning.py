@@ -7,6 +7,7 @@ width, so one setting serves every resolution.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import cv2
@@ -100,14 +101,16 @@ def _ink_of(rgb: np.ndarray, page: np.ndarray | None) -> tuple[np.ndarray, tuple
     contrast = paper_contrast(rgb)
     if page is not None:
         contrast[~page] = 0
-    noise = _noise(contrast, page)
-    if noise > 0.012:  # a grain that averaging helps against
+    paper, noise = _paper_noise(contrast, page)
+    if np.median(noise) > 0.012:  # a grain that averaging helps against
         contrast = cv2.GaussianBlur(contrast, (0, 0), 1.0)
-        noise = _noise(contrast, page)
-    least = max(LEAST, 5 * noise)
+        paper, noise = _paper_noise(contrast, page)
+    least = max(LEAST, 5 * float(np.median(noise)))
+    contrast -= cv2.resize(paper, contrast.shape[::-1])
+    limit = cv2.max(cv2.resize(5 * noise, contrast.shape[::-1]), LEAST)
     near = int(max(rgb.shape) * NEAR) | 1
     darkest = cv2.dilate(cv2.GaussianBlur(contrast, (3, 3), 0), np.ones((near, near), np.uint8))
-    mask = contrast > np.maximum(least, SHARE * darkest)
+    mask = contrast > cv2.max(limit, SHARE * darkest)
     mask, n_rims = _without_rims(mask)
     flags = ["scanner_edge"] * bool(n_rims)
     mask, n_rules = without_rules(mask, contrast)
@@ -141,19 +144,49 @@ def paper_contrast(rgb: np.ndarray) -> np.ndarray:
     side = int(max(size) * PAPER) | 1
     paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
     paper = cv2.resize(cv2.GaussianBlur(paper, (5, 5), 0), (width, height), interpolation=cv2.INTER_LINEAR)
-    ratio = cv2.divide(rgb, cv2.max(paper, 12), scale=200)  # 200: as light as the paper; room for noise above
-    red, green, blue = cv2.split(ratio)
-    return 1 - cv2.min(cv2.min(red, green), blue) * np.float32(1 / 200)
+    ratio = cv2.split(cv2.divide(rgb, cv2.max(paper, 12), scale=200))  # 200: as light as the paper; noise goes above
+    dark = [channel for channel, weight in zip(ratio, _darkens(small), strict=True) if weight > 0.2]
+    return 1 - functools.reduce(cv2.min, dark) * np.float32(1 / 200)
 
 
-def _noise(contrast: np.ndarray, page: np.ndarray | None) -> float:
-    """Standard deviation of the contrast of paper, from the half below its median, where no ink lies."""
+def _darkens(small: np.ndarray) -> list[float]:
+    """How much each channel darkens where the picture does, of the channel that does so most: 0 to 1, or below.
+
+    Blue ink on yellow paper is lighter than it in blue.
+    """
+    side = int(max(small.shape) * PAPER) | 1
+    beside = small.astype(np.float32) - cv2.blur(small, (side, side))
+    light = beside.mean(axis=2)
+    weights = [float((beside[..., k] * light).sum()) for k in range(3)]
+    return [weight / max(*weights, 1e-9) if max(weights) > 0 else 1.0 for weight in weights]
+
+
+def _paper_noise(contrast: np.ndarray, page: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the contrast of paper in every part of a picture, float32 ``[8, 8]``.
+
+    From low quantiles, which no ink reaches, and no further from those of the other parts than light explains.
+    """
     some = contrast[::3, ::3]
-    some = some[page[::3, ::3]] if page is not None else some.ravel()
-    if not len(some):
-        return 0.0
-    low, middle = np.percentile(some, (16, 50))
-    return float(max(middle - low, 0))
+    if page is not None:
+        some = np.where(page[::3, ::3], some, np.nan)
+    side = [max(1, length // 8) for length in some.shape]
+    some = some[: 8 * side[0], : 8 * side[1]]
+    some = some.reshape(some.shape[0] // side[0], side[0], some.shape[1] // side[1], side[1]).swapaxes(1, 2)
+    parts = some.reshape(*some.shape[:2], -1)
+    parts = np.sort(parts, axis=-1)  # what lies off the page comes last
+    known = np.isfinite(parts).sum(axis=-1)
+    low, middle = (
+        np.take_along_axis(parts, (share * np.maximum(known - 1, 0)).astype(int)[..., None], axis=-1)[..., 0]
+        for share in (0.05, 0.3)
+    )
+    noise = np.where(known > 20, (middle - low) / 1.12, np.nan)  # 0.05 and 0.3 lie 1.12 deviations apart
+    mean = np.where(known > 20, middle + 0.52 * (middle - low) / 1.12, np.nan)
+    if not np.isfinite(noise).any():
+        return np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)
+    typical, usual = np.nanmedian(noise), np.nanmedian(mean)
+    noise = np.clip(np.nan_to_num(noise, nan=typical), 0.5 * typical, 4 * typical + 0.005)
+    mean = np.clip(np.nan_to_num(mean, nan=usual), usual - 3 * typical, usual + 3 * typical)
+    return mean.astype(np.float32), noise.astype(np.float32)
 
 
 def stroke_width(mask: np.ndarray) -> float:

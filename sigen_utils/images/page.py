@@ -29,7 +29,9 @@ def find_page(rgb: np.ndarray) -> np.ndarray | None:
     if min(small.shape[:2]) < 16:
         return None
     side = int(LOOK / 7) | 1
-    paper = cv2.morphologyEx(cv2.GaussianBlur(small, (3, 3), 0), cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    # What lies along an edge goes on beyond it, or a narrow strip of desk would be closed like a stroke
+    wider = cv2.copyMakeBorder(cv2.GaussianBlur(small, (3, 3), 0), side, side, side, side, cv2.BORDER_REPLICATE)
+    paper = cv2.morphologyEx(wider, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))[side:-side, side:-side]
     light = np.log(cv2.cvtColor(paper, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8)
     reach = 3
     steep = cv2.dilate(light, np.ones((reach, reach))) - cv2.erode(light, np.ones((reach, reach)))
