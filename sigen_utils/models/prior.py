@@ -1,0 +1,235 @@
+"""Densities of codes, p(z | R): what turns an autoencoder into a generator.
+
+Each has `sample(n, references, generator)`, and `log_prob` where there is one. R is a set of 0 to `MAX_REFERENCES`
+signatures of one writer, given as their codes. `Flow` learns p(z | R); with R empty it draws people who do not exist.
+
+References: Lipman et al. 2023, Liu et al. 2023 (flow matching, rectified flow); Esser et al. 2024 (logit-normal times);
+Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Edwards & Storkey 2017 (a set of references).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import ResidualBlock
+
+MAX_REFERENCES = 3
+PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places
+FREQUENCIES = 64  # of the embedding of time
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Everything that fixes the flow."""
+
+    channels: int = 4  # of a code
+    widths: tuple[int, ...] = (48, 112, 192)  # channels at 16, 8 and 4 places a side
+    embedding: int = 256  # numbers that tell the time and the person to every block
+    person: int = 16  # channels of what is kept of a person: 16 * 4 * 4 = 256 numbers
+    unconditional: float = 0.25  # share of the training without references
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+
+
+def with_places(z: Tensor) -> Tensor:
+    """Codes ``[N, C, H, W]`` with their rows and columns, in [-1, 1], as two more channels."""
+    n, _, height, width = z.shape
+    row = torch.linspace(-1, 1, height, device=z.device, dtype=z.dtype).view(1, 1, -1, 1).expand(n, 1, height, width)
+    column = torch.linspace(-1, 1, width, device=z.device, dtype=z.dtype).view(1, 1, 1, -1).expand(n, 1, height, width)
+    return torch.cat([z, row, column], dim=1)
+
+
+class Block(nn.Module):
+    """Residual block ``[N, inside, H, W]`` to ``[N, outside, H, W]``, scaled and shifted by an embedding (FiLM)."""
+
+    def __init__(self, inside: int, outside: int, embedding: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(max(1, inside // 16), inside)
+        self.conv1 = nn.Conv2d(inside, outside, 3, padding=1)
+        self.norm2 = nn.GroupNorm(max(1, outside // 16), outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * outside)
+        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        scale, shift = self.film(e)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+
+
+class Attention(nn.Module):
+    """Every place of a map ``[N, width, H, W]`` looks at every other."""
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(max(1, width // 16), width)
+        self.qkv, self.out = nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))  # [N, 3, heads, width/heads, HW]
+        query, key, value = qkv.transpose(-1, -2).unbind(1)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(mixed.transpose(-1, -2).reshape(x.shape))
+
+
+class ReferenceEncoder(nn.Module):
+    """Codes of references ``[M, channels, 16, 16]`` to ``[M, person, 4, 4]``: too few numbers to redraw them."""
+
+    def __init__(self, channels: int, person: int, widths: tuple[int, int, int] = (32, 80, 128)):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels + 2, widths[0], 3, padding=1)]
+        for k, width in enumerate(widths):
+            if k:
+                layers.append(nn.Conv2d(widths[k - 1], width, 2, stride=2))
+            layers.append(ResidualBlock(width, norm=True))
+        layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], person, 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(with_places(z))
+
+
+class Flow(nn.Module):
+    """A rectified flow: a velocity field that carries N(0, I) at t = 1 to the codes of signatures at t = 0.
+
+    Codes are those of `autoencoder.Autoencoder`, divided by `scale`, one number a channel.
+    """
+
+    def __init__(self, config: FlowConfig = FlowConfig()):
+        super().__init__()
+        self.config = config
+        widths, size, person = config.widths, config.embedding, config.person
+        self.references = ReferenceEncoder(config.channels, person)
+        self.nobody = nn.Parameter(torch.zeros(1, person, PERSON_SIDE, PERSON_SIDE))  # stands for no reference
+        told = 2 * FREQUENCIES + person * PERSON_SIDE**2 + MAX_REFERENCES + 1
+        self.embed = nn.Sequential(nn.Linear(told, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
+        self.enter = nn.Conv2d(config.channels + 2, widths[0], 3, padding=1)
+        self.place_person = nn.ModuleList(nn.Conv2d(person, width, 1) for width in widths)
+        self.down = nn.ModuleList(nn.ModuleList([Block(w, w, size), Block(w, w, size)]) for w in widths)
+        self.up = nn.ModuleList(nn.ModuleList([Block(2 * w, w, size), Block(w, w, size)]) for w in widths)
+        self.attend_down = nn.ModuleList(Attention(w) if k else nn.Identity() for k, w in enumerate(widths))
+        self.attend_up = nn.ModuleList(Attention(w) if k else nn.Identity() for k, w in enumerate(widths))
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.downsample = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.upsample = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs)
+        last = nn.Conv2d(widths[0], config.channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.leave = nn.Sequential(nn.GroupNorm(max(1, widths[0] // 16), widths[0]), nn.SiLU(), last)
+        self.register_buffer("scale", torch.ones(1, config.channels, 1, 1))
+
+    def person(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What is kept of a set of references.
+
+        Parameters
+        ----------
+        features
+            `references` of their codes, ``[N, K, person, 4, 4]``.
+        mask
+            ``[N, K]``, 1 for a reference, 0 for a gap.
+
+        Returns
+        -------
+        mean, count
+            ``[N, person, 4, 4]`` and one-hot ``[N, MAX_REFERENCES + 1]``: more references leave less doubt.
+        """
+        n = mask.sum(1)
+        mean = (features * mask[:, :, None, None, None]).sum(1) / n.clamp(min=1)[:, None, None, None]
+        mean = torch.where((n > 0)[:, None, None, None], mean, self.nobody.to(mean.dtype))
+        return mean, F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(mean.dtype)
+
+    def forward(self, z: Tensor, t: Tensor, person: tuple[Tensor, Tensor]) -> Tensor:
+        """Velocity ``[N, channels, 16, 16]`` at codes `z` and times `t` ``[N]``, for the people of `Flow.person`."""
+        mean, count = person
+        rates = torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, device=z.device))
+        angle = math.pi * t[:, None] * rates
+        e = self.embed(torch.cat([angle.cos(), angle.sin(), mean.flatten(1), count], dim=1))
+        h, skips = self.enter(with_places(z)), []
+        for k, blocks in enumerate(self.down):
+            h = h + self.place_person[k](F.interpolate(mean, size=h.shape[-2:], mode="bilinear"))
+            for block in blocks:
+                h = block(h, e)
+            h = self.attend_down[k](h)
+            skips.append(h)
+            if k < len(self.downsample):
+                h = self.downsample[k](h)
+        for k in reversed(range(len(self.up))):
+            h = self.up[k][0](torch.cat([h, skips[k]], dim=1), e)
+            h = self.up[k][1](self.attend_up[k](h), e)
+            if k:
+                h = F.interpolate(self.upsample[k - 1](h), scale_factor=2)
+        return self.leave(h)
+
+    @torch.no_grad()
+    def sample(
+        self, person: tuple[Tensor, Tensor], generator: torch.Generator | None = None, steps: int = 16
+    ) -> Tensor:
+        """Codes ``[N, channels, 16, 16]`` of the people of `Flow.person`, by Heun's method in `steps` steps."""
+        n, device = len(person[0]), person[0].device
+        z = torch.randn(n, *(self.config.channels, 16, 16), generator=generator, device=device)
+        times = torch.linspace(1, 0, steps + 1, device=device)
+        for now, then in zip(times[:-1], times[1:], strict=True):
+            velocity = self(z, now.expand(n), person)
+            ahead = z + (then - now) * velocity
+            if then > 0:
+                velocity = 0.5 * (velocity + self(ahead, then.expand(n), person))
+            z = z + (then - now) * velocity
+        return z * self.scale
+
+
+def draw_references(n: int, unconditional: float, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Which of a writer's others are references of each of their signatures, float 0/1 ``[n, size, size]``.
+
+    For n sets of `MAX_REFERENCES` + 1 signatures: row j holds the references of signature j, never itself, 1 to
+    MAX_REFERENCES of the others, or none for a share `unconditional`.
+    """
+    size = MAX_REFERENCES + 1
+    order = torch.rand(n, size, size, generator=generator, device=device)
+    order += 2 * torch.eye(size, device=device)  # the target comes last
+    rank = order.argsort(-1).argsort(-1)
+    count = torch.randint(1, size, (n, size, 1), generator=generator, device=device)
+    kept = torch.rand(n, size, 1, generator=generator, device=device) >= unconditional
+    return ((rank < count) & kept).float()
+
+
+def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of the velocity along straight lines from codes to noise, per number of the code.
+
+    Parameters
+    ----------
+    z, references
+        Codes drawn from q(z|x), and posterior means of the same signatures, ``[n, 4, channels, 16, 16]``: n writers
+        with 4 signatures each. Every signature is a target once, with a random part of the other three as references.
+
+    Returns
+    -------
+    dict
+        Scalars ``loss``, and its parts over targets with and without references, ``conditional``, ``unconditional``.
+    """
+    n, size = z.shape[:2]
+    features = flow.references((references / flow.scale).flatten(0, 1)).unflatten(0, (n, size))
+    mask = draw_references(n, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
+    person = flow.person(features.repeat_interleave(size, 0), mask)
+    target = (z / flow.scale).flatten(0, 1)
+    t = torch.sigmoid(torch.randn(len(target), generator=generator, device=z.device))
+    eps = torch.randn(target.shape, generator=generator, device=z.device)
+    at = t[:, None, None, None]
+    velocity = flow((1 - at) * target + at * eps, t, person)
+    error = (velocity.float() - (eps - target)).square().mean((1, 2, 3))
+    has = mask.sum(1) > 0
+    return dict(
+        loss=error.mean(),
+        conditional=error[has].sum() / has.sum().clamp(min=1),
+        unconditional=error[~has].sum() / (~has).sum().clamp(min=1),
+    )

@@ -1,0 +1,93 @@
+"""The pretraining corpus: signatures of many synthetic writers, a bit a pixel.
+
+A signature takes 2 KB, so 100,000 of them fit in 200 MB of memory, and a hundred thousand writers on a laptop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..paths import atomic_write
+from .crowd import CrowdConfig, draw_blocks
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Ink of `n_writers` writers with equally many signatures each.
+
+    Attributes
+    ----------
+    bits
+        uint8 ``[n_writers, per_writer, 128, 16]``, eight pixels a byte, 1 = ink.
+    """
+
+    bits: np.ndarray
+
+    def __post_init__(self):
+        if self.bits.dtype != np.uint8 or self.bits.ndim != 4 or self.bits.shape[2:] != (128, 16):
+            found = f"{self.bits.dtype} {self.bits.shape}"
+            raise ValueError(f"a corpus is uint8 [writers, signatures, 128, 16], not {found}")
+
+    def __len__(self) -> int:
+        return self.bits.shape[0] * self.bits.shape[1]
+
+    @property
+    def n_writers(self) -> int:
+        return self.bits.shape[0]
+
+    @property
+    def per_writer(self) -> int:
+        return self.bits.shape[1]
+
+    def ink(self, index: torch.Tensor, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Signatures `index` ``[n]``, counted writer by writer, as float32 ink ``[n, 1, 128, 128]`` in {0, 1}."""
+        rows = self.bits.reshape(-1, 128, 16)[index.cpu().numpy()]
+        return torch.from_numpy(np.unpackbits(rows, axis=-1)).to(device).float()[:, None]
+
+    def split(self, held_out: int) -> tuple[Corpus, Corpus]:
+        """The first writers, to train on, and the last `held_out`, to check on."""
+        if not 0 < held_out < self.n_writers:
+            raise ValueError(f"cannot hold {held_out} of {self.n_writers} writers out")
+        return Corpus(self.bits[:-held_out]), Corpus(self.bits[-held_out:])
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with the ink of any signature."""
+        return hashlib.sha256(np.ascontiguousarray(self.bits)).hexdigest()[:12]
+
+    @classmethod
+    def draw(
+        cls, config: CrowdConfig, workers: int | None = None, progress: Callable[[str], None] | None = print
+    ) -> Corpus:
+        """Draw the writers of `config`; the result does not depend on the number of `workers`."""
+        blocks = list(draw_blocks(config, workers, progress))
+        return cls(np.concatenate(blocks).reshape(config.writers, config.per_writer, 128, 16))
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write ``<path>.npz``, whole or not at all."""
+        path = Path(path).with_suffix(".npz")
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, bits=self.bits)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Corpus:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is no corpus; nothing pickled is read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return cls(archive["bits"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: not a corpus ({error}); make one with `python -m sigen_utils crowd`") from error
