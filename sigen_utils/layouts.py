@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,9 +113,8 @@ def find_signatures(folder: Path) -> Found:
         In natural order of people and files.
     """
     found = Found()
-    files = sorted(_files(folder), key=lambda path: natural(path.relative_to(folder).as_posix()))
     pictures = []
-    for path in files:
+    for path in _files(folder):
         if is_picture(path):
             pictures.append(path)
         elif path.suffix.lower() not in TEXT:
@@ -135,7 +135,16 @@ def find_signatures(folder: Path) -> Found:
     return found
 
 
-def _files(folder: Path):
+def pictures_in(folder: Path) -> list[Path]:
+    """All pictures of a folder and below, whosever they are, in natural order."""
+    return [path for path in _files(folder) if is_picture(path)]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(_walk(folder), key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
     """All files below a folder but for junk, hidden ones, and what `extract` writes beside signatures."""
     for path in folder.iterdir():
         name = path.name.lower()
@@ -143,7 +152,7 @@ def _files(folder: Path):
             continue
         if path.is_dir():
             if name not in OWN:
-                yield from _files(path)
+                yield from _walk(path)
         elif path.stem != "id":
             yield path
 
@@ -176,7 +185,9 @@ def _forged_folder(word: str) -> bool:
 
 def _forged_stem(stem: str) -> bool:
     """A file that says of itself that it is forged: ``forged_3``, ``3-fake``."""
-    return any(word in FORGED for word in re.split(r"[^a-z]+", stem.lower()) if word not in ("simple", "false", "skilled"))
+    return any(
+        word in FORGED for word in re.split(r"[^a-z]+", stem.lower()) if word not in ("simple", "false", "skilled")
+    )
 
 
 def _groups(folder: Path, pictures: list[Path]) -> dict[Path, str]:

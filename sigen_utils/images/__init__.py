@@ -6,19 +6,24 @@ models see it), `signature` (all of it, with flags).
 """
 
 from .cleaning import find_ink
-from .normalise import even_strokes, normalise_mask
+from .contact import contact_sheet
+from .normalise import LONGEST, SIZE, STROKE, even_strokes, normalise_mask
 from .reading import SUFFIXES, ImageError, Page, is_picture, iter_pages, read_pages, shown
 from .signature import DOUBTS, FLAGS, REMEDIES, Signature, clean_signature, normalise_signature, read_signatures
 
 __all__ = [
     "DOUBTS",
     "FLAGS",
+    "LONGEST",
     "REMEDIES",
+    "SIZE",
+    "STROKE",
     "SUFFIXES",
     "ImageError",
     "Page",
     "Signature",
     "clean_signature",
+    "contact_sheet",
     "even_strokes",
     "find_ink",
     "is_picture",

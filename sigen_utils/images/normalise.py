@@ -1,4 +1,4 @@
-"""Ink as the models see it: tight, centred, 128 x 128, even strokes. Of sheets, pictures and synthetic writers alike."""
+"""Ink as the models see it, of sheets, pictures and synthetic writers alike: tight, centred, even strokes."""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ def find_page(rgb: np.ndarray) -> np.ndarray | None:
     outside = [k for k in large if (labels == k).any() and k != page]
     if not outside or not others:
         return None
-    middle = (max(level[k] for k in outside) + level[page]) / 2 if max(level[k] for k in outside) < level[page] else None
+    middle = (
+        (max(level[k] for k in outside) + level[page]) / 2 if max(level[k] for k in outside) < level[page] else None
+    )
     if middle is None:
         return None  # something lighter than the page beside it: a reflection, a second sheet
     inside = ((labels == page) | ((labels == 0) & (light > middle))).astype(np.uint8)

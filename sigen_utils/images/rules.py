@@ -1,4 +1,4 @@
-"""Printed lines under and around a signature: found, told from the pen's own strokes, taken out without cutting them."""
+"""Printed lines around a signature: found, told from the pen's strokes, and taken out without cutting those."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from . import ink
 from .config import SynthesisConfig
 from .crowd import CrowdConfig, draw_crowd, write_crowd
 from .photo import make_view, take_photo
-from .sheet import draw_page, signature_strokes
+from .sheet import draw_page, signature_strokes, stored_ink
 from .writers import Writer, make_writer
 
 _MEANING = (
@@ -39,7 +39,6 @@ __all__ = [
     "CrowdConfig",
     "SynthesisConfig",
     "Writer",
-    "centred",
     "clean_signatures",
     "draw_crowd",
     "make_writer",
@@ -198,7 +197,7 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
     Returns
     -------
     images, labels
-        uint8 [N, size, size], ink = 255, and int64 [N], the person IDs.
+        uint8 [N, size, size], 255 = ink, 0 = paper, and int64 [N], the person IDs.
     """
     persons = range(config.first_id, config.first_id + config.people) if persons is None else persons
     images, labels = [], []
@@ -206,22 +205,6 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
         writer = make_writer(config, person)
         for repetition in range(1, config.per_person + 1):
             coverage, _ = ink.deposit(signature_strokes(config, writer, repetition), 4.0)
-            images.append(centred(np.clip(1.6 * coverage, 0, 1), size))
+            images.append(stored_ink(1.6 * coverage > 0.4, 4.0, size))
             labels.append(person)
     return np.array(images, np.uint8).reshape(-1, size, size), np.array(labels, np.int64)
-
-
-def centred(coverage: np.ndarray, size: int) -> np.ndarray:
-    """Crop to the ink, scale its longer side to 116/128 of `size`, centre."""
-    inked = coverage > 0.4
-    if not inked.any():
-        return np.zeros((size, size), np.uint8)
-    ys, xs = np.flatnonzero(inked.any(1)), np.flatnonzero(inked.any(0))
-    crop = coverage[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    scale = size * 116 / 128 / max(crop.shape)
-    width, height = (max(1, round(s * scale)) for s in crop.shape[::-1])
-    small = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
-    image = np.zeros((size, size), np.uint8)
-    top, left = (size - height) // 2, (size - width) // 2
-    image[top : top + height, left : left + width] = np.rint(255 * np.clip(small, 0, 1))
-    return image

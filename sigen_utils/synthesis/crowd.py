@@ -21,7 +21,7 @@ import numpy as np
 from ..paths import atomic_write, display
 from . import ink
 from .config import SynthesisConfig
-from .sheet import signature_strokes
+from .sheet import signature_strokes, stored_ink
 from .writers import NAMED, make_writer, with_surname
 
 BLOCK = 50  # writers a task
@@ -91,8 +91,6 @@ def draw_blocks(
 
 def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:
     """Signatures of some writers, a bit a pixel: uint8 [n, 128, 16]."""
-    from . import centred  # the package imports this module
-
     cv2.setNumThreads(1)
     cohort = SynthesisConfig(seed=config.seed)
     pictures = []
@@ -102,12 +100,12 @@ def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:
         wider = float(np.clip(np.exp(rng.normal(config.pen_bias, config.pen)), 0.3, 2.0))
         writer = replace(writer, pen=replace(writer.pen, width=writer.pen.width * wider))
         low, high = np.log(config.threshold)
-        threshold = 255 * float(np.exp(rng.uniform(low, high)))
+        threshold = float(np.exp(rng.uniform(low, high)))
         if writer.form in NAMED and rng.random() < config.surnames:
             writer = with_surname(writer, rng)
         for repetition in range(1, config.per_writer + 1):
             coverage, _ = ink.deposit(signature_strokes(cohort, writer, repetition), SCALE)
-            pictures.append(centred(np.clip(1.6 * coverage, 0, 1), 128) >= threshold)
+            pictures.append(stored_ink(1.6 * coverage >= threshold, SCALE) > 0)
     return np.packbits(np.array(pictures), axis=-1)
 
 
