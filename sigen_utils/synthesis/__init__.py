@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from ..paths import atomic_write, display
+from ..processes import can_spawn
 from . import ink
 from .config import SynthesisConfig
 from .crowd import CrowdConfig, draw_crowd, write_crowd
@@ -118,7 +119,7 @@ def _make_sheets(config: SynthesisConfig, out_dir: Path, workers: int) -> Iterat
     """Truth of one sheet after the other, each written before it is yielded."""
     n = config.n_sheets
     jobs = ([config] * n, [str(out_dir)] * n, range(n))
-    if workers > 1:
+    if workers > 1 and can_spawn():
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield from pool.map(_make_sheet, *jobs)
         return
@@ -149,8 +150,7 @@ def synthesize(
     progress
         Called with a line a sheet; None for silence.
     workers
-        Processes; default one a core. More than one needs the caller's script to be importable (guard it by
-        ``if __name__ == "__main__"``), as always with the spawn method.
+        Processes; default one a core. In a script without ``if __name__ == "__main__":`` one, with a warning.
 
     Returns
     -------

@@ -8,6 +8,7 @@ signed with the whole name.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 
 from ..paths import atomic_write, display
+from ..processes import can_spawn
 from . import ink
 from .config import SynthesisConfig
 from .sheet import signature_strokes, stored_ink
@@ -82,8 +84,12 @@ def draw_blocks(
     """The same in blocks of writers, in order, a bit a pixel: uint8 ``[n, 128, 16]``."""
     workers = max(1, workers or os.cpu_count() or 1)
     blocks = [range(k, min(k + BLOCK, config.writers)) for k in range(0, config.writers, BLOCK)]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for k, packed in enumerate(pool.map(_draw_block, [config] * len(blocks), blocks), 1):
+    with contextlib.ExitStack() as stack:
+        draw = map
+        if can_spawn():
+            spawn = multiprocessing.get_context("spawn")
+            draw = stack.enter_context(ProcessPoolExecutor(workers, mp_context=spawn)).map
+        for k, packed in enumerate(draw(_draw_block, [config] * len(blocks), blocks), 1):
             if progress and k % 20 == 0:
                 progress(f"  {min(k * BLOCK, config.writers)} of {config.writers} writers")
             yield packed
