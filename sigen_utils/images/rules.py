@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -18,11 +19,22 @@ OTHER = 0.75  # of the pen's width or contrast: a line below that was not drawn 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A long thin line: its curve (x, y) float ``[k, 2]``, x rising by 1; thickness in pixels; contrast."""
+    """A long thin line.
+
+    Attributes
+    ----------
+    curve
+        (x, y), float ``[k, 2]``, x rising by 1.
+    thickness
+        Pixels.
+    contrast, even
+        Its own, where no stroke lies upon it, and by what share that varies along it.
+    """
 
     curve: np.ndarray
     thickness: float
     contrast: float
+    even: float
 
     def __len__(self) -> int:
         return len(self.curve)
@@ -65,21 +77,69 @@ def without_rules(mask: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, i
 def _printed_ones(lines, mask, rest, contrast, pen) -> tuple[int, np.ndarray]:
     """How many of the lines are printed, and the mask without them."""
     printed = _printed(lines, rest, pen)
-    if len(printed) > 1:  # of many lines some lie under strokes: short pieces are enough for those like the others
+    if len(printed) > 1:
         longest = max(printed, key=len)
         printed = [_prolonged(line, longest) for line in printed]
-        for line in printed:
-            mask = _taken_out(mask, line)
+        printed += _hidden(printed, mask, contrast)
+    for line in printed:
+        mask = _taken_out(mask, line)
+    if len(printed) > 1:  # what is left of lines that the curves missed by a pixel
         thickness = float(np.median([line.thickness for line in printed]))
         light = float(np.median([line.contrast for line in printed]))
         for line in _lines(mask, contrast, SHORT):
             alike = line.thickness < 1.5 * thickness + 1 and abs(line.contrast - light) < 0.35 * light
             if alike and _finer(line, pen):
                 mask = _taken_out(mask, line)
-        return len(printed), mask
-    for line in printed:
-        mask = _taken_out(mask, line)
     return len(printed), mask
+
+
+def _hidden(family: list[Line], mask: np.ndarray, contrast: np.ndarray) -> list[Line]:
+    """Lines of a family that strokes have hidden from view, where its even spacing wants them."""
+    middle = mask.shape[1] // 2
+
+    def place(line: Line) -> float:
+        return float(np.interp(middle, line.curve[:, 0], line.curve[:, 1]))
+
+    family = sorted(family, key=place)
+    gaps = np.diff([place(line) for line in family])
+    gaps = gaps[gaps > 6]
+    if not len(gaps):
+        return []
+    space = float(gaps.min())
+    space = float(np.median([gap / round(gap / space) for gap in gaps]))
+    if np.abs(gaps / space - np.rint(gaps / space)).max() > 0.2:
+        return []
+    found = []
+    wanted = [(family[0], place(family[0]) - k * space) for k in range(1, 40)]
+    wanted += [(family[-1], place(family[-1]) + k * space) for k in range(1, 40)]
+    for upper, lower in pairwise(family):
+        n = round((place(lower) - place(upper)) / space)
+        wanted += [(upper, place(upper) + (place(lower) - place(upper)) * k / n) for k in range(1, n)]
+    for model, y in wanted:
+        if 0 <= y < len(mask):
+            line = _seen(model, y - place(model), space, mask, contrast)
+            found += [] if line is None else [line]
+    return found
+
+
+def _seen(model: Line, shift: float, space: float, mask: np.ndarray, contrast: np.ndarray) -> Line | None:
+    """A line parallel to `model` about `shift` rows below it, where there is one between the strokes."""
+    x = model.curve[:, 0].astype(int)
+    tilt = (x - x.mean()) / max(np.ptp(x), 1)
+    reach = max(2.0, 0.12 * space)
+    best = (0.0, model.curve[:, 1])
+    for turn in np.arange(-reach, reach + 0.1, 1.0):
+        for offset in np.arange(-reach, reach + 0.1, 0.5):
+            y = model.curve[:, 1] + shift + offset + turn * tilt
+            rows = np.rint(y).astype(int)
+            if rows.min() < 0 or rows.max() >= len(mask):
+                continue
+            own = contrast[rows, x]
+            seen = float(((own > 0.6 * model.contrast) & (own < 1.4 * model.contrast)).mean())
+            best = max(best, (seen, y), key=lambda pair: pair[0])
+    if best[0] < 0.3:
+        return None
+    return Line(np.stack([model.curve[:, 0], best[1]], axis=1), model.thickness, model.contrast, model.even)
 
 
 def _finer(line: Line, pen: tuple[float, float]) -> bool:
@@ -186,9 +246,13 @@ def _measured(curve: np.ndarray, mask: np.ndarray, contrast: np.ndarray) -> Line
     if share[centre] < 0.5 or high - low > reach:
         return None
     # Where strokes lie upon it the line is as dark as they are: its own contrast is that of its lighter part
-    own = np.percentile(contrast[rows[centre], x][mask[rows[centre], x]], 35)
+    along = contrast[rows[centre], x]
+    own = float(np.percentile(along[mask[rows[centre], x]], 35))
+    side = max(5, len(along) // 20) | 1
+    bare = np.minimum(along, 1.5 * own).astype(np.float32)
+    even = float(cv2.blur(bare[None], (side, 1)).std()) / max(own, 1e-6)
     middle = smooth + (low + high) / 2 - reach
-    return Line(np.stack([curve[:, 0], middle], axis=1), float(share[low : high + 1].sum()), float(own))
+    return Line(np.stack([curve[:, 0], middle], axis=1), float(share[low : high + 1].sum()), own, even)
 
 
 def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> list[Line]:
@@ -206,7 +270,8 @@ def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> l
         over = first - line.curve[0, 0], line.curve[-1, 0] - last
         beyond = len(line) > 0.6 * width and min(over) > -0.05 * width and max(over) > 0.04 * width
         whole = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge
-        straight = len(line) > 0.4 * width and line.bend(1) < min(0.0012 * len(line) + 0.35, 0.006 * len(rest) + 0.25)
+        straight = len(line) > max(0.6 * width, 0.35 * max(rest.shape)) and line.even < 0.15
+        straight &= line.bend(1) < min(0.0008 * len(line) + 0.25, 0.006 * len(rest) + 0.25)
         if whole or _finer(line, pen) and (beyond or straight or alike and len(line) > 0.5 * width):
             printed.append(line)
     return printed
@@ -221,7 +286,7 @@ def _prolonged(line: Line, model: Line) -> Line:
     y[:begin] += line.curve[0, 1] - y[begin]
     y[end + 1 :] += line.curve[-1, 1] - y[end]
     y[begin : end + 1] = line.curve[:, 1]
-    return Line(np.stack([x, y], axis=1).astype(np.float64), line.thickness, line.contrast)
+    return Line(np.stack([x, y], axis=1).astype(np.float64), line.thickness, line.contrast, line.even)
 
 
 def _band(line: Line, shape: tuple[int, int], rim: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
