@@ -13,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from .inks import without_stamp
 from .page import find_page, is_negative
 from .rules import without_rules
 
@@ -113,8 +114,12 @@ def _ink_of(rgb: np.ndarray, page: np.ndarray | None) -> tuple[np.ndarray, tuple
     mask = contrast > cv2.max(limit, SHARE * darkest)
     mask, n_rims = _without_rims(mask)
     flags = ["scanner_edge"] * bool(n_rims)
+    mask, stamp = without_stamp(mask, rgb, contrast)
     mask, n_rules = without_rules(mask, contrast)
     flags += ["rules"] * bool(n_rules)
+    if stamp == "two_inks" and n_rules:  # the rules may have been the other colour
+        mask, stamp = without_stamp(mask, rgb, contrast)
+    flags += [stamp] * bool(stamp)
     mask, more = _signature_only(mask, contrast, least)
     flags += more
     if not mask.any():
@@ -142,11 +147,32 @@ def paper_contrast(rgb: np.ndarray) -> np.ndarray:
     size = (max(4, width // part), max(4, height // part))
     small = cv2.GaussianBlur(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), (3, 3), 0)
     side = int(max(size) * PAPER) | 1
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    # Light that falls off towards an edge would be closed from within: it is divided out before, and put back
+    light = _light(small, side)
+    even = cv2.multiply(small, cv2.merge([1 / light] * 3), dtype=cv2.CV_32F)
+    paper = cv2.morphologyEx(even, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    paper = cv2.multiply(paper, cv2.merge([light] * 3), dtype=cv2.CV_8U)
     paper = cv2.resize(cv2.GaussianBlur(paper, (5, 5), 0), (width, height), interpolation=cv2.INTER_LINEAR)
     ratio = cv2.split(cv2.divide(rgb, cv2.max(paper, 12), scale=200))  # 200: as light as the paper; noise goes above
     dark = [channel for channel, weight in zip(ratio, _darkens(small), strict=True) if weight > 0.2]
     return 1 - functools.reduce(cv2.min, dark) * np.float32(1 / 200)
+
+
+def _light(small: np.ndarray, side: int) -> np.ndarray:
+    """The smooth part of the light on a page, at most 1: a quadratic through the logarithm of its lighter half."""
+    height, width = small.shape[:2]
+    around = cv2.dilate(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.ones((side, side), np.uint8))
+    y, x = np.mgrid[0:height, 0:width] / max(height, width) - 0.5
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    some = terms[::4, ::4].reshape(-1, 6)
+    level = np.log(around[::4, ::4].ravel().astype(np.float64) + 4)
+    fitted = np.arange(len(level))
+    for _ in range(3):  # a dark desk is not what the page is like
+        factors = np.linalg.lstsq(some[fitted], level[fitted], rcond=None)[0]
+        rest = level - some @ factors
+        fitted = np.flatnonzero(rest > min(-0.1, np.percentile(rest, 40)))
+    light = np.exp(terms @ factors)
+    return np.clip(light / light.max(), 0.2, 1).astype(np.float32)
 
 
 def _darkens(small: np.ndarray) -> list[float]:

@@ -46,18 +46,15 @@ def find_page(rgb: np.ndarray) -> np.ndarray | None:
         same = np.abs(_hue(paper, labels == k) - colour).max() < 0.03
         if k != page and same and np.exp(level[k] - level[page]) > SHADOW:
             labels[labels == k] = page
-    # What is left between belongs to the nearer side in brightness
-    others = [level[k] for k in large if labels[labels == k].size and level[k] < level[page]]
-    outside = [k for k in large if (labels == k).any() and k != page]
-    if not outside or not others:
-        return None
-    middle = (
-        (max(level[k] for k in outside) + level[page]) / 2 if max(level[k] for k in outside) < level[page] else None
+    others = [k for k in large if k != page and (labels == k).any()]
+    if not others or max(level[k] for k in others) >= level[page]:
+        return None  # all of it is the page; or something lighter lies beside it: a reflection, a second sheet
+    # The steep rim between belongs to the nearer side
+    to_page, to_others = (
+        cv2.distanceTransform((~where).astype(np.uint8), cv2.DIST_L2, 3)
+        for where in (labels == page, np.isin(labels, others))
     )
-    if middle is None:
-        return None  # something lighter than the page beside it: a reflection, a second sheet
-    inside = ((labels == page) | ((labels == 0) & (light > middle))).astype(np.uint8)
-    inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    inside = cv2.morphologyEx((to_page < to_others).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     outline, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not outline:
         return None
@@ -67,7 +64,7 @@ def find_page(rgb: np.ndarray) -> np.ndarray | None:
         return None
     mask = np.zeros_like(inside)
     cv2.fillPoly(mask, [outline], 1)
-    mask = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    mask = cv2.erode(mask, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
     return mask > 0
 
 

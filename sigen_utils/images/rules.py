@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -90,7 +90,26 @@ def _printed_ones(lines, mask, rest, contrast, pen) -> tuple[int, np.ndarray]:
             alike = line.thickness < 1.5 * thickness + 1 and abs(line.contrast - light) < 0.35 * light
             if alike and _finer(line, pen):
                 mask = _taken_out(mask, line)
-    return len(printed), mask
+    return len(printed), _without_shreds(mask, contrast, printed, pen) if printed else mask
+
+
+def _without_shreds(mask: np.ndarray, contrast: np.ndarray, lines: list[Line], pen: tuple[float, float]) -> np.ndarray:
+    """The mask without what is left of lines: components along them that are fine or light as they are."""
+    band = np.zeros(mask.shape, bool)
+    for line in lines:
+        band[_band(line, mask.shape, 3.5)] = True
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    at = np.flatnonzero(mask)
+    part = labels.ravel()[at]
+    area = np.maximum(np.bincount(part, minlength=count), 1)
+    inside = np.bincount(part, weights=band.ravel()[at], minlength=count) / area
+    dark = np.bincount(part, weights=contrast.ravel()[at], minlength=count) / area
+    flat = stats[:, cv2.CC_STAT_HEIGHT] < np.maximum(OTHER * pen[0], 4)
+    gone = (inside > 0.7) & ((dark < OTHER * pen[1]) | flat)
+    gone[0] = False
+    out = mask.copy()
+    out.ravel()[at[gone[part]]] = False
+    return out
 
 
 def _hidden(family: list[Line], mask: np.ndarray, contrast: np.ndarray) -> list[Line]:
@@ -173,7 +192,40 @@ def _lines(mask: np.ndarray, contrast: np.ndarray, piece: float = PIECE) -> list
     for curve in _joined(_thin_pieces(level, piece), piece):
         curve[:, 1] += slope * (curve[:, 0] - width / 2)  # back to where it lies
         lines.append(_measured(curve, mask, contrast))
-    return [line for line in lines if line is not None and line.bend(2) < max(1.0, 0.003 * width)]
+    lines = [_followed(line, contrast) for line in lines if line is not None]
+    return [line for line in lines if line.bend(3) < max(1.0, 0.003 * width)]
+
+
+def _followed(line: Line, contrast: np.ndarray) -> Line:
+    """A line prolonged at both ends as far as it can be followed where it bends away."""
+    if len(line) > 0.97 * contrast.shape[1] or len(line) < 0.25 * contrast.shape[1]:
+        return line
+    curve = _followed_right(line.curve, line.contrast, contrast)
+    mirrored = curve[::-1] * [-1, 1] + [contrast.shape[1] - 1, 0]
+    curve = _followed_right(mirrored, line.contrast, contrast[:, ::-1])
+    return replace(line, curve=curve[::-1] * [-1, 1] + [contrast.shape[1] - 1, 0])
+
+
+def _followed_right(curve: np.ndarray, own: float, contrast: np.ndarray) -> np.ndarray:
+    height, width = contrast.shape
+    step, tail = max(4, width // 80), max(20, width // 6)
+    missed, out = 0, [curve]
+    while curve[-1, 0] + step < width and missed < 4:
+        x0 = int(curve[-1, 0]) + 1
+        x = np.arange(x0, x0 + step)
+        ahead = np.polyval(np.polyfit(curve[-tail:, 0], curve[-tail:, 1], 1), x)
+        best = (-1.0, 0)
+        for offset in (0, -1, 1, -2, 2, -3, 3):
+            rows = np.clip(np.rint(ahead + offset).astype(int), 0, height - 1)
+            seen = float(np.minimum(contrast[rows, x], 1.2 * own).mean())
+            best = max(best, (seen - 0.04 * own * abs(offset), offset))
+        y = ahead + (best[1] if best[0] > 0.6 * own else 0)
+        missed = 0 if best[0] > 0.6 * own else missed + 1
+        if not 0 <= y[-1] < height:
+            break
+        curve = np.concatenate([curve, np.stack([x, y], axis=1)])
+        out.append(curve)
+    return out[len(out) - 1 - missed] if missed < len(out) else out[0]
 
 
 def _slope(contrast: np.ndarray) -> float:
@@ -267,6 +319,8 @@ def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> l
     alike = len([line for line in lines if len(line) > 0.6 * width and _finer(line, pen)]) >= 3
     printed = []
     for line in lines:
+        if abs(line.curve[-1, 1] - line.curve[0, 1]) > 0.35 * len(rest):
+            continue  # in a narrow strip level strokes are as long as lines
         over = first - line.curve[0, 0], line.curve[-1, 0] - last
         beyond = len(line) > 0.6 * width and min(over) > -0.05 * width and max(over) > 0.04 * width
         whole = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge

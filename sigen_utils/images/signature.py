@@ -16,10 +16,12 @@ FLAGS = {  # what was done
     "page_edge": "only the page is read, not what it lies on",
     "scanner_edge": "a dark rim of the picture is left out",
     "rules": "printed lines are taken out",
+    "stamp": "a stamp or print in another colour is left out",
     "dust": "specks far from the signature are left out",
 }
 DOUBTS = {  # what to look at
     "polarity_unsure": "neither light nor dark is clearly the paper",
+    "two_inks": "ink of two colours: all of it is kept",
     "faint": "the ink is hardly darker than the paper",
     "coarse": "the signature is only a few pixels wide",
     "crowded": "more ink than a signature has: a photograph of something else, or a blot",
