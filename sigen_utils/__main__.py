@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from .commands import evidence, models, sheets, story
@@ -47,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+    sub = command("check", sheets.check, "what is read from each picture of a folder of signatures, and what is not")
+    sub.add_argument("folder", help="<person>/<image>, any of the known layouts, or pictures of any kind")
+    sub.add_argument("--out", help="file .png: each picture beside the ink that was read")
 
     sub = command(
         "stress", sheets.stress, "try the extraction on harder and harder synthetic sheets; status 1 below the bar"
@@ -175,6 +181,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("verify", evidence.verify, "equal error rate of each ruler on a set of genuine signatures")
     sub.add_argument("--data", required=True, help="folder of signatures")
+    sub.add_argument("--forgeries", action="store_true", help="also against the forgeries in the folder")
     sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
     sub.add_argument("--seed", type=int, default=0)
 
@@ -212,6 +219,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@contextlib.contextmanager
+def _plain_warnings():
+    """Warnings about data as one line each on stderr; yields a list of those that something is missing."""
+    from .notices import DataNotice, DataWarning
+
+    missing = []
+
+    def show(message, category, *where, **more):
+        if not issubclass(category, DataNotice):
+            return usual(message, category, *where, **more)
+        if issubclass(category, DataWarning):
+            missing.append(str(message))
+        print(f"{'warning' if issubclass(category, DataWarning) else 'note'}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataNotice)
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield missing
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors a user can mend are one line, not a traceback."""
     args = parser().parse_args(argv)
@@ -219,7 +246,9 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     try:
-        return args.function(args)
+        with _plain_warnings() as missing:
+            status = args.function(args)
+        return status or int(bool(missing))
     # DataError, SheetError, RunError are ValueErrors; a training that diverges says what to do in a FloatingPointError
     except (ValueError, ImportError, FileNotFoundError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

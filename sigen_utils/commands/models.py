@@ -109,6 +109,8 @@ def sample(args: argparse.Namespace) -> int:
     from ..render import render
     from ..training.checkpoint import load_run
 
+    if args.n < 1:
+        raise ValueError(f"--n {args.n}: ask for one signature or more")
     run = load_run(args.run)
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
