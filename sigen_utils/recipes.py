@@ -210,7 +210,7 @@ RECIPES = {
             PriorTrainer,
             PriorConfig(),
             CodesConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10),  # 16 writers
-            images=dict(smoke=128, cpu=480_000, gpu=480_000),
+            images=dict(smoke=128, cpu=294_400, gpu=20_000_000),
             start="autoencoder",
             people=False,
         ),

@@ -109,6 +109,8 @@ def sample(args: argparse.Namespace) -> int:
     from ..render import render
     from ..training.checkpoint import load_run
 
+    if args.n < 1:
+        raise ValueError(f"--n {args.n}: ask for one signature or more")
     run = load_run(args.run)
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
@@ -124,6 +126,21 @@ def sample(args: argparse.Namespace) -> int:
     with paths.atomic_write(out) as temporary:
         np.savez_compressed(temporary, x=x, y=np.array(names))
     print(f"{args.n} signatures -> {out}")
+    return 0
+
+
+def gallery(args: argparse.Namespace) -> int:
+    from .. import figures
+    from ..data import load_signatures
+    from ..experiments.gallery import gallery
+    from ..training.checkpoint import load_run
+
+    run, data = load_run(args.run), load_signatures(args.data)
+    if run.kind != "prior":
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train prior`")
+    out = Path(args.out)
+    met = bool(run.people) and run.config["data"]["fingerprint"] == data.fingerprint()
+    print(figures.save_figure(gallery(run.model, data, args.seed, met), out.stem, "png", out.parent))
     return 0
 
 
@@ -261,17 +278,18 @@ def _published(folder: str | Path) -> bool:
     return (Path(folder) / "vae.safetensors").exists()
 
 
-def publish_ruler(args: argparse.Namespace) -> int:
+def publish_of_corpus(args: argparse.Namespace) -> int:
     import torch
 
-    from ..training.checkpoint import load_run, publish_ruler
+    from ..training.checkpoint import load_run, publish_of_corpus
 
     run = load_run(args.run)
-    if run.kind != "ruler":
-        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
-    publish_ruler(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
+    if run.kind != args.kind:
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train {args.kind}`")
+    publish_of_corpus(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
     print(f"{args.run} -> {args.out}")
     return 0
+
 
 
 def _cost(run) -> dict:
