@@ -332,7 +332,7 @@ def test_a_published_run_draws_the_same_signatures(tmp_path):
     assert torch.equal(other.thumbnails(), run.thumbnails())
     stored = load_file(tmp_path / "weights" / checkpoint.WEIGHTS)
     kept = {v.dtype for k, v in stored.items() if not k.endswith(checkpoint.STEP)}
-    assert kept == {torch.float16, torch.int8}
+    assert kept == {torch.float16, torch.int8, torch.uint8}  # the last: signatures of people, a bit a pixel
     assert (other.sample(6)[0] - run.sample(6)[0]).abs().max() < 0.02
     assert not list((tmp_path / "weights").glob("*.pt"))
     (run.run_dir / "class.safetensors").unlink()
@@ -370,7 +370,7 @@ def test_a_setting_of_sampling_can_be_published(tmp_path):
     wide = checkpoint.reconfigured(run, ["bandwidth=1.5"])
     checkpoint.publish(wide, tmp_path / "weights", dict(device="none"))
     assert checkpoint.load_run(tmp_path / "weights").model.config.bandwidth == 1.5
-    assert not torch.allclose(wide.sample(4)[0], run.sample(4)[0], atol=1e-3)
+    assert not torch.equal(wide.sample(4)[0], run.sample(4)[0])
     with pytest.raises(checkpoint.RunError, match="other settings"):
         checkpoint.reconfigured(run, ["latent_dim=9"])
 
@@ -460,11 +460,19 @@ def test_checks_leave_most_of_the_minutes_to_the_training_and_the_last_one_never
 
 
 def test_a_run_that_minutes_cut_short_says_so(tmp_path, monkeypatch):
+    clock, step = [0.0], VAETrainer.step
+
+    def slow(self, *rest):
+        clock[0] += 20.0
+        return step(self, *rest)
+
+    monkeypatch.setattr(VAETrainer, "step", slow)
+    monkeypatch.setattr(Budget, "seconds", property(lambda self: clock[0]))
     whole = small_fit("vae", tmp_path / "whole", 4, minutes=60.0)
     assert whole.config["finished"] is True and whole.config["share"] == 1
-    monkeypatch.setattr(Budget, "seconds", property(lambda self: 45.0))
+    clock[0] = 0.0
     cut = small_fit("vae", tmp_path / "cut", 4, minutes=0.5)
-    assert cut.config["finished"] is False and cut.config["share"] == 0.25 and cut.history[-1]["step"] == 1
+    assert cut.config["finished"] is False and cut.config["share"] == 0.5 and cut.history[-1]["step"] == 2
     assert small_fit("vae", tmp_path / "cut", 4, minutes=0.5).config == cut.config  # loaded, not trained again
 
 
@@ -551,7 +559,7 @@ def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_o
     assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
 
 
-def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
+def test_a_gan_from_noise_begins_at_random_and_is_conditioned_on_thumbnails():
     toy = toy_signatures()
     config, settings = of_recipe("gan_alone", toy)
     assert config.by_thumbnails and RECIPES["gan_alone"].start is None
