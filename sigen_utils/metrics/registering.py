@@ -10,6 +10,8 @@ References: Lucas & Kanade 1981 (Gauss-Newton on grey values); Rueckert et al. 1
 from __future__ import annotations
 
 import functools
+import hashlib
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,6 +26,11 @@ STIFFNESS = 0.02  # weight of squared second differences of the displacements ag
 DAMPING = 1e-3  # Levenberg-Marquardt, as a share of the diagonal
 BLUR = 1.0  # pixels of 128, before what is left over is measured
 BATCH = 128
+
+
+def version() -> str:
+    """Twelve hex digits that change with this code: numbers of another version are not to be mixed with its own."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 
 
 def misfit(moving: Tensor, fixed: Tensor) -> Tensor:
