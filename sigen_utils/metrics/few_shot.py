@@ -113,7 +113,7 @@ def score_enrolled(tried: Trial, enrolled: np.ndarray, seed: int = 0) -> dict[st
         scores[f"{name}/global"] = _global_rate(genuine, impostor, times)
         rates = np.array([_rate(a, b, np.ones((1, 1)), np.zeros(len(a), int), np.zeros(len(b), int))[0]
                           for a, b in zip(genuine, impostor, strict=True)])  # fmt: skip
-        scores[f"{name}/person"] = Score(float(rates.mean()), times @ rates / len(rates), len(rates))
+        scores[f"{name}/person"] = Score(float(rates.mean()), times @ rates / len(rates), len(rates), limits=(0, 1))
     return scores
 
 
@@ -188,7 +188,7 @@ def _global_rate(genuine: np.ndarray, impostor: np.ndarray, times: np.ndarray) -
     people = len(genuine)
     whose = [np.repeat(np.arange(people), side.shape[1]) for side in (genuine, impostor)]
     rates = _rate(genuine.ravel(), impostor.ravel(), np.vstack([np.ones(people), times]), *whose)
-    return Score(float(rates[0]), rates[1:], people)
+    return Score(float(rates[0]), rates[1:], people, limits=(0, 1))
 
 
 def _rate(

@@ -29,20 +29,8 @@ from .verification import equal_error_rate
 
 SPLITS = 12  # halvings of the people; their spread is the standard error (delete-half jackknife: Shao & Wu 1989)
 NEIGHBOURS = 5
-SET_SCORES = ("frechet", "kernel", "precision", "recall", "coverage")
-
-
-def goals(extractors: list[str]) -> dict[str, Goal]:
-    """What a perfect sampler gets in each score."""
-    out = {}
-    for name in extractors:
-        out[f"{name}/frechet"] = Goal("genuine 1, lower is nearer", less=True)
-        out[f"{name}/kernel"] = Goal("genuine 1, lower is nearer", less=True)
-        out |= {f"{name}/{score}": Goal("genuine 1", 1.0) for score in ("precision", "recall", "coverage")}
-        out[f"{name}/novelty_auc"] = Goal("strangers .5, copies 0", 0.5)
-        out |= {f"{name}/{score}": Goal("genuine 1", 1.0) for score in ("top1", "within", "between")}
-    out |= {f"stroke_{name}": Goal("0 sd", less=True) for name in STROKE_NAMES}
-    return out | {"near_tenth": Goal("strangers .1, copies 1", 0.1), "collisions": Goal("strangers 1", 1.0)}
+RATIOS = ("frechet", "kernel")  # in units of their floor
+SHARES = ("precision", "recall", "coverage")
 
 
 @dataclass(frozen=True)
@@ -143,14 +131,33 @@ def score_new(reference: Strangers, made: Seen, seed: int = 0) -> dict[str, Scor
     return scores
 
 
+def goals(reference: Strangers) -> dict[str, Goal]:
+    """What a perfect sampler gets in each score."""
+    out = {}
+    for name in reference.known:
+        out |= {f"{name}/{score}": Goal("genuine 1, lower is nearer", less=True) for score in RATIOS}
+        for score in SHARES:
+            share = float(reference.floor[f"{name}/{score}"].mean())
+            out[f"{name}/{score}"] = Goal(f"genuine {share:.2f}", share)
+        out[f"{name}/novelty_auc"] = Goal("strangers .5, copies 0", 0.5)
+        out |= {f"{name}/{score}": Goal("genuine 1", 1.0) for score in ("top1", "within", "between")}
+    for name in STROKE_NAMES:
+        out[f"stroke_{name}"] = Goal(f"sd; genuine {reference.floor[f'stroke_{name}'].mean():.2f}", less=True)
+    out["near_tenth"] = Goal("strangers .1, copies 1", 0.1)
+    return out | {"collisions": Goal("difference of false-accept rates; strangers 0", 0.0)}
+
+
 def score_strangers(reference: Strangers) -> dict[str, Score]:
     """What unseen people themselves get: the row "genuine", with the interval that halves of them have."""
-    out = {name: Score(goal.value or 0.0, np.zeros(0), reference.people) for name, goal in goals(list(reference.known)).items()}
+    out = {name: Score(goal.value or 0.0, np.zeros(0), reference.people) for name, goal in goals(reference).items()}
     for name, floor in reference.floor.items():
-        is_stroke = name.startswith("stroke_")
-        unit = 1.0 if is_stroke else max(float(floor.mean()), 1e-12)
-        out[name] = Score(float(floor.mean()) / unit, floor / unit, reference.people)
+        unit = max(float(floor.mean()), 1e-12) if name.endswith(RATIOS) else 1.0
+        out[name] = Score(float(floor.mean()) / unit, floor / unit, reference.people, limits=_limits(name))
     return out
+
+
+def _limits(name: str) -> tuple[float, float]:
+    return (0.0, 1.0) if name.endswith(SHARES) else (0.0, np.inf)
 
 
 def _set_scores(reference: Strangers, made: Seen) -> dict[str, Score]:
@@ -164,11 +171,12 @@ def _set_scores(reference: Strangers, made: Seen) -> dict[str, Score]:
     out = {}
     for name in found[0]:
         values, floor = np.array([one[name] for one in found]), reference.floor[name]
-        if name.startswith("stroke_"):
-            out[name] = Score(float(values.mean()), values, reference.people)
-        else:
-            mean = max(float(floor.mean()), 1e-12)
-            out[name] = Score(float(values.mean()) / mean, values / np.maximum(floor, 1e-12), reference.people)
+        value, spread = float(values.mean()), values
+        if name.endswith(RATIOS):
+            value, spread = value / max(float(floor.mean()), 1e-12), values / np.maximum(floor, 1e-12)
+        elif name.endswith(SHARES):  # compared with that of genuine halves, whose spread counts
+            spread = values - floor + floor.mean()
+        out[name] = Score(value, spread, reference.people, limits=_limits(name))
     return out
 
 
@@ -211,7 +219,7 @@ def _ratio(made: np.ndarray, real: np.ndarray, mine: np.ndarray, theirs: np.ndar
     """Mean of the invented people over that of the unseen ones; both resampled."""
     n, m = len(made), len(real)
     below = np.maximum(theirs @ real / m, 1e-12)
-    return Score(float(made.mean() / max(real.mean(), 1e-12)), (mine @ made / n) / below, min(n, m))
+    return Score(float(made.mean() / max(real.mean(), 1e-12)), (mine @ made / n) / below, min(n, m), limits=(0, np.inf))
 
 
 def _close(distance: np.ndarray, limit: float, people: int, each: int) -> np.ndarray:
@@ -222,17 +230,15 @@ def _close(distance: np.ndarray, limit: float, people: int, each: int) -> np.nda
 
 
 def _collisions(made: np.ndarray, real: np.ndarray, mine: np.ndarray, theirs: np.ndarray) -> Score:
-    """False accepts among invented people over those among unseen people."""
+    """False-accept rate among invented people less that among unseen people."""
 
     def rates(close: np.ndarray, times: np.ndarray) -> np.ndarray:
         pairs = times.sum(1) ** 2 - (times**2).sum(1)  # a person drawn twice is not a pair
         return np.einsum("ri,ij,rj->r", times, close, times, optimize=True) / pairs
 
     one = np.ones((1, len(made)))
-    floor = max(float(rates(real, one)[0]), 1e-9)
-    return Score(
-        float(rates(made, one)[0]) / floor, rates(made, mine) / np.maximum(rates(real, theirs), 1e-9), len(made)
-    )
+    difference = float(rates(made, one)[0] - rates(real, one)[0])
+    return Score(difference, rates(made, mine) - rates(real, theirs), len(made))
 
 
 def _nearest(features: np.ndarray, known: np.ndarray, rows: int = 2048) -> np.ndarray:

@@ -170,8 +170,7 @@ def _new(samplers, names, eye: Eye, unseen: torch.Tensor, known, seed: int, cloc
             rows[row] = _over_seeds([new_people.score_new(reference, _look(clock, eye, x), seed) for x in drawn])
     floors = {name: dict(mean=float(values.mean()), low=float(values.min()), high=float(values.max()))
               for name, values in reference.floor.items()}  # fmt: skip
-    goals = new_people.goals(eye.names)
-    table = _table(rows, names, goals, new_people.score_strangers(reference))
+    table = _table(rows, names, new_people.goals(reference), new_people.score_strangers(reference))
     return table | dict(floor=floors, n_a_side=people // 2 * each)
 
 
@@ -264,4 +263,4 @@ def _nats(nats: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
     people = np.unique(y)
     own = np.array([nats[y == person].mean() for person in people])
-    return mean_over_people(own, draws_of_people(len(people))).as_dict()
+    return mean_over_people(own, draws_of_people(len(people)), (0, np.inf)).as_dict()

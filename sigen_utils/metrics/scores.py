@@ -35,17 +35,20 @@ class Score:
         How many people stand behind it; for the degrees of freedom.
     seeds
         The score of each training, where there are several.
+    limits
+        What the score cannot leave; its interval is cut there.
     """
 
     value: float
     replicates: np.ndarray
     people: int
     seeds: tuple[float, ...] = ()
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     def interval(self) -> tuple[float, float]:
         """95 % interval over people and, where there are several trainings, over these as well."""
         half = _half_width(self.replicates, self.people, [self.seeds])
-        return self.value - half, self.value + half
+        return max(self.value - half, self.limits[0]), min(self.value + half, self.limits[1])
 
     def as_dict(self) -> dict[str, Any]:
         """``value, low, high`` and, of several trainings, ``seeds``: JSON-serialisable."""
@@ -60,7 +63,7 @@ def over_seeds(scores: Sequence[Score]) -> Score:
         return scores[0]
     values = tuple(score.value for score in scores)
     replicates = np.mean([score.replicates for score in scores], axis=0)
-    return Score(float(np.mean(values)), replicates, scores[0].people, values)
+    return Score(float(np.mean(values)), replicates, scores[0].people, values, scores[0].limits)
 
 
 def _half_width(replicates: np.ndarray, people: int, trainings: Sequence[Sequence[float]]) -> float:
@@ -160,20 +163,21 @@ def draws_of_people(n: int, seed: int = 0, replicates: int = REPLICATES) -> np.n
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), replicates)
 
 
-def mean_over_people(per_person: np.ndarray, times: np.ndarray) -> Score:
-    """The mean of a number of each person ``[n]``; people with NaN (nothing to measure) are left out."""
-    ratio = ratio_over_people(per_person, np.ones(len(per_person)), times)
-    return ratio
+def mean_over_people(per_person: np.ndarray, times: np.ndarray, limits: tuple[float, float] = (0, 1)) -> Score:
+    """The mean of a number of each person ``[n]``, by default a share; people with NaN are left out."""
+    return ratio_over_people(per_person, np.ones(len(per_person)), times, limits)
 
 
-def ratio_over_people(above: np.ndarray, below: np.ndarray, times: np.ndarray) -> Score:
+def ratio_over_people(
+    above: np.ndarray, below: np.ndarray, times: np.ndarray, limits: tuple[float, float] = (0, math.inf)
+) -> Score:
     """Ratio of two means over the same people ``[n]`` each, resampled together: the denominator's spread counts."""
     usable = np.isfinite(above) & np.isfinite(below)
     if not usable.any():
         raise ValueError("no person has this score")
     a, b = np.where(usable, above, 0), np.where(usable, below, 0)
     total = np.maximum(times @ b, 1e-12)
-    return Score(float(a.sum() / max(b.sum(), 1e-12)), (times @ a) / total, int(usable.sum()))
+    return Score(float(a.sum() / max(b.sum(), 1e-12)), (times @ a) / total, int(usable.sum()), limits=limits)
 
 
 def auc_over_people(wins: np.ndarray, times_rows: np.ndarray, times_columns: np.ndarray) -> Score:
@@ -184,7 +188,7 @@ def auc_over_people(wins: np.ndarray, times_rows: np.ndarray, times_columns: np.
     """
     n, m = wins.shape
     replicates = np.einsum("ri,ij,rj->r", times_rows / n, wins, times_columns / m, optimize=True)
-    return Score(float(wins.mean()), replicates, min(n, m))
+    return Score(float(wins.mean()), replicates, min(n, m), limits=(0, 1))
 
 
 def wins_by_people(first: np.ndarray, second: np.ndarray) -> np.ndarray:
