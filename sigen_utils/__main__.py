@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
+    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: synthetic writers, a bit a pixel")
+    sub.add_argument("--out", required=True, help="file .npz")
+    sub.add_argument("--writers", type=int, default=24_000)
+    sub.add_argument("--seed", type=int, default=5_000_003)
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
     sub = command("extract", sheets.extract, "photographed sheets to one folder of signatures a person")
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
@@ -48,31 +55,39 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, default=3, help="sheets a grade (default: 3)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("train", models.train, "train a model; see the project's page on profiles for the default budget")
-    sub.add_argument("model", choices=("vae", "gan", "ruler"))
-    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
+    sub.add_argument("model", choices=("vae", "gan", "autoencoder", "prior", "ruler"))
+    words = "folder of signatures (default: the extracted ones, made if they are missing), or a file of `corpus`"
+    sub.add_argument("--data", help=words)
     sub.add_argument(
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
     )
     # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
     sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: below runs, by the model)")
     budget = sub.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int)
-    budget.add_argument("--minutes", type=float)
-    sub.add_argument(
-        "--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written"
+    budget.add_argument("--images", type=int, help="signatures seen (default: the recipe's, by profile)")
+    budget.add_argument("--steps", type=int, help="the same in batches")
+    sub.add_argument("--minutes", type=float, help="at most so long; a run that this cuts short says so in its config")
+    recipe = sub.add_mutually_exclusive_group()
+    words = "goes on from weights/pretrained (default); at random; as in the reports; for a pretraining corpus"
+    recipe.add_argument(
+        "--recipe", choices=("pretrained", "scratch", "report", "corpus"), default="pretrained", help=words
     )
-    sub.add_argument("--start", help="a VAE's run, or pretrained networks, to go on from (default: weights/pretrained)")
-    sub.add_argument("--scratch", action="store_true", help="start from random weights")
-    words = "of a GAN: both networks begin at random, neither a VAE nor practice has part in it"
-    sub.add_argument("--alone", action="store_true", help=words)
+    recipe.add_argument("--scratch", dest="recipe", action="store_const", const="scratch", help="--recipe scratch")
+    words = "a run or pretrained networks to go on from (default: weights/pretrained; of a prior weights/prior)"
+    sub.add_argument("--start", help=words)
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
     sub = command("sample", models.sample, "new signatures from a run")
     sub.add_argument("--run", required=True)
     sub.add_argument("--n", type=int, required=True)
-    sub.add_argument("--person", help="whose; default: people drawn evenly")
+    whose = sub.add_mutually_exclusive_group()
+    whose.add_argument("--person", help="whose; default: people drawn evenly")
+    whose.add_argument("--new", action="store_true", help="of a learned prior: people who do not exist")
+    words = "of a learned prior: the writer of these pictures of signatures, a stranger"
+    whose.add_argument("--like", nargs="+", metavar="IMAGE", help=words)
+    sub.add_argument("--per-person", type=int, default=1, help="with --new: signatures of each (default: 1)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
 
@@ -86,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--out", required=True, help="file .json")
 
     sub = command("evaluate", evidence.evaluate, "score runs by the protocol of notebook 04")
-    words = "beside the runs score training images moved so far, in units of moves.PERSON_MOVES; several are a curve"
+    words = "beside the runs score training images moved so far, in units of augment.PERSON_MOVES; several are a curve"
     sub.add_argument("--moved", type=float, nargs="+", default=[], metavar="REACH", help=words)
     words = "the same, each towards other signatures of its person besides, see `variation`; above 0"
     sub.add_argument("--moved-among", type=float, nargs="+", default=[], metavar="REACH", help=words)
@@ -109,9 +124,7 @@ def parser() -> argparse.ArgumentParser:
     def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
         sub.add_argument("--data", required=True)
         sub.add_argument("--seeds", type=int, default=seeds, help="0 to this, exclusive (default: %(default)s)")
-        budget = sub.add_mutually_exclusive_group(required=True)
-        budget.add_argument("--steps", type=int, help="of one training")
-        budget.add_argument("--minutes", type=float, help="of one training")
+        sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
         sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
         sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
         sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
@@ -121,7 +134,9 @@ def parser() -> argparse.ArgumentParser:
     text = "the same short GAN training with several seeds, ours and the reports' recipe"
     sub = command("converge", models.converge, text)
     repeated(sub, 10, "convergence.json with its curves")
-    sub.add_argument("--alone-steps", type=int, default=0, help="also ours from random weights only, for so many steps")
+    sub.add_argument(
+        "--alone-images", type=int, default=0, help="also ours from random weights only, on so many images"
+    )
     sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
     some = "only these (default: all); with --record they join those that are kept already"
     sub.add_argument("--arms", nargs="+", choices=("ours", "from noise", "report"), help=some)
@@ -178,10 +193,7 @@ def parser() -> argparse.ArgumentParser:
         "publish-pretrained", models.publish_pretrained, "networks trained on a crowd, to go on from on any class"
     )
     sub.add_argument("--vae", required=True, help="run of `train vae` on the crowd")
-    help_before = "runs of `train vae`, or published networks, that this one went on from; their minutes count"
-    sub.add_argument("--before", nargs="+", default=[], help=help_before)
-    help_gan = "run of `train gan --start <one of these>` on the crowd, or published networks whose discriminator stays"
-    sub.add_argument("--gan", help=help_gan)
+    sub.add_argument("--gan", help="run of `train gan --corpus --start <this VAE's run>`")
     sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
     sub.add_argument("--device", required=True, help="what they were trained on, in words")
     sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")

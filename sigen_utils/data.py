@@ -219,6 +219,20 @@ def normalise_ink(grey: np.ndarray, size: int = SIZE, margin: int = 6) -> np.nda
     return out
 
 
+def read_signature(path: str | Path) -> torch.Tensor:
+    """One picture of a signature as ink ``[1, 128, 128]`` in {0, 1}.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or holds no ink.
+    """
+    image = _read_image(Path(path))
+    if not image.any():
+        raise DataError(f"{path}: no ink found in it; name a picture of a signature, dark on light paper")
+    return torch.from_numpy(image)[None].float() / 255
+
+
 def load_signatures(
     folder: str | Path, device: str | torch.device = "cpu", train_per_person: int | None = None
 ) -> SignatureSet:
@@ -275,15 +289,18 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
     pairs = _find_files(folder)
     if not pairs:
         raise DataError(f"{folder}: no <person>/<image> in it; expected one sub-folder a person with its signatures")
-    images = []
-    for _, path in pairs:
-        try:
-            with Image.open(path) as picture:
-                grey = np.asarray(picture.convert("L"))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
-        images.append(normalise_ink(grey))
+    images = [_read_image(path) for _, path in pairs]
     return np.stack(images), [who for who, _ in pairs], [f"{who}/{path.name}" for who, path in pairs]
+
+
+def _read_image(path: Path) -> np.ndarray:
+    """A picture of one signature as uint8 ``[128, 128]``, ink = 255."""
+    try:
+        with Image.open(path) as picture:
+            grey = np.asarray(picture.convert("L"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
+    return normalise_ink(grey)
 
 
 def _read_archive(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
@@ -316,19 +333,19 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
     DataError
         If no sheet could be extracted.
     """
-    from . import extraction, synthesis  # heavy, and only needed the first time
+    from . import sheets, synthesis  # heavy, and only needed the first time
 
     out = paths.signatures_dir()
     if (out / "manifest.csv").exists():
         return out
-    sheets = paths.sheets_dir()
-    if needs_sheets(sheets):
-        progress(f"no photographs in {paths.display(sheets)}: drawing a synthetic class of {profile.people} people")
+    folder = paths.sheets_dir()
+    if needs_sheets(folder):
+        progress(f"no photographs in {paths.display(folder)}: drawing a synthetic class of {profile.people} people")
         config = synthesis.SynthesisConfig(people=profile.people, per_person=profile.per_person)
-        synthesis.synthesize(sheets, config, progress=progress, workers=workers)
-    result = extraction.extract(sheets, out, extraction.ExtractionConfig(), workers=workers, progress=progress)
+        synthesis.synthesize(folder, config, progress=progress, workers=workers)
+    result = sheets.extract(folder, out, sheets.ExtractionConfig(), workers=workers, progress=progress)
     if not result.n_signatures:
-        raise DataError(f"{sheets}: no signature could be extracted; {'; '.join(result.errors) or 'no sheet found'}")
+        raise DataError(f"{folder}: no signature could be extracted; {'; '.join(result.errors) or 'no sheet found'}")
     return out
 
 

@@ -12,76 +12,89 @@ import os
 import platform
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 
 def train(args: argparse.Namespace) -> int:
-    from .. import contestants, embedding, gan, paths, runs, training, vae
+    from .. import paths
     from ..data import ensure_signatures, load_signatures
+    from ..overrides import parse_overrides
     from ..profiles import get_profile
+    from ..recipes import RECIPES
+    from ..synthesis import Corpus
 
-    if args.alone and (args.model != "gan" or args.recipe == "report"):
-        raise ValueError("--alone is a way to train our GAN, not another model or recipe")
-    if args.alone and args.start:
-        raise ValueError("--alone begins at random; nothing that --start names has part in it")
-    start = None if args.alone else _start(args)
-    data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
-    name = _name(args, start)
-    folder = Path(args.run or paths.runs_dir() / name)
-    if args.model == "ruler":
-        config, train_config = embedding.EmbeddingConfig(), training.RULER
-    elif args.recipe == "report":
-        config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
-        train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
+    recipe = RECIPES[_name(args)]
+    start = _start(args, recipe)
+    if args.model in ("autoencoder", "prior") and Path(args.data or "").suffix == ".npz":
+        data = Corpus.load(args.data)
     else:
-        make = dict(vae=training.vae_from, gan=training.gan_from)
-        config, train_config = make[args.model](start, data)
-    fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
-    mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
-    config = runs.parse_overrides(config, mine)
-    train_config = runs.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
-    steps, minutes = args.steps, args.minutes
-    if steps is None and minutes is None:
-        if args.model == "ruler":
-            raise ValueError("train ruler needs --steps or --minutes: it is made once, on a crowd, not in a profile")
-        steps, minutes = contestants.budget_of(name, get_profile()).values()
+        data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
+    recipe = recipe.for_class(data, start)
+    of_model = [pair for pair in args.set if pair.split("=")[0] in recipe.model.__dataclass_fields__]
+    of_training = [pair for pair in args.set if pair not in of_model]
+    model, settings = parse_overrides(recipe.model, of_model), parse_overrides(recipe.train, of_training)
+    recipe = replace(recipe, model=model, train=settings)
+    images = args.images or recipe.images[get_profile().name]
+    if args.steps:
+        images = args.steps * settings.batch_size
     if args.model == "gan" and start is not None and start.judge is None:
         print("the discriminator begins at random: none has practised on these codes")
-    run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
+    folder = Path(args.run or paths.runs_dir() / recipe.name)
+    run = recipe.fit(data, folder, images, start=start, minutes=args.minutes, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
+        cut = "" if run.config["finished"] else f", {run.config['share']:.0%} of its images: the minutes were up"
+        print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}{cut}")
     return 0
 
 
-def _name(args: argparse.Namespace, start) -> str:
-    """What the comparison calls such a model: the folder of its run, and whose budget it gets."""
-    if args.recipe == "report":
-        return f"report_{args.model}"
-    if args.model == "gan":
-        return "gan" if start else "gan_alone"
-    return "vae_pretrained" if start and args.model == "vae" else args.model
+def _name(args: argparse.Namespace) -> str:
+    """The recipe that is asked for."""
+    if args.model in ("ruler", "autoencoder"):
+        return args.model
+    if args.model == "prior":  # on a corpus, or for a class that it meets
+        return "prior" if Path(args.data or "").suffix == ".npz" else "prior_class"
+    ours = {"vae": "vae_pretrained", "gan": "gan"}, {"vae": "vae", "gan": "gan_alone"}
+    names = {"pretrained": ours[0], "scratch": ours[1]}.get(args.recipe)
+    return names[args.model] if names else f"{args.recipe}_{args.model}"
 
 
-def _start(args: argparse.Namespace):
+def _start(args: argparse.Namespace, recipe):
     """What `train` goes on from: the run or the pretrained networks named, else the committed ones, else nothing."""
-    if args.model == "ruler" or args.recipe == "report" or args.scratch:
-        if args.start or (args.model == "ruler" and args.recipe == "report"):
-            raise ValueError("--start begins our VAE and GAN with trained networks, not a ruler or another recipe")
+    if recipe.start is None:
+        if args.start:
+            raise ValueError(f"--start: the recipe {recipe.name} begins at random and goes on from nothing")
         return None
-    return _beginning(args)
+    if recipe.name == "corpus_gan" and not args.start:
+        raise ValueError("train gan --recipe corpus goes on from a VAE of that corpus: name its run with --start")
+    if args.model == "prior":
+        return _codes(args.start)
+    start = _beginning(args.start)
+    if start is None:
+        raise ValueError("no pretrained networks in weights/pretrained; train with --scratch")
+    return start
 
 
-def _beginning(args: argparse.Namespace):
-    """The run or the pretrained networks named by ``--start``, else the committed ones; None with ``--scratch``."""
-    from .. import runs
+def _codes(named: str | None):
+    """The run of an autoencoder or of a learned prior that is `named`, else the committed one."""
+    from .. import paths
+    from ..training.checkpoint import RunError, load_run
 
-    if args.scratch:
-        return None
-    if not args.start:
-        return runs.load_pretrained()
-    if _published(args.start):
-        return runs.load_pretrained(args.start)
-    run = runs.load_run(args.start)
+    run = load_run(named or paths.weights_dir() / "prior")
+    if run.kind not in ("autoencoder", "prior"):
+        raise RunError(f"{named}: holds a {run.kind}; --start needs a run of `train autoencoder` or `train prior`")
+    return run
+
+
+def _beginning(named: str | None):
+    """The run or the pretrained networks `named`, else the committed ones; None where there are none."""
+    from ..training import checkpoint
+
+    if not named:
+        return checkpoint.load_pretrained()
+    if _published(named):
+        return checkpoint.load_pretrained(named)
+    run = checkpoint.load_run(named)
     if run.kind != "vae":
         raise ValueError("--start needs a run of `train vae`, or pretrained networks")
     return run
@@ -91,28 +104,54 @@ def sample(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import paths
-    from ..rendering import render
-    from ..runs import load_run
+    from ..render import render
+    from ..training.checkpoint import load_run
 
     run = load_run(args.run)
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
-    x, y = run.sample(args.n, person=args.person, seed=args.seed)
-    ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
+    if run.kind == "prior":
+        x, names = _draw(run, args)
+    elif args.new or args.like:
+        raise ValueError(f"{args.run}: --new and --like need a run of `train prior`; this is a {run.kind}")
+    else:
+        x, y = run.sample(args.n, person=args.person, seed=args.seed)
+        names = [""] * args.n if y is None else [run.people[k] for k in y.tolist()]
     x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
     with paths.atomic_write(out) as temporary:
-        np.savez_compressed(temporary, x=x, y=ids)
+        np.savez_compressed(temporary, x=x, y=np.array(names))
     print(f"{args.n} signatures -> {out}")
     return 0
 
 
+def _draw(run, args: argparse.Namespace):
+    """Raw ink ``[n, 1, 128, 128]`` and the name of the writer of each, as `args` of `sample` ask for."""
+    import torch
+
+    from ..data import read_signature
+
+    model, generator = run.model, torch.Generator().manual_seed(args.seed)
+    if args.n < 1 or args.per_person < 1:
+        raise ValueError(f"--n {args.n} --per-person {args.per_person}: ask for at least one signature")
+    if args.like:
+        references = torch.stack([read_signature(path) for path in args.like])[None]  # [1, k, 1, 128, 128]
+        return model.like(references.expand(args.n, -1, -1, -1, -1), generator), ["like"] * args.n
+    if args.person is not None:
+        return model.known(torch.full((args.n,), run.person_index(args.person)), generator), [args.person] * args.n
+    if not args.new:
+        raise ValueError("say who signs: --new for new people, --person for a known one, --like for a stranger")
+    people = -(-args.n // args.per_person)
+    names = [f"new-{k // args.per_person + 1}" for k in range(args.n)]
+    return model.new(people, args.per_person, generator)[: args.n], names
+
+
 def study(args: argparse.Namespace) -> int:
-    from .. import plotting
+    from .. import figures
     from ..data import ensure_signatures, load_signatures
-    from ..loop import pick_device
+    from ..device import pick_device
+    from ..experiments.search import GOALS, run_study, study_figure, summary
     from ..profiles import get_profile
-    from ..study import GOALS, run_study, study_figure, summary
 
     data = load_signatures(args.data or ensure_signatures(get_profile()), pick_device())
     out = Path(args.out)
@@ -127,13 +166,14 @@ def study(args: argparse.Namespace) -> int:
         print(f"best, {GOALS[args.model]}: {found['best']['value']:.3f} with {found['best']['params']}")
     if found["importance"]:
         print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in found["importance"].items()))
-        print(plotting.save_figure(study_figure(found), f"search_{args.model}", folder=out))
+        print(figures.save_figure(study_figure(found), f"search_{args.model}", folder=out))
     return 0
 
 
 def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path, part: bool = False) -> None:
     """Write a study as JSON to its folder and, with ``--record``, to results.json for notebook 06 and the report."""
-    from .. import paths, studies
+    from .. import paths
+    from ..experiments import studies
 
     with paths.atomic_write(out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
@@ -150,39 +190,40 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def ablate(args: argparse.Namespace) -> int:
-    from ..ablation import arms_of, in_lines, summary, train_arms
     from ..data import load_signatures
-    from ..loop import pick_device
+    from ..device import pick_device
+    from ..experiments.ablation import arms_of, in_lines, summary, train_arms
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
-    start = _beginning(args)
+    start = None if args.scratch else _beginning(args.start)
     kind = "alone" if args.model == "gan" and start is None else args.model
-    arms = arms_of(kind, data, start)
+    arms = arms_of(kind, scratch=start is None)
     wanted = [*(args.arms or arms), *args.repeat]
     if unknown := set(wanted) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
     arms = {name: arm for name, arm in arms.items() if name in wanted}
     seeds = {name: range(args.seeds) if name in args.repeat or not args.repeat else (0,) for name in arms}
-    found = summary(train_arms(data, arms, out / f"runs_{kind}", seeds, args.minutes, args.steps, workers=args.workers))
+    found = train_arms(data, arms, out / f"runs_{kind}", args.images, seeds, start, workers=args.workers)
+    found = summary(found)
     _keep(args, f"ablation_{kind}", found, data, out, part=bool(args.arms))
     print("\n".join(in_lines(found)))
     return 0
 
 
 def converge(args: argparse.Namespace) -> int:
-    from .. import plotting
-    from ..ablation import summary
-    from ..convergence import collapsed, convergence_figure, repeat_training
+    from .. import figures
     from ..data import load_signatures
-    from ..loop import pick_device
+    from ..device import pick_device
+    from ..experiments.ablation import summary
+    from ..experiments.seeds import collapsed, convergence_figure, repeat_training
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
-    start = _beginning(args)
-    budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps, workers=args.workers)
-    alone = dict(alone_seeds=range(args.alone_seeds), only=args.arms)
-    found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, **alone))
+    start = None if args.scratch else _beginning(args.start)
+    alone = dict(alone_images=args.alone_images, alone_seeds=range(args.alone_seeds), only=args.arms)
+    found = repeat_training(data, out / "runs", args.images, range(args.seeds), start, workers=args.workers, **alone)
+    found = summary(found)
     _keep(args, "convergence", found, data, out, part=bool(args.arms))
-    plotting.save_figure(convergence_figure(found), "convergence", folder=out)
+    figures.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         worst = max(entry.get("frechet_floors", math.inf) for entry in entries)
@@ -195,18 +236,17 @@ def publish(args: argparse.Namespace) -> int:
 
     from .. import metrics
     from ..data import load_signatures
-    from ..loop import pick_device
-    from ..runs import load_run, publish, reconfigured
+    from ..device import pick_device
+    from ..training.checkpoint import load_run, publish, reconfigured
 
     device = pick_device()
     run, data = reconfigured(load_run(args.run, device), args.set), load_signatures(args.data, device)
     if run.config["data"]["fingerprint"] != data.fingerprint():
         raise ValueError(f"{args.run} was not trained on {args.data}; name the signatures that it was trained on")
     scores = metrics.evaluate_runs(data, {"model": run}, seed=args.seed, trap=False)
-    last = run.history[-1]
-    card = dict(
-        steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, seed=run.config["training"]["seed"],
-        device=args.device, torch=torch.__version__, platform=f"{platform.system()} {platform.machine()}",
+    card = _cost(run) | dict(
+        seed=run.config["training"]["seed"], device=args.device, torch=torch.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
         ruler=scores["ruler"], n=scores["n"], scores=scores["models"]["model"],
     )  # fmt: skip
     publish(run, args.out, card)
@@ -217,30 +257,19 @@ def publish(args: argparse.Namespace) -> int:
 def publish_pretrained(args: argparse.Namespace) -> int:
     import torch
 
-    from ..runs import discriminator, load_pretrained, load_run, publish_pretrained
+    from ..training.checkpoint import discriminator, load_run, publish_pretrained
 
     run, judge = load_run(args.vae), None
     if run.kind != "vae":
         raise ValueError(f"--vae {args.vae}: holds a {run.kind}")
-    phases = [phase for folder in (*args.before, args.vae) for phase in _phases(folder, "vae")]
-    sums = {name: sum(phase[name] for phase in phases) for name in ("steps", "images", "minutes")}
-    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__, vae=sums | dict(phases=phases))
+    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__, vae=_cost(run))
     if args.gan:
-        if _published(args.gan):
-            judge = load_pretrained(args.gan).judge
-            understood = args.gan in args.before
-        else:
-            gan_run = load_run(args.gan)
-            if gan_run.kind != "gan":
-                raise ValueError(f"--gan {args.gan}: holds a {gan_run.kind}")
-            judge = discriminator(gan_run)
-            starts = [load_run(one).fingerprint() for one in (*args.before, args.vae) if not _published(one)]
-            understood = gan_run.config["start"] in starts
-        if not understood:
-            raise ValueError(
-                f"{args.gan} did not start from {args.vae} nor from what is --before it: it knows other codes"
-            )
-        (card["gan"],) = _phases(args.gan, "gan")
+        gan_run = load_run(args.gan)
+        if gan_run.kind != "gan":
+            raise ValueError(f"--gan {args.gan}: holds a {gan_run.kind}")
+        if gan_run.config["start"] != run.fingerprint():
+            raise ValueError(f"{args.gan} did not start from {args.vae}: it knows other codes")
+        judge, card["gan"] = discriminator(gan_run), _cost(gan_run)
     publish_pretrained(run, judge, args.out, card)
     print(f"{args.vae}{f', {args.gan}' if args.gan else ''} -> {args.out}")
     return 0
@@ -254,25 +283,17 @@ def _published(folder: str | Path) -> bool:
 def publish_ruler(args: argparse.Namespace) -> int:
     import torch
 
-    from ..runs import load_run, publish_ruler
+    from ..training.checkpoint import load_run, publish_ruler
 
     run = load_run(args.run)
     if run.kind != "ruler":
         raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
-    last = run.history[-1]
-    card = dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, crowd=args.crowd)
-    publish_ruler(run, args.out, card | dict(device=args.device, torch=torch.__version__))
+    publish_ruler(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
     print(f"{args.run} -> {args.out}")
     return 0
 
 
-def _phases(folder: str | Path, kind: str) -> list[dict]:
-    """What a training took, from its own records, or what those did that published networks come from."""
-    from ..runs import CARD, CONFIG, read_history
-
-    if _published(folder):
-        known = json.loads((Path(folder) / CARD).read_text())[kind]
-        return known.get("phases") or [known]
-    last, config = read_history(folder)[-1], json.loads((Path(folder) / CONFIG).read_text())
-    data = config["data"]["fingerprint"]
-    return [dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, data=data)]
+def _cost(run) -> dict:
+    """What a training took, from its own records."""
+    last = run.history[-1]
+    return dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60)

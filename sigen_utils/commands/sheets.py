@@ -18,7 +18,7 @@ def synthesize(args: argparse.Namespace) -> int:
 
 
 def crowd(args: argparse.Namespace) -> int:
-    from ..runs import parse_overrides
+    from ..overrides import parse_overrides
     from ..synthesis import CrowdConfig, write_crowd
 
     config = CrowdConfig(writers=args.writers, per_writer=args.per_writer, seed=args.seed)
@@ -26,8 +26,20 @@ def crowd(args: argparse.Namespace) -> int:
     return 0
 
 
+def corpus(args: argparse.Namespace) -> int:
+    from ..models.prior import MAX_REFERENCES
+    from ..overrides import parse_overrides
+    from ..paths import display
+    from ..synthesis import Corpus, CrowdConfig
+
+    config = CrowdConfig(writers=args.writers, per_writer=MAX_REFERENCES + 1, seed=args.seed)
+    drawn = Corpus.draw(parse_overrides(config, args.set), workers=args.workers)
+    print(f"{len(drawn)} signatures of {drawn.n_writers} writers -> {display(drawn.save(args.out))}")
+    return 0
+
+
 def extract(args: argparse.Namespace) -> int:
-    from ..extraction import ExtractionConfig, extract
+    from ..sheets import ExtractionConfig, extract
 
     result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
     print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
@@ -37,8 +49,8 @@ def extract(args: argparse.Namespace) -> int:
 
 
 def stress(args: argparse.Namespace) -> int:
-    from .. import stress
     from ..paths import display
+    from ..sheets import stress
 
     results = stress.stress(args.out, seeds=args.seeds, workers=args.workers)
     faults = [fault for result in results for fault in result.faults]
