@@ -1,7 +1,7 @@
 """What a model has to offer to be judged: signatures of new people, of known people, and like given references.
 
-`Sampler` is the contract between models and the evaluation (`metrics.questions`). The adapters below put the models
-of `runs` behind it. Those models keep training signatures and redraw them, and the adapters do not hide that.
+`Sampler` is the contract between models and the evaluation (`metrics.questions`). The adapters below put the VAEs and
+GANs behind it. Those with people keep training signatures and redraw them, and the adapters do not hide that.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from .moves import PERSON_MOVES, move_ink
-from .runs import Pretrained, Run
+from .augment import PERSON_MOVES, move_ink
+from .models.baselines import ReportVAE
+from .training.checkpoint import Pretrained, Run
 
 QUESTIONS = ("new", "known", "like")
 
@@ -104,7 +105,7 @@ class PriorSampler:
     @torch.inference_mode()
     def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
         model, generator = self.run.model, _on(self.run.device, generator)
-        spreads = self.run.kind == "vae" and model.config.architecture != "report"
+        spreads = self.run.kind == "vae" and not isinstance(model, ReportVAE)
         codes = people if spreads else people * per_person
         if self.run.kind == "vae":
             z = model.sample_prior(codes, generator, self.prior)
@@ -127,7 +128,12 @@ class PretrainedSampler:
 
 
 def adapters(run: Run) -> dict[str, Any]:
-    """The ways to judge a run, by the ending of its name in the tables."""
+    """The ways to judge a run, by the ending of its name in the tables.
+
+    A model that is a `Sampler` itself is judged as it is.
+    """
+    if any(offers(run.model, question) for question in QUESTIONS):
+        return {"": run.model}
     if run.kind == "vae" and run.conditional:
         return {"": ExemplarSampler(run), " N(0,I)": PriorSampler(run), " Gaussians": PriorSampler(run, "gaussians")}
     return {"": ExemplarSampler(run) if run.conditional else PriorSampler(run)}

@@ -14,14 +14,14 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from . import known_people, new_people
-from .no_model import Blank, MeanOfTwo, Warps, _OfTraining
+from .no_model import Blank, MeanOfTwo, Warps
 from .scores import Score
 from .seen import Eye
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..runs import Pretrained
+    from ..training.checkpoint import Pretrained
 
 FAULTS = (
     "warped copy", "redrawn copy", "thumbnail super-resolution", "ignored noise", "swapped person", "blank page",
@@ -132,7 +132,7 @@ class AveragesPeople(MeanOfTwo):
 
 def _turns(y: Tensor) -> Tensor:
     """Index of each of `y` within its person, from 0."""
-    from ..people import occurrence
+    from ..models.people import occurrence
 
     return occurrence(y)
 
@@ -212,20 +212,20 @@ def _training_set(x: Tensor):
 
 def fault_figure(panel: dict[str, dict[str, dict[str, float]]]) -> Figure:
     """Faults by scores: darker is further from a perfect sampler, a dot where a fault is seen (beyond 3 intervals)."""
-    from .. import plotting
+    from .. import figures
 
-    @plotting.styled
+    @figures.styled
     def draw() -> Figure:
         import matplotlib.pyplot as plt
 
         scores = list(panel[PERFECT])
         faults = [name for name in panel if name != PERFECT]
         away = np.array([[panel[fault][score]["intervals"] for fault in faults] for score in scores])
-        figure = plt.figure(figsize=(plotting.COLUMN_WIDTH, 0.13 * len(scores) + 1), FigureClass=plotting.ShownOnce)
+        figure = plt.figure(figsize=(figures.COLUMN_WIDTH, 0.13 * len(scores) + 1), FigureClass=figures.ShownOnce)
         axes = figure.subplots()
         axes.imshow(np.log10(1 + away), cmap="Greys", aspect="auto", vmin=0, vmax=2)
         row, column = np.nonzero(away > SEEN)
-        axes.plot(column, row, "o", color=plotting.COLORS[1], markersize=2.5)
+        axes.plot(column, row, "o", color=figures.COLORS[1], markersize=2.5)
         axes.set_xticks(range(len(faults)), faults, fontsize=6, rotation=40, ha="right")
         axes.set_yticks(range(len(scores)), [_short(score) for score in scores], fontsize=5.5)
         axes.tick_params(length=0)

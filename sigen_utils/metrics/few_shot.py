@@ -34,7 +34,8 @@ NONE = "none"
 
 def goals() -> dict[str, Goal]:
     """Equal error rates: less is better."""
-    return {f"{name}/{kind}": Goal("equal error rate, less is better", less=True) for name in VERIFIERS for kind in THRESHOLDS}
+    goal = Goal("equal error rate, less is better", less=True)
+    return {f"{name}/{kind}": goal for name in VERIFIERS for kind in THRESHOLDS}
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ def rows_without_a_model(tried: Trial, ks: tuple[int, ...] = DUPLICATES, seed: i
     return rows
 
 
-def with_duplicates(tried: Trial, name: str, made: np.ndarray, ks: tuple[int, ...] = DUPLICATES) -> dict[str, np.ndarray]:
+def with_duplicates(
+    tried: Trial, name: str, made: np.ndarray, ks: tuple[int, ...] = DUPLICATES
+) -> dict[str, np.ndarray]:
     """Enrolled features by row, of duplicates ``[P, max(ks), d]``."""
     return {f"{name}, {k}": np.concatenate([tried.references[:, :1], made[:, :k]], 1) for k in ks}
 

@@ -114,14 +114,19 @@ def score_known(
 def score_genuine(reference: Known, seed: int = 0) -> dict[str, Score]:
     """The row "genuine": training signatures in the place of samples, which the copy test sees as held out in turn."""
     people = len(reference.train_rows)
-    scores = {f"{name}/{what}": Score(1.0, np.zeros(0), people) for name, found in reference.genuine.items() for what in found}
+    one = Score(1.0, np.zeros(0), people)
+    scores = {f"{name}/{what}": one for name, found in reference.genuine.items() for what in found}
     left = np.concatenate(reference.copies.others)
     y = np.repeat(np.arange(people), [len(one) for one in reference.copies.others])
     return scores | copy_test(reference.copies.held_out, left, y, draws_of_people(people, seed))
 
 
 def _scores(
-    samples: np.ndarray, rows: Sequence[np.ndarray], held_out: np.ndarray, held_out_rows: Sequence[np.ndarray], whose: np.ndarray
+    samples: np.ndarray,
+    rows: Sequence[np.ndarray],
+    held_out: np.ndarray,
+    held_out_rows: Sequence[np.ndarray],
+    whose: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """By person ``[P]``: energy score, share nearest to a held-out signature of the person, spread within."""
     energy, top1, within = [], [], []

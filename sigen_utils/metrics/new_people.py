@@ -20,7 +20,6 @@ from .scores import (
     auc_over_people,
     draws_of_people,
     mean_over_people,
-    ratio_over_people,
     wins_by_people,
 )
 from .seen import VERIFIER, Seen
@@ -68,7 +67,9 @@ class Strangers:
     close: np.ndarray
 
 
-def strangers(seen: Seen, people: int, known: Mapping[str, np.ndarray], seed: int = 0, splits: int = SPLITS) -> Strangers:
+def strangers(
+    seen: Seen, people: int, known: Mapping[str, np.ndarray], seed: int = 0, splits: int = SPLITS
+) -> Strangers:
     """Measure unseen people: n signatures, ``n / people`` of each, one person after the other.
 
     Raises
@@ -125,9 +126,7 @@ def score_new(reference: Strangers, made: Seen, seed: int = 0) -> dict[str, Scor
             real = _identities(reference.seen.features[name], people, each)[what]
             scores[f"{name}/{what}"] = _ratio(values, real, mine, theirs)
     distance = cdist(made.features[VERIFIER], made.features[VERIFIER])
-    scores["collisions"] = _collisions(
-        _close(distance, reference.limit, people, each), reference.close, mine, theirs
-    )
+    scores["collisions"] = _collisions(_close(distance, reference.limit, people, each), reference.close, mine, theirs)
     return scores
 
 

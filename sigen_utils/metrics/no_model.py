@@ -14,14 +14,14 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Generator, Tensor
 
-from ..moves import MOVE_NUMBERS, PERSON_MOVES, move_ink, soften
-from ..people import in_turn, reach
+from ..augment import MOVE_NUMBERS, PERSON_MOVES, move_ink, soften
+from ..models.people import in_turn, reach
+from ..registration import move_among, ways_to_others
 from ..synthesis import CrowdConfig, write_crowd
-from ..variation import move_among, ways_to_others
 
 if TYPE_CHECKING:
     from ..data import SignatureSet
-    from ..runs import Pretrained
+    from ..training.checkpoint import Pretrained
 
 WRITERS_SEED = 4_000_003  # of the protocol's own writers: in no class, and in no corpus that a model was trained on
 PER_WRITER = 4

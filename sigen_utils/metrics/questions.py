@@ -19,7 +19,7 @@ import torch
 
 from ..sampling import offers
 from . import few_shot, known_people, likelihood, new_people
-from .scores import Goal, Score, over_seeds, rankings
+from .scores import Goal, Score, draws_of_people, in_words, mean_over_people, over_seeds, rankings
 from .seen import USED_IN_TRAINING, VERIFIER, Eye, Seen
 
 if TYPE_CHECKING:
@@ -243,7 +243,10 @@ def _over_seeds(several: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
 
 
 def _table(
-    rows: Mapping[str, Mapping[str, Score]], names: Mapping[str, str], goals: Mapping[str, Goal], genuine: Mapping[str, Score]
+    rows: Mapping[str, Mapping[str, Score]],
+    names: Mapping[str, str],
+    goals: Mapping[str, Goal],
+    genuine: Mapping[str, Score],
 ) -> dict[str, Any]:
     shown = {
         row: dict(label=names.get(row, row), scores={name: score.as_dict() for name, score in scores.items()})
@@ -257,10 +260,19 @@ def _table(
     )
 
 
+def sentences(table: Mapping[str, Any], scores: Sequence[str] | None = None) -> list[str]:
+    """What a table of `evaluate` says about each score, in words that rank no two rows whose intervals overlap."""
+    rows, out = table["rows"], []
+    labels = {row: about["label"] for row, about in rows.items()}
+    for name in scores or table["goals"]:
+        values = {row: about["scores"][name]["value"] for row, about in rows.items() if name in about["scores"]}
+        if values:
+            out.append(in_words(name, values, table["rank"][name], labels, table["goals"][name]))
+    return out
+
+
 def _nats(nats: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Mean over the signatures, with an interval over people."""
-    from .scores import draws_of_people, mean_over_people
-
     people = np.unique(y)
     own = np.array([nats[y == person].mean() for person in people])
     return mean_over_people(own, draws_of_people(len(people)), (0, np.inf)).as_dict()

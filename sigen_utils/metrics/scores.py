@@ -117,7 +117,7 @@ def rankings(rows: Mapping[str, Mapping[str, Score]], goals: Mapping[str, Goal])
 
 
 def in_words(
-    name: str, values: Mapping[str, float], pairs: Sequence[Sequence[str]], labels: Mapping[str, str], goal: Goal
+    name: str, values: Mapping[str, float], pairs: Sequence[Sequence[str]], labels: Mapping[str, str], goal: str
 ) -> str:
     """A sentence on one score that ranks no two rows whose paired intervals overlap.
 
@@ -132,19 +132,19 @@ def in_words(
     labels
         Row to its name for readers.
     goal
-        What is good.
+        What is good, in words.
     """
     if len(values) < 2:
-        return f"{name} ({goal.words}): one row only, nothing to rank."
+        return f"{name} ({goal}): one row only, nothing to rank."
     worse = {row: {b for a, b in pairs if a == row} for row in values}
     beaten = {b for _, b in pairs}
     best = [row for row in values if row not in beaten]
     behind = [row for row in values if row in beaten]
     if not behind:
-        return f"{name} ({goal.words}): the intervals rank no two rows."
+        return f"{name} ({goal}): the intervals rank no two rows."
     shown = ", ".join(f"{labels.get(row, row)} ({values[row]:.3g})" for row in best)
     sure = [row for row in behind if all(row in worse[top] for top in best)]
-    text = f"{name} ({goal.words}): no row is better than {shown}."
+    text = f"{name} ({goal}): no row is better than {shown}."
     if sure:
         text += " Worse than " + ("it: " if len(best) == 1 else "each of these: ")
         text += ", ".join(f"{labels.get(row, row)} ({values[row]:.3g})" for row in sure) + "."

@@ -11,7 +11,7 @@ import torch
 
 from . import registering
 from .copies import Misfits
-from .ruler import Ruler, SignatureRuler
+from .features import Ruler, SignatureRuler
 from .store import Store
 from .strokes import stroke_statistics
 
@@ -57,7 +57,7 @@ class Eye:
     rulers
         Feature extractors; by default both of the project. One of them is named `VERIFIER`.
     render
-        What every picture passes; `rendering.render` by default.
+        What every picture passes; `render.render` by default.
     folder
         Where features and registrations outlive the process; None for nowhere.
     """
@@ -70,7 +70,7 @@ class Eye:
         device: str | torch.device = "cpu",
     ):
         if render is None:
-            from ..rendering import render
+            from ..render import render
         self.render, self.device = render, device
         self.rulers = [Ruler(device), SignatureRuler(device=device)] if rulers is None else rulers
         if VERIFIER not in self.names:
