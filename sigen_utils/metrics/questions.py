@@ -84,7 +84,7 @@ def evaluate(
         If an unseen person's signature is in the training set.
     """
     seconds: dict[str, float] = {}
-    clock = _Clock(seconds, progress)
+    clock = _Clock(seconds, progress, eye.save)
     with clock("genuine"):
         train, held_out = eye(data.train.x), eye(data.test.x)
         known = {name: train.features[name] for name in eye.names}
@@ -116,15 +116,14 @@ def evaluate(
     with clock("likelihood"):
         coders = likelihood.context_coders(data.train.x, data.test.x)
         out["likelihood"] = {name: _nats(nats, data.test.labels.cpu().numpy()) for name, nats in coders.items()}
-    eye.save()
     return out
 
 
 class _Clock:
-    """Adds up seconds by part, and says what is going on."""
+    """Adds up seconds by part; after each outermost part says so and lets the caches be written."""
 
-    def __init__(self, seconds: dict[str, float], progress: Callable[[str], None]):
-        self.seconds, self.progress, self.stack = seconds, progress, []
+    def __init__(self, seconds: dict[str, float], progress: Callable[[str], None], done: Callable[[], None]):
+        self.seconds, self.progress, self.done, self.stack = seconds, progress, done, []
 
     def __call__(self, part: str) -> _Clock:
         self.stack.append((part, time.monotonic()))
@@ -137,6 +136,7 @@ class _Clock:
         part, began = self.stack.pop()
         self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
         if not self.stack:
+            self.done()
             self.progress(f"{part}: {self.seconds[part]:.0f} s")
 
 
