@@ -21,7 +21,7 @@ STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || 
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*/*)
 
-.PHONY: all setup test report bench stress studies pretrain test-colab lock clean help FORCE
+.PHONY: all setup test report bench stress studies pretrain prior test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -80,6 +80,14 @@ pretrain: .venv/ready ## weights/ anew, from a corpus of synthetic writers: hour
 		--crowd "$(CORPUS)" --device "$(DEVICE)"
 	$(PY) -m sigen_utils train ruler --resume --data build/corpus.npz --run build/pretrain/ruler
 	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler --crowd "$(CORPUS)" --device "$(DEVICE)"
+
+WRITERS := build/writers.npz
+prior: .venv/ready ## weights/prior anew, from 24,000 other synthetic writers: two hours on two cores; goes on after a kill
+	test -f $(WRITERS) || $(PY) -m sigen_utils corpus --out $(WRITERS)
+	$(PY) -m sigen_utils train autoencoder --resume --data $(WRITERS) --run build/pretrain/autoencoder
+	$(PY) -m sigen_utils train prior --resume --data $(WRITERS) --start build/pretrain/autoencoder --run build/pretrain/prior
+	$(PY) -m sigen_utils publish-prior --run build/pretrain/prior --out weights/prior --device "$(DEVICE)" \
+		--crowd "24,000 synthetic writers, four signatures each"
 
 test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
 	@tools/setup.sh colab

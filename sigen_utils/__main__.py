@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from .commands import evaluation, evidence, models, sheets, story
@@ -36,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: synthetic writers, a bit a pixel")
+    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: a crowd, kept a bit a pixel")
     sub.add_argument("--out", required=True, help="file .npz")
     sub.add_argument("--writers", type=int, default=24_000)
     sub.add_argument("--seed", type=int, default=5_000_003)
@@ -48,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
+    sub = command("check", sheets.check, "what is read from each picture of a folder of signatures, and what is not")
+    sub.add_argument("folder", help="<person>/<image>, any of the known layouts, or pictures of any kind")
+    sub.add_argument("--out", help="file .png: each picture beside the ink that was read")
+
     sub = command(
         "stress", sheets.stress, "try the extraction on harder and harder synthetic sheets; status 1 below the bar"
     )
@@ -56,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
-    sub.add_argument("model", choices=("vae", "gan", "autoencoder", "prior", "ruler"))
-    words = "folder of signatures (default: the extracted ones, made if they are missing), or a file of `corpus`"
+    sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
+    words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
     sub.add_argument("--data", help=words)
     sub.add_argument(
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
@@ -90,6 +96,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--per-person", type=int, default=1, help="with --new: signatures of each (default: 1)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
+
+    sub = command("gallery", models.gallery, "what a learned prior draws, in one figure")
+    sub.add_argument("--run", required=True, help="run of `train prior`")
+    sub.add_argument("--data", required=True, help="folder of signatures: the class that it met, or strangers")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .png")
 
     def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
         sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
@@ -177,16 +189,18 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("verify", evidence.verify, "equal error rate of each ruler on a set of genuine signatures")
     sub.add_argument("--data", required=True, help="folder of signatures")
+    sub.add_argument("--forgeries", action="store_true", help="also against the forgeries in the folder")
     sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
     sub.add_argument("--seed", type=int, default=0)
 
-    sub = command(
-        "publish-ruler", models.publish_ruler, "a ruler for everybody: weights in half precision, without its writers"
-    )
-    sub.add_argument("--run", required=True)
-    sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
-    sub.add_argument("--device", required=True, help="where, in words")
-    sub.add_argument("--out", required=True, help="folder, for instance weights/ruler")
+    for kind, example in (("ruler", "a ruler for everybody"), ("prior", "a learned prior for everybody")):
+        text = f"{example}: smaller weights, without the writers of its corpus"
+        sub = command(f"publish-{kind}", models.publish_of_corpus, text)
+        sub.set_defaults(kind=kind)
+        sub.add_argument("--run", required=True)
+        sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
+        sub.add_argument("--device", required=True, help="where, in words")
+        sub.add_argument("--out", required=True, help=f"folder, for instance weights/{kind}")
 
     sub = command("publish", models.publish, "a run as a reference model: weights in half precision, history, scores")
     sub.add_argument("--run", required=True)
@@ -213,6 +227,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@contextlib.contextmanager
+def _plain_warnings():
+    """Warnings about data as one line each on stderr; yields a list of those that something is missing."""
+    from .notices import DataNotice, DataWarning
+
+    missing = []
+
+    def show(message, category, *where, **more):
+        if not issubclass(category, DataNotice):
+            return usual(message, category, *where, **more)
+        if issubclass(category, DataWarning):
+            missing.append(str(message))
+        print(f"{'warning' if issubclass(category, DataWarning) else 'note'}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataNotice)
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield missing
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors a user can mend are one line, not a traceback."""
     args = parser().parse_args(argv)
@@ -220,7 +254,9 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     try:
-        return args.function(args)
+        with _plain_warnings() as missing:
+            status = args.function(args)
+        return status or int(bool(missing))
     # DataError, SheetError, RunError are ValueErrors; a training that diverges says what to do in a FloatingPointError
     except (ValueError, ImportError, FileNotFoundError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,27 +6,28 @@ Polarity: in memory ink = 1 and paper = 0; on disk and on screen black ink on wh
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import re
+import os
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from . import paths
+from . import images, paths
+from .layouts import find_signatures, natural
+from .notices import DataNotice, DataWarning
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
-SIZE = 128  # pixels a side, the size of every model
-CEDAR_NAME = re.compile(r"original_(\d+)_(\d+)\.\w+$")
+SIZE = images.SIZE  # pixels a side, the size of every model
 
 
 class DataError(ValueError):
@@ -161,76 +162,18 @@ class SignatureSet:
 # --------------------------------------------------------------------------------------------- reading
 
 
-def _natural(name: str) -> list:
-    """Sort key that puts 2 before 10."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _find_files(folder: Path) -> list[tuple[str, Path]]:
-    """(person, file) pairs of a ``<person>/<image>`` folder or of CEDAR's ``original_<writer>_<n>`` names.
-
-    Such a name says whose it is in a sub-folder too: the folder above all writers is as good as their own. Among such
-    names others, of forgeries, are not a person's.
-    """
-    pairs = []
-    for path in sorted(folder.iterdir(), key=lambda p: _natural(p.name)):
-        if path.is_dir() and path.name != "audit":
-            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.stem != "id"]
-            for p in sorted(inside, key=lambda p: _natural(p.name)):
-                match = CEDAR_NAME.match(p.name)
-                pairs.append((match[1] if match else path.name, p))
-        elif match := CEDAR_NAME.match(path.name):
-            pairs.append((match[1], path))
-    cedar = [(who, path) for who, path in pairs if CEDAR_NAME.match(path.name)]
-    return cedar or pairs
-
-
-def normalise_ink(grey: np.ndarray, size: int = SIZE, margin: int = 6) -> np.ndarray:
-    """A grey picture of one signature to centred binary ink.
-
-    Parameters
-    ----------
-    grey
-        uint8 ``[H, W]``, dark ink on light paper, any size.
-    size, margin
-        The side of the result and the paper left around the longer side of the ink, in pixels.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 ``[size, size]``, 255 = ink, 0 = paper. All zero when the picture has no ink.
-    """
-    if grey.shape == (size, size) and np.isin(grey, (0, 255)).all():
-        return 255 - grey  # already what `extract` writes
-    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    mask = ((grey <= threshold) * 255).astype(np.uint8) if np.ptp(grey) > 25 else np.zeros_like(grey)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    out = np.zeros((size, size), np.uint8)
-    if not len(rows):
-        return out
-    ink = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = (size - 2 * margin) / max(ink.shape)
-    width, height = (max(1, round(side * scale)) for side in ink.shape[::-1])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.resize(ink, (width, height), interpolation=interpolation)
-    top, left = (size - height) // 2, (size - width) // 2
-    # Below one half: averaging thins a stroke of one or two pixels, and a broken stroke is worse than a bold one
-    out[top : top + height, left : left + width] = np.where(small > 0.35 * 255, 255, 0)
-    return out
-
-
 def read_signature(path: str | Path) -> torch.Tensor:
-    """One picture of a signature as ink ``[1, 128, 128]`` in {0, 1}.
+    """The signature in one picture, of its first page, as ink ``[1, 128, 128]`` in {0, 1}.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or holds no ink.
+        If the file cannot be read or shows no signature; the message names it and the remedy.
     """
-    image = _read_image(Path(path))
-    if not image.any():
-        raise DataError(f"{path}: no ink found in it; name a picture of a signature, dark on light paper")
-    return torch.from_numpy(image)[None].float() / 255
+    pictures, problems = _read_picture(Path(path), extracted=False)
+    if not pictures:
+        raise DataError("; ".join(problems))
+    return torch.from_numpy(pictures[0])[None].float() / 255
 
 
 def load_signatures(
@@ -241,10 +184,10 @@ def load_signatures(
     Parameters
     ----------
     folder
-        ``<person>/<image>`` (as `extract` writes it; ``id.png`` is skipped), or files named as CEDAR's
-        ``original_<writer>_<n>``. Any size and grey level: pictures are cropped to the ink, scaled and binarised.
-        With more than 8 signatures a person the last quarter is held out instead of the last one. An archive
-        ``.npz`` of `sample` or `crowd` serves as well.
+        ``<person>/<image>`` (as `extract` writes it; ``id.png`` is skipped), or one of the public layouts of
+        `layouts.NAMES`; forgeries are left out. Any picture that `images.read_signatures` reads: it is cropped to the
+        ink, scaled and binarised. With more than 8 signatures a person the last quarter is held out instead of the last
+        one. An archive ``.npz`` of `sample` or `crowd` serves as well.
     device
         Where the set lives.
     train_per_person
@@ -253,23 +196,30 @@ def load_signatures(
     Raises
     ------
     DataError
-        If the folder is missing or holds nothing usable, or a file cannot be read; the message names it and the
-        remedy. Whoever has one signature only is left out, with a warning.
+        If the folder is missing or holds nothing usable; the message names it and the remedy.
+
+    Warns
+    -----
+    DataWarning
+        Pictures that cannot be read or show no ink, with the remedy, and people with one signature: they are left out.
+    DataNotice
+        How many forgeries and files that are no pictures were left out.
     """
     folder = Path(folder)
     if folder.suffix == ".npz" and folder.is_file():
-        images, names, files = _read_archive(folder)
+        pictures, names, files = _read_archive(folder)
     else:
-        images, names, files = _read_folder(folder)
+        pictures, names, files = _read_folder(folder)
     single = {name for name, count in Counter(names).items() if count < 2}
     if single == set(names):
         raise DataError(f"{folder}: one signature a person; a person needs two or more, of which one is held out")
     if single:
-        who = ", ".join(sorted(single, key=_natural))
-        warnings.warn(f"{folder}: one signature only of {who}; left out, as one of two would be held out", stacklevel=2)
+        who = ", ".join(sorted(single, key=natural))
+        message = f"{folder}: one signature only of {who}; left out, as one of two would be held out"
+        warnings.warn(message, DataWarning, stacklevel=2)
         keep = [k for k, name in enumerate(names) if name not in single]
-        images, names, files = images[keep], [names[k] for k in keep], [files[k] for k in keep]
-    people = sorted(set(names), key=_natural)
+        pictures, names, files = pictures[keep], [names[k] for k in keep], [files[k] for k in keep]
+    people = sorted(set(names), key=natural)
     place = {person: k for k, person in enumerate(people)}
     labels = torch.tensor([place[name] for name in names])
     is_test = torch.zeros(len(labels), dtype=torch.bool)
@@ -279,43 +229,99 @@ def load_signatures(
         if not 0 < held_out < len(own):
             raise DataError(f"{folder / person}: cannot train on {train_per_person} of {len(own)}, hold out the others")
         is_test[own[-held_out:]] = True
-    return SignatureSet(torch.from_numpy(images), labels, people, files, is_test).to(device)
+    return SignatureSet(torch.from_numpy(pictures), labels, people, files, is_test).to(device)
+
+
+def load_forgeries(folder: str | Path, people: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The forgeries of a folder that imitate some people.
+
+    Returns
+    -------
+    images, labels
+        Ink uint8 ``[N, 128, 128]`` (255 = ink), and whom each imitates, int64 ``[N]``, an index into `people`.
+
+    Raises
+    ------
+    DataError
+        If there are none that can be read.
+    """
+    folder = Path(folder)
+    found = find_signatures(_folder(folder))
+    wanted = [pair for pair in found.forged if pair[0] in set(people)]
+    if not wanted:
+        raise DataError(f"{folder}: no forgeries of these people; see `layouts` for the names they are known by")
+    pictures, names, _ = _read_files(folder, wanted)
+    return pictures, np.array([list(people).index(name) for name in names])
+
+
+def _folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; run `python -m sigen_utils extract` first or name another one")
+    return folder
 
 
 def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """Pictures uint8 ``[N, 128, 128]``, person and name of each, from a folder; see `load_signatures`."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; run `python -m sigen_utils extract` first or name another one")
-    pairs = _find_files(folder)
-    if not pairs:
-        raise DataError(f"{folder}: no <person>/<image> in it; expected one sub-folder a person with its signatures")
-    images = [_read_image(path) for _, path in pairs]
-    return np.stack(images), [who for who, _ in pairs], [f"{who}/{path.name}" for who, path in pairs]
+    found = find_signatures(_folder(folder))
+    if not found.genuine:
+        raise DataError(
+            f"{folder}: no <person>/<image> in it; expected one sub-folder a person with its signatures"
+            + (f" ({found.told()})" if found.told() else "")
+        )
+    if found.told():
+        warnings.warn(f"{folder}: {found.told()}", DataNotice, stacklevel=3)
+    return _read_files(folder, found.genuine)
 
 
-def _read_image(path: Path) -> np.ndarray:
-    """A picture of one signature as uint8 ``[128, 128]``, ink = 255."""
+def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray, list[str], list[str]]:
+    """The same of (person, file) pairs; what cannot be read is named and left out."""
+    extracted = (folder / "manifest.csv").is_file()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda pair: _read_picture(pair[1], extracted), pairs)
+        pictures, names, files, bad = [], [], [], []
+        for (who, path), (pages, problems) in zip(pairs, results, strict=True):
+            bad += [f"{images.shown(who)}/{problem}" for problem in problems]
+            pictures += pages
+            names += [who] * len(pages)
+            files += [f"{who}/{path.name}" + (f"#{k + 1}" if k else "") for k in range(len(pages))]
+    if not pictures:
+        raise DataError(f"{folder}: no picture of {len(pairs)} shows a signature. " + "; ".join(bad[:5]))
+    if bad:
+        more = f"; and {len(bad) - 20} more" if len(bad) > 20 else ""
+        message = f"{folder}: {len(bad)} pictures left out. " + "; ".join(bad[:20]) + more
+        warnings.warn(message, DataWarning, stacklevel=4)
+    return np.stack(pictures), names, files
+
+
+def _read_picture(path: Path, extracted: bool) -> tuple[list[np.ndarray], list[str]]:
+    """Ink uint8 ``[128, 128]`` of every page of a file, and what is wrong with the others."""
+    if extracted:  # what `extract` has written is taken as it is
+        with contextlib.suppress(OSError), Image.open(path) as picture:  # said below, with the remedy
+            grey = np.asarray(picture)
+            if grey.shape == (SIZE, SIZE) and np.isin(grey, (0, 255)).all():
+                return [255 - grey], []
     try:
-        with Image.open(path) as picture:
-            grey = np.asarray(picture.convert("L"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
-    return normalise_ink(grey)
+        pages = images.read_signatures(path)
+    except images.ImageError as error:
+        return [], [str(error)]
+    return [page.image for page in pages if not page.problem], [page.problem for page in pages if page.problem]
 
 
 def _read_archive(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """The same from an archive of `sample` or `crowd`; pickled contents are refused."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            images, names = archive["x"], archive["y"].astype(str).tolist()
+            pictures, names = archive["x"], archive["y"].astype(str).tolist()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an archive of `sample` or `crowd` ({error}); make it again") from error
-    if images.dtype != np.uint8 or images.shape[1:] != (SIZE, SIZE) or len(images) != len(names):
-        raise DataError(f"{path}: x is {images.dtype} {images.shape}, not uint8 [N, {SIZE}, {SIZE}] with a name each")
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != (SIZE, SIZE) or len(pictures) != len(names):
+        raise DataError(
+            f"{path}: x is {pictures.dtype} {pictures.shape}, not uint8 [N, {SIZE}, {SIZE}] with a name each"
+        )
     # In place, a signature at a time: a crowd is a gigabyte
-    for picture in images:
+    for picture in pictures:
         picture[...] = (picture > 127) * np.uint8(255)
-    return images, names, [f"{name}/{k}" for k, name in enumerate(names)]
+    return pictures, names, [f"{name}/{k}" for k, name in enumerate(names)]
 
 
 def ensure_signatures(profile, workers: int | None = None, progress=print) -> Path:
@@ -351,7 +357,7 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
 
 def needs_sheets(folder: Path) -> bool:
     """Whether a synthetic class has to be drawn into `folder`: no photographs, or a synthesis that was interrupted."""
-    if not folder.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
+    if not folder.is_dir() or not any(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir()):
         return True
     return (folder / "masks").is_dir() and not (folder / "truth.json").is_file()  # which is written last
 

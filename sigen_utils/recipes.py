@@ -21,6 +21,7 @@ from .models.gan import SIZES, GANConfig, Thumbnail
 from .models.layers import PLACES
 from .models.prior import PriorConfig
 from .models.vae import VAEConfig
+from .synthesis import Corpus
 from .training.baselines import ReportGANTrainer, ReportVAETrainer
 from .training.checkpoint import Pretrained, Run
 from .training.embedding import EmbeddingTrainer
@@ -29,7 +30,8 @@ from .training.loop import TrainConfig, Trainer, fit
 from .training.prior import AutoencoderTrainer, CodesConfig, PriorTrainer
 from .training.vae import VAETrainer
 
-PRETRAINED = "pretrained"  # a start: the committed networks, `checkpoint.load_pretrained`
+PRETRAINED = "weights/pretrained"  # a start: the committed networks, `checkpoint.load_pretrained`
+LEARNED_PRIOR = "weights/prior"  # a start: the committed run of ``corpus_prior``
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,21 @@ class Recipe:
     model: Any  # the configuration of the network
     train: TrainConfig
     images: Mapping[str, int]  # signatures seen in the training, by profile
-    start: str | None = None  # what it goes on from: `PRETRAINED` or another recipe's name; None: random weights
-    people: bool = True  # whether samples are of people of the class, whose training signatures the model remembers
+    start: str | None = None  # what it goes on from: committed weights or another recipe's run; None: random weights
+    people: bool = True  # whether the model knows the people of the class
     prior: str | None = None  # of a VAE's samples, see `Run.sample`
 
-    def for_class(self, data: SignatureSet, start: Run | Pretrained | None = None) -> Recipe:
+    def for_class(self, data: SignatureSet | Corpus, start: Run | Pretrained | None = None) -> Recipe:
         """The recipe for the people of `data`, and of the size of the networks `start` that it goes on from."""
-        if isinstance(self.model, PriorConfig):
-            return replace(self, model=self.model.on(start.model.config, data.n_people if self.people else 0))
+        known = {one.name for one in fields(self.model)}
         changes: dict[str, Any] = {}
         if self.people:
-            changes |= dict(n_people=data.n_people, exemplars=int(data.train.labels.bincount().max()))
+            changes |= dict(n_people=data.n_people)
+        if self.people and "exemplars" in known:
+            changes |= dict(exemplars=int(data.train.labels.bincount().max()))
         if start is not None:
-            changes |= {name: getattr(start.model.config, name) for name in SIZES}
-        if start is not None and start.judge is not None and hasattr(self.model, "embedding_dim"):
+            changes |= _sizes(start.model.config, known)
+        if start is not None and start.judge is not None and "embedding_dim" in known:
             changes |= dict(embedding_dim=len(start.judge["describe.weight"]))
         return replace(self, model=replace(self.model, **changes))
 
@@ -70,14 +73,27 @@ class Recipe:
 
     def steps(self, images: int) -> int:
         """Steps in which so many images are seen, at least."""
-        return math.ceil(images / self.train.batch_size)
+        return math.ceil(images / (self.train.batch_size * self.trainer.signatures))
 
     def fit(
-        self, data: SignatureSet, run_dir: str | Path, images: int, start: Run | Pretrained | None = None, **options
+        self,
+        data: SignatureSet | Corpus,
+        run_dir: str | Path,
+        images: int,
+        start: Run | Pretrained | None = None,
+        **options,
     ) -> Run:
         """Train this recipe of `for_class` on `images` signatures; `options` and the result are those of `loop.fit`."""
         options |= dict(steps=self.steps(images), train=self.train, start=start, recipe=self.name)
         return fit(self.trainer, data, self.model, run_dir, **options)
+
+
+def _sizes(start: Any, known: set[str]) -> dict[str, Any]:
+    """What a network with the fields `known` takes over of the configuration of the one that it goes on from."""
+    if isinstance(start, AutoencoderConfig):
+        return dict(autoencoder=start)
+    names = ("autoencoder", "flow") if isinstance(start, PriorConfig) else SIZES
+    return {name: getattr(start, name) for name in names if name in known}
 
 
 def _changed(config: Any, field: str, value: Any) -> Any:
@@ -185,29 +201,34 @@ RECIPES = {
             "autoencoder",
             AutoencoderTrainer,
             AutoencoderConfig(),
-            CodesConfig(batch_size=32, learning_rate=2.5e-3, warmup_steps=100, checks=10),
+            CodesConfig(batch_size=32, learning_rate=2.5e-3, warmup_steps=100, noise=0.0, checks=10),
             images=dict(smoke=64, cpu=60_000, gpu=60_000),
+            people=False,
+        ),
+        Recipe(
+            "corpus_prior",
+            PriorTrainer,
+            PriorConfig(),
+            CodesConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10),  # 16 writers
+            images=dict(smoke=128, cpu=294_400, gpu=20_000_000),
+            start="autoencoder",
             people=False,
         ),
         Recipe(
             "prior",
             PriorTrainer,
             PriorConfig(),
-            CodesConfig(batch_size=64, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10),
-            images=dict(smoke=64, cpu=294_400, gpu=20_000_000),
-            start="autoencoder",
-            people=False,
-        ),
-        # A learned prior meets a class: the flow alone, at a fifth of the rate, half of each batch from the corpus
-        Recipe(
-            "prior_class",
-            PriorTrainer,
-            PriorConfig(),
             CodesConfig(
-                batch_size=64, learning_rate=2e-4, ema_images=5_000.0, warmup_steps=50, decay_from=0.3, checks=4
+                batch_size=8,
+                learning_rate=2e-4,
+                rate_end=0.02,
+                ema_images=5_000.0,
+                checks=10,
+                warmup_steps=50,
+                decay_from=0.3,
             ),
-            images=dict(smoke=64, cpu=20_000, gpu=100_000),
-            start="prior",
+            images=dict(smoke=64, cpu=32_000, gpu=32_000),
+            start=LEARNED_PRIOR,
         ),
         Recipe(
             "ruler",

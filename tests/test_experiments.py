@@ -11,7 +11,7 @@ from sigen_utils import figures
 from sigen_utils.experiments import ablation, search, seeds, studies
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.profiles import PROFILES
-from sigen_utils.recipes import PRETRAINED, RECIPES
+from sigen_utils.recipes import LEARNED_PRIOR, PRETRAINED, RECIPES
 from sigen_utils.training.checkpoint import load_pretrained
 from sigen_utils.training.loop import TrainConfig
 
@@ -113,7 +113,7 @@ def test_a_recipe_says_how_long_it_takes_in_every_profile():
     for recipe in RECIPES.values():
         assert recipe.images.keys() == PROFILES.keys()
         assert recipe.steps(recipe.images["smoke"]) <= 8 < recipe.steps(recipe.images["cpu"])
-        assert recipe.start in (None, PRETRAINED, *RECIPES)
+        assert recipe.start in (None, PRETRAINED, LEARNED_PRIOR, *RECIPES)
 
 
 def test_arms_are_trained_scored_and_told(tmp_path):

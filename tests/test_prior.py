@@ -20,7 +20,7 @@ from sigen_utils.models.prior import (
     draw_references,
     flow_matching_loss,
 )
-from sigen_utils.recipes import RECIPES, Recipe
+from sigen_utils.recipes import RECIPES
 from sigen_utils.synthesis import Corpus, CrowdConfig
 from sigen_utils.training import checkpoint
 from sigen_utils.training.averaging import Average
@@ -29,12 +29,6 @@ SMALL = PriorConfig(
     autoencoder=AutoencoderConfig(width_fine=8, width_encoder=16, width_decoder=16),
     flow=FlowConfig(widths=(16, 16, 16), embedding=16),
 )
-
-
-def small(name: str, model, **train) -> Recipe:
-    """The recipe with a small model and batches of 8 signatures."""
-    recipe = RECIPES[name]
-    return replace(recipe, model=model, train=replace(recipe.train, batch_size=8, **train))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -190,10 +184,13 @@ def test_the_corpus_is_the_same_for_any_number_of_workers():
 
 
 def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpus: Corpus, tmp_path, monkeypatch):
-    few = dict(checks=2, snapshots=2, n_fixed=1, checkpoint_seconds=0.0)
-    begin = small("autoencoder", model=SMALL.autoencoder, **few).fit(corpus, tmp_path / "ae", 8, progress=False)
-    recipe = small("prior", model=SMALL, **few).for_class(corpus, begin)
-    whole = recipe.fit(corpus, tmp_path / "whole", 24, start=begin, progress=False)
+    few = dict(batch_size=4, checks=2, snapshots=2, n_fixed=1, checkpoint_seconds=0.0)
+    recipe = RECIPES["autoencoder"].changed("model", SMALL.autoencoder)
+    begin = replace(recipe, train=replace(recipe.train, **few)).fit(corpus, tmp_path / "ae", 8, progress=False)
+    recipe = RECIPES["corpus_prior"].changed("model.flow", SMALL.flow).for_class(corpus, begin)
+    recipe = replace(recipe, train=replace(recipe.train, **few))
+    whole = recipe.fit(corpus, tmp_path / "whole", 48, begin, progress=False)
+    assert whole.history[-1]["step"] == 3
 
     class Killed(Exception):
         pass
@@ -206,10 +203,11 @@ def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpu
             raise Killed
         original(self, *args)
 
+    options = dict(images=48, start=begin, progress=False)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Average, "update", dies_in_the_third_step)
-        recipe.fit(corpus, tmp_path / "killed", 24, start=begin, progress=False)
-    resumed = recipe.fit(corpus, tmp_path / "killed", 24, start=begin, progress=False)
+        recipe.fit(corpus, tmp_path / "killed", **options)
+    resumed = recipe.fit(corpus, tmp_path / "killed", **options)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
     assert not (tmp_path / "whole" / "class.safetensors").exists()
@@ -219,4 +217,4 @@ def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpu
 
 def test_the_flow_needs_an_autoencoder_to_start_from(corpus: Corpus, tmp_path):
     with pytest.raises(ValueError, match="autoencoder"):
-        small("prior", model=SMALL).fit(corpus, tmp_path / "run", 8, progress=False)
+        RECIPES["corpus_prior"].changed("model", SMALL).fit(corpus, tmp_path / "run", 64, progress=False)

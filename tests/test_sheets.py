@@ -235,22 +235,6 @@ def test_stored_signature_is_binary_centred_and_tight(tmp_path):
         assert abs(xs.min() + xs.max() - 127) <= 3 and abs(ys.min() + ys.max() - 127) <= 3
 
 
-def test_strokes_are_even_and_stay_connected():
-    masks = []
-    for width, scale in ((1, 1.0), (3, 1.0), (9, 0.5)):
-        mask = np.zeros((200, 400), np.uint8)
-        u = np.linspace(0, 1, 200)
-        line = np.stack([60 + 280 * scale * u, 100 + 60 * scale * np.sin(9 * u)], 1).round().astype(np.int32)
-        cv2.polylines(mask, [line], False, 255, width)
-        masks.append(ex.normalise_mask(mask, ex.ExtractionConfig()))
-    for image in masks:
-        ink = (image == 0).astype(np.uint8)
-        assert cv2.connectedComponents(ink, connectivity=8)[0] == 2
-    areas = [float((image == 0).sum()) for image in masks]
-    assert max(areas) < 1.8 * min(areas)
-    assert (ex.normalise_mask(np.zeros((50, 80), np.uint8), ex.ExtractionConfig()) == 255).all()
-
-
 def rows_of(folder: Path) -> list[dict]:
     with open(folder / "manifest.csv", newline="") as handle:
         return list(csv.DictReader(handle))

@@ -63,8 +63,12 @@ def usefulness(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
+    import numpy as np
+    import torch
+    from scipy.spatial.distance import cdist, pdist
+
     from .. import metrics, paths
-    from ..data import load_signatures
+    from ..data import load_forgeries, load_signatures
     from ..render import render
 
     data = load_signatures(args.data)
@@ -72,10 +76,19 @@ def verify(args: argparse.Namespace) -> int:
     if args.ruler or (paths.weights_dir() / "ruler" / "config.json").exists():
         rulers.append(metrics.SignatureRuler(args.ruler))
     x, labels = render(data.x), data.labels.numpy()
+    if args.forgeries:
+        images, whom = load_forgeries(args.data, data.people)
+        x_forged = render(torch.from_numpy(images)[:, None].float() / 255)
     for ruler in rulers:
-        score = metrics.verification(ruler.features(x), labels, args.seed)
+        features = ruler.features(x)
+        score = metrics.verification(features, labels, args.seed)
         rates = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}], top-1 {top1:.2%}".format_map(score)
         print(f"{ruler.name}: {rates}, {score['n']} signatures of {score['people']} people")
+        if args.forgeries:
+            genuine = [distance for k in range(data.n_people) for distance in pdist(features[labels == k])]
+            forged = [cdist(ruler.features(x_forged[whom == k]), features[labels == k]) for k in np.unique(whom)]
+            rate, _ = metrics.equal_error_rate(np.array(genuine), np.concatenate([part.ravel() for part in forged]))
+            print(f"{ruler.name}: EER {rate:.2%} against {len(whom)} skilled forgeries of {len(forged)} people")
     return 0
 
 

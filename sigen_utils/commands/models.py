@@ -15,6 +15,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from . import prior
+
 
 def train(args: argparse.Namespace) -> int:
     from .. import paths
@@ -24,9 +26,10 @@ def train(args: argparse.Namespace) -> int:
     from ..recipes import RECIPES
     from ..synthesis import Corpus
 
-    recipe = RECIPES[_name(args)]
+    on_corpus = args.model in ("autoencoder", "prior") and Path(args.data or "").suffix == ".npz"
+    recipe = RECIPES[_name(args, on_corpus)]
     start = _start(args, recipe)
-    if args.model in ("autoencoder", "prior") and Path(args.data or "").suffix == ".npz":
+    if on_corpus:
         data = Corpus.load(args.data)
     else:
         data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
@@ -48,15 +51,14 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _name(args: argparse.Namespace) -> str:
+def _name(args: argparse.Namespace, on_corpus: bool) -> str:
     """The recipe that is asked for."""
     if args.model in ("ruler", "autoencoder"):
         return args.model
-    if args.model == "prior":  # on a corpus, or for a class that it meets
-        return "prior" if Path(args.data or "").suffix == ".npz" else "prior_class"
-    ours = {"vae": "vae_pretrained", "gan": "gan"}, {"vae": "vae", "gan": "gan_alone"}
-    names = {"pretrained": ours[0], "scratch": ours[1]}.get(args.recipe)
-    return names[args.model] if names else f"{args.recipe}_{args.model}"
+    if args.model == "prior":
+        return "corpus_prior" if on_corpus else "prior"
+    ours = dict(pretrained={"vae": "vae_pretrained", "gan": "gan"}, scratch={"vae": "vae", "gan": "gan_alone"})
+    return ours[args.recipe][args.model] if args.recipe in ours else f"{args.recipe}_{args.model}"
 
 
 def _start(args: argparse.Namespace, recipe):
@@ -65,10 +67,10 @@ def _start(args: argparse.Namespace, recipe):
         if args.start:
             raise ValueError(f"--start: the recipe {recipe.name} begins at random and goes on from nothing")
         return None
-    if recipe.name == "corpus_gan" and not args.start:
-        raise ValueError("train gan --recipe corpus goes on from a VAE of that corpus: name its run with --start")
     if args.model == "prior":
         return _codes(args.start)
+    if recipe.name == "corpus_gan" and not args.start:
+        raise ValueError("train gan --recipe corpus goes on from a VAE of that corpus: name its run with --start")
     start = _beginning(args.start)
     if start is None:
         raise ValueError("no pretrained networks in weights/pretrained; train with --scratch")
@@ -76,14 +78,14 @@ def _start(args: argparse.Namespace, recipe):
 
 
 def _codes(named: str | None):
-    """The run of an autoencoder or of a learned prior that is `named`, else the committed one."""
+    """The run `named`, else the committed one, whose codes a flow learns."""
     from .. import paths
     from ..training.checkpoint import RunError, load_run
 
-    run = load_run(named or paths.weights_dir() / "prior")
-    if run.kind not in ("autoencoder", "prior"):
-        raise RunError(f"{named}: holds a {run.kind}; --start needs a run of `train autoencoder` or `train prior`")
-    return run
+    start = load_run(named or paths.weights_dir() / "prior")
+    if start.kind not in ("autoencoder", "prior"):
+        raise RunError(f"{named}: holds a {start.kind}; --start needs a run of `train autoencoder` or `train prior`")
+    return start
 
 
 def _beginning(named: str | None):
@@ -107,12 +109,14 @@ def sample(args: argparse.Namespace) -> int:
     from ..render import render
     from ..training.checkpoint import load_run
 
+    if args.n < 1:
+        raise ValueError(f"--n {args.n}: ask for one signature or more")
     run = load_run(args.run)
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
     if run.kind == "prior":
-        x, names = _draw(run, args)
+        x, names = prior.draw(run, args)
     elif args.new or args.like:
         raise ValueError(f"{args.run}: --new and --like need a run of `train prior`; this is a {run.kind}")
     else:
@@ -125,25 +129,19 @@ def sample(args: argparse.Namespace) -> int:
     return 0
 
 
-def _draw(run, args: argparse.Namespace):
-    """Raw ink ``[n, 1, 128, 128]`` and the name of the writer of each, as `args` of `sample` ask for."""
-    import torch
+def gallery(args: argparse.Namespace) -> int:
+    from .. import figures
+    from ..data import load_signatures
+    from ..experiments.gallery import gallery
+    from ..training.checkpoint import load_run
 
-    from ..data import read_signature
-
-    model, generator = run.model, torch.Generator().manual_seed(args.seed)
-    if args.n < 1 or args.per_person < 1:
-        raise ValueError(f"--n {args.n} --per-person {args.per_person}: ask for at least one signature")
-    if args.like:
-        references = torch.stack([read_signature(path) for path in args.like])[None]  # [1, k, 1, 128, 128]
-        return model.like(references.expand(args.n, -1, -1, -1, -1), generator), ["like"] * args.n
-    if args.person is not None:
-        return model.known(torch.full((args.n,), run.person_index(args.person)), generator), [args.person] * args.n
-    if not args.new:
-        raise ValueError("say who signs: --new for new people, --person for a known one, --like for a stranger")
-    people = -(-args.n // args.per_person)
-    names = [f"new-{k // args.per_person + 1}" for k in range(args.n)]
-    return model.new(people, args.per_person, generator)[: args.n], names
+    run, data = load_run(args.run), load_signatures(args.data)
+    if run.kind != "prior":
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train prior`")
+    out = Path(args.out)
+    met = bool(run.people) and run.config["data"]["fingerprint"] == data.fingerprint()
+    print(figures.save_figure(gallery(run.model, data, args.seed, met), out.stem, "png", out.parent))
+    return 0
 
 
 def study(args: argparse.Namespace) -> int:
@@ -280,17 +278,18 @@ def _published(folder: str | Path) -> bool:
     return (Path(folder) / "vae.safetensors").exists()
 
 
-def publish_ruler(args: argparse.Namespace) -> int:
+def publish_of_corpus(args: argparse.Namespace) -> int:
     import torch
 
-    from ..training.checkpoint import load_run, publish_ruler
+    from ..training.checkpoint import load_run, publish_of_corpus
 
     run = load_run(args.run)
-    if run.kind != "ruler":
-        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
-    publish_ruler(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
+    if run.kind != args.kind:
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train {args.kind}`")
+    publish_of_corpus(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
     print(f"{args.run} -> {args.out}")
     return 0
+
 
 
 def _cost(run) -> dict:

@@ -48,6 +48,45 @@ def extract(args: argparse.Namespace) -> int:
     return 1 if result.errors else 0
 
 
+def check(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ..images import FLAGS, ImageError, clean_signature, contact_sheet, iter_pages, shown
+    from ..layouts import find_signatures, pictures_in
+    from ..paths import atomic_write, display
+
+    folder = Path(args.folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; name one with pictures of signatures")
+    found = find_signatures(folder)
+    people = dict((path, who) for who, path in found.genuine) | dict((path, f"{who}!") for who, path in found.forged)
+    tiles, counts = [], dict(good=0, look=0, out=0)
+    for path in pictures_in(folder):
+        where = "/".join(map(shown, path.relative_to(folder).parts))
+        who = people.get(path, "-")
+        try:
+            for page in iter_pages(path):
+                read = clean_signature(page)
+                name = where + page.name.removeprefix(shown(path))
+                verdict = "out" if read.problem else "look" if read.doubts else "good"
+                done = ", ".join((*read.notes, *(FLAGS.get(flag, flag) for flag in read.flags)))
+                print(f"{verdict:5}{shown(who):12} {name}  {done}")
+                counts[verdict] += 1
+                tiles.append((page.image, read.image, name, verdict + " " + " ".join(read.flags)))
+        except ImageError as error:
+            print(f"out  {shown(who):12} {where}  {error}")
+            counts["out"] += 1
+    if args.out and tiles:
+        with atomic_write(args.out) as temporary:
+            contact_sheet(tiles).save(temporary)
+        print(f"each picture beside its ink -> {display(args.out)}")
+    persons = len({who for who, _ in found.genuine})
+    kind = f", names of {found.data_set}" if found.data_set else ""
+    print(f"{persons} people, {len(found.genuine)} signatures{kind}" + (f"; {found.told()}" if found.told() else ""))
+    print(f"{counts['good']} read, {counts['look']} to look at (doubts), {counts['out']} left out")
+    return 1 if counts["out"] or not sum(counts.values()) else 0
+
+
 def stress(args: argparse.Namespace) -> int:
     from ..paths import display
     from ..sheets import stress

@@ -11,7 +11,7 @@ import torch
 from .. import paths
 from ..data import SignatureSet
 from ..profiles import Profile
-from ..recipes import PRETRAINED, RECIPES
+from ..recipes import LEARNED_PRIOR, PRETRAINED, RECIPES
 from ..training import checkpoint
 
 NAMES = ("report_vae", "vae", "vae_pretrained", "report_gan", "gan_alone", "gan")
@@ -57,6 +57,8 @@ def start_of(
         if pretrained is None:
             raise checkpoint.RunError(f"{name} goes on from {paths.weights_dir() / 'pretrained'}, which is not there")
         return pretrained
+    if start == LEARNED_PRIOR:
+        return checkpoint.load_run(paths.weights_dir() / "prior", device or "cpu")
     start = start if pretrained else "vae"
     return obtain(data, profile, [start], seed, device)[start]
 

@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 
 from .features import Ruler
 from .protocol import Render, _renderer
-from .verification import equal_error_rate
+from .verification import equal_error_rate, some_people
 
 if TYPE_CHECKING:
     from ..data import SignatureSet
@@ -83,7 +83,7 @@ def _verify(
     rows = [np.flatnonzero(labels == k) for k in range(templates.shape[1])]
     clients = np.flatnonzero([len(r) > 0 for r in rows])
     for _ in range(n_boot):
-        drawn = rng.choice(clients, len(clients))
+        drawn = some_people(rng, clients)
         picked = np.concatenate([rows[k] for k in drawn])
         part, mine = distance[:, picked][:, :, drawn], labels[picked, None] == drawn[None]
         rates.append(equal_error_rate(part[:, mine], part[:, ~mine])[0])

@@ -6,6 +6,7 @@ forgeries are another, harder question.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,22 @@ def equal_error_rate(genuine: np.ndarray, impostor: np.ndarray) -> tuple[float, 
     return float((refused[k] + accepted[k]) / 2), float(thresholds[k])
 
 
+def some_people(rng: np.random.Generator, people: Sequence[int] | np.ndarray) -> np.ndarray:
+    """As many of `people`, drawn with replacement; at least two different ones, or there were no pairs of two.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two people.
+    """
+    if len(people) < 2:
+        raise ValueError(f"{len(people)} person: telling people apart needs two or more, with two signatures each")
+    while True:
+        drawn = rng.choice(people, len(people))
+        if (drawn != drawn[0]).any():
+            return drawn
+
+
 def verification(features: np.ndarray, labels: np.ndarray, seed: int = 0, n_boot: int = 100) -> dict[str, Any]:
     """All pairs of a set of genuine signatures.
 
@@ -61,15 +78,22 @@ def verification(features: np.ndarray, labels: np.ndarray, seed: int = 0, n_boot
     features, labels = np.asarray(features, np.float64), np.asarray(labels)
     people, index = np.unique(labels, return_inverse=True)
     rows = [np.flatnonzero(index == k) for k in range(len(people))]
+    if len(people) < 2 or len(people) == len(labels):
+        raise ValueError(
+            f"{len(labels)} signatures of {len(people)} people: telling people apart needs two people or more, and "
+            "somebody with two signatures"
+        )
     distance = cdist(features, features)
     upper = np.triu(np.ones(distance.shape, bool), 1)
     same = index[:, None] == index[None]
     rate, threshold = equal_error_rate(distance[upper & same], distance[upper & ~same])
     rng, rates = np.random.default_rng(seed), []
     for _ in range(n_boot):
-        drawn = rng.choice(len(people), len(people))
+        drawn = some_people(rng, np.arange(len(people)))
         own = [distance[np.ix_(rows[k], rows[k])][np.triu_indices(len(rows[k]), 1)] for k in drawn]
         some = rng.integers(len(drawn), size=(4 * len(drawn), 2))  # pairs of people; all of them would take long
+        if not (drawn[some[:, 0]] != drawn[some[:, 1]]).any():  # of very few people
+            some = np.argwhere(drawn[:, None] != drawn[None])
         other = [distance[np.ix_(rows[drawn[a]], rows[drawn[b]])].ravel() for a, b in some if drawn[a] != drawn[b]]
         rates.append(equal_error_rate(np.concatenate(own), np.concatenate(other))[0])
     low, high = np.quantile(rates, (0.025, 0.975)) if rates else (rate, rate)

@@ -10,7 +10,7 @@ Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Edwards & Storkey 201
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -351,12 +351,6 @@ class PriorConfig:
             object.__setattr__(self, "flow", FlowConfig(**self.flow))
         if self.autoencoder.channels != self.flow.channels:
             raise ValueError(f"codes of {self.autoencoder.channels} channels, a flow of {self.flow.channels}")
-
-    def on(self, start: AutoencoderConfig | PriorConfig, n_people: int) -> PriorConfig:
-        """The configuration of a model that goes on from `start` and keeps references of so many people."""
-        if isinstance(start, PriorConfig):
-            return replace(start, n_people=n_people)
-        return replace(self, autoencoder=start, n_people=n_people)
 
 
 class PriorVAE(nn.Module):

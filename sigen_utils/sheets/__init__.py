@@ -10,7 +10,7 @@ from .audit import contact_sheet, draw_audit
 from .config import ExtractionConfig, SheetError
 from .files import ExtractionResult, extract, read_corrections
 from .grid import Grid, find_grid
-from .normalise import normalise_mask, normalised
+from .normalise import normalised
 from .photo import read_photo
 from .sheet import Cell, Sheet, extract_sheet
 
@@ -26,7 +26,6 @@ __all__ = [
     "extract",
     "extract_sheet",
     "find_grid",
-    "normalise_mask",
     "normalised",
     "read_corrections",
     "read_photo",

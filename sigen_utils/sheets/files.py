@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from ..paths import atomic_write, display
+from ..processes import can_spawn
 from .audit import QUIET, contact_sheet, draw_audit, save_audit
 from .config import ExtractionConfig, SheetError
 from .normalise import normalised
@@ -219,7 +220,7 @@ def _swapped_in(out_dir: Path) -> Iterator[Path]:
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[_SheetOutput | None, str | None]]:
-    if workers <= 1 or len(jobs) <= 1:
+    if workers <= 1 or len(jobs) <= 1 or not can_spawn():
         yield from map(_work, jobs)
         return
     # Spawned, not forked: the caller may hold threads (Jupyter, torch), and Windows knows no fork.

@@ -23,12 +23,13 @@ import cv2
 import numpy as np
 
 from ..paths import atomic_write, display
+from ..processes import can_spawn
 from . import ink
 from .config import SynthesisConfig
 from .corpus import Corpus
 from .crowd import CrowdConfig, draw_crowd, write_crowd
 from .photo import make_view, take_photo
-from .sheet import draw_page, signature_strokes
+from .sheet import draw_page, signature_strokes, stored_ink
 from .writers import Writer, make_writer
 
 _MEANING = (
@@ -41,7 +42,6 @@ __all__ = [
     "CrowdConfig",
     "SynthesisConfig",
     "Writer",
-    "centred",
     "clean_signatures",
     "draw_crowd",
     "make_writer",
@@ -121,7 +121,7 @@ def _make_sheets(config: SynthesisConfig, out_dir: Path, workers: int) -> Iterat
     """Truth of one sheet after the other, each written before it is yielded."""
     n = config.n_sheets
     jobs = ([config] * n, [str(out_dir)] * n, range(n))
-    if workers > 1:
+    if workers > 1 and can_spawn():
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield from pool.map(_make_sheet, *jobs)
         return
@@ -152,8 +152,7 @@ def synthesize(
     progress
         Called with a line a sheet; None for silence.
     workers
-        Processes; default one a core. More than one needs the caller's script to be importable (guard it by
-        ``if __name__ == "__main__"``), as always with the spawn method.
+        Processes; default one a core. In a script without ``if __name__ == "__main__":`` one, with a warning.
 
     Returns
     -------
@@ -200,7 +199,7 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
     Returns
     -------
     images, labels
-        uint8 [N, size, size], ink = 255, and int64 [N], the person IDs.
+        uint8 [N, size, size], 255 = ink, 0 = paper, and int64 [N], the person IDs.
     """
     persons = range(config.first_id, config.first_id + config.people) if persons is None else persons
     images, labels = [], []
@@ -208,22 +207,6 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
         writer = make_writer(config, person)
         for repetition in range(1, config.per_person + 1):
             coverage, _ = ink.deposit(signature_strokes(config, writer, repetition), 4.0)
-            images.append(centred(np.clip(1.6 * coverage, 0, 1), size))
+            images.append(stored_ink(1.6 * coverage > 0.4, 4.0, size))
             labels.append(person)
     return np.array(images, np.uint8).reshape(-1, size, size), np.array(labels, np.int64)
-
-
-def centred(coverage: np.ndarray, size: int) -> np.ndarray:
-    """Crop to the ink, scale its longer side to 116/128 of `size`, centre."""
-    inked = coverage > 0.4
-    if not inked.any():
-        return np.zeros((size, size), np.uint8)
-    ys, xs = np.flatnonzero(inked.any(1)), np.flatnonzero(inked.any(0))
-    crop = coverage[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    scale = size * 116 / 128 / max(crop.shape)
-    width, height = (max(1, round(s * scale)) for s in crop.shape[::-1])
-    small = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
-    image = np.zeros((size, size), np.uint8)
-    top, left = (size - height) // 2, (size - width) // 2
-    image[top : top + height, left : left + width] = np.rint(255 * np.clip(small, 0, 1))
-    return image

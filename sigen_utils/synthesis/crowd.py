@@ -8,6 +8,7 @@ signed with the whole name.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -19,9 +20,10 @@ import cv2
 import numpy as np
 
 from ..paths import atomic_write, display
+from ..processes import can_spawn
 from . import ink
 from .config import SynthesisConfig
-from .sheet import signature_strokes
+from .sheet import signature_strokes, stored_ink
 from .writers import NAMED, make_writer, with_surname
 
 BLOCK = 50  # writers a task
@@ -82,8 +84,12 @@ def draw_blocks(
     """The same in blocks of writers, in order, a bit a pixel: uint8 ``[n, 128, 16]``."""
     workers = max(1, workers or os.cpu_count() or 1)
     blocks = [range(k, min(k + BLOCK, config.writers)) for k in range(0, config.writers, BLOCK)]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for k, packed in enumerate(pool.map(_draw_block, [config] * len(blocks), blocks), 1):
+    with contextlib.ExitStack() as stack:
+        draw = map
+        if can_spawn():
+            spawn = multiprocessing.get_context("spawn")
+            draw = stack.enter_context(ProcessPoolExecutor(workers, mp_context=spawn)).map
+        for k, packed in enumerate(draw(_draw_block, [config] * len(blocks), blocks), 1):
             if progress and k % 20 == 0:
                 progress(f"  {min(k * BLOCK, config.writers)} of {config.writers} writers")
             yield packed
@@ -91,8 +97,6 @@ def draw_blocks(
 
 def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:
     """Signatures of some writers, a bit a pixel: uint8 [n, 128, 16]."""
-    from . import centred  # the package imports this module
-
     cv2.setNumThreads(1)
     cohort = SynthesisConfig(seed=config.seed)
     pictures = []
@@ -102,12 +106,12 @@ def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:
         wider = float(np.clip(np.exp(rng.normal(config.pen_bias, config.pen)), 0.3, 2.0))
         writer = replace(writer, pen=replace(writer.pen, width=writer.pen.width * wider))
         low, high = np.log(config.threshold)
-        threshold = 255 * float(np.exp(rng.uniform(low, high)))
+        threshold = float(np.exp(rng.uniform(low, high)))
         if writer.form in NAMED and rng.random() < config.surnames:
             writer = with_surname(writer, rng)
         for repetition in range(1, config.per_writer + 1):
             coverage, _ = ink.deposit(signature_strokes(cohort, writer, repetition), SCALE)
-            pictures.append(centred(np.clip(1.6 * coverage, 0, 1), 128) >= threshold)
+            pictures.append(stored_ink(1.6 * coverage >= threshold, SCALE) > 0)
     return np.packbits(np.array(pictures), axis=-1)
 
 

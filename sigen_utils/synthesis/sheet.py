@@ -12,6 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from ..images import LONGEST, SIZE, STROKE, normalise_mask
 from . import ink
 from .config import SynthesisConfig
 from .kinematics import move, plan_movement
@@ -183,3 +184,26 @@ def _back_page(coverage: np.ndarray, rng) -> np.ndarray:
         1,
     )
     return moved * where
+
+
+def stored_ink(inked: np.ndarray, scale: float, size: int = SIZE) -> np.ndarray:
+    """Ink as the models see it, of a signature on a canvas of its own.
+
+    Parameters
+    ----------
+    inked
+        bool ``[h, w]``: where `ink.deposit` has left enough.
+    scale
+        Canvas pixels a px of the sheet.
+    size
+        Side of the result.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 ``[size, size]``, 255 = ink, 0 = paper; what a faultless extraction makes of the cell.
+    """
+    share = size / SIZE
+    stroke = STROKE[0] * share, STROKE[1] * share
+    mask = inked.view(np.uint8) * np.uint8(255)
+    return normalise_mask(mask, cell=CELL_W * scale, size=size, longest=round(LONGEST * share), stroke=stroke)

@@ -402,10 +402,15 @@ def publish(run: Run, folder: str | Path, card: dict) -> None:
     _publish(Path(folder), tensors, {HISTORY: history, CARD: card, CONFIG: run.config})
 
 
-def publish_ruler(run: Run, folder: str | Path, card: dict) -> None:
-    """Write what others need to measure with a ruler: weights in half precision, without its writers."""
+def publish_of_corpus(run: Run, folder: str | Path, card: dict) -> None:
+    """Write a network that was trained on a corpus of synthetic writers, without their names.
+
+    What measures keeps half precision, for scores of years should agree; a prior is `packed`.
+    """
     config = run.config | dict(data=run.config["data"] | dict(people=[]))
-    _publish(Path(folder), {WEIGHTS: halved(run.model.state_dict())}, {CARD: card, CONFIG: config})
+    smaller = halved if run.kind == "ruler" else packed
+    history = "".join(json.dumps(record) + "\n" for record in run.history)
+    _publish(Path(folder), {WEIGHTS: smaller(run.model.state_dict())}, {HISTORY: history, CARD: card, CONFIG: config})
 
 
 def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -63,6 +63,7 @@ class Trainer:
     """What both loops share; a subclass defines one step, the held-out check and the fixed samples."""
 
     kind = ""
+    signatures = 1  # of one item of a batch
 
     def __init__(
         self,

@@ -125,6 +125,7 @@ class PriorTrainer(CodesTrainer):
     """The flow on the codes of a frozen autoencoder: sets of signatures of one writer, each a target in turn."""
 
     kind = "prior"
+    signatures = prior.MAX_REFERENCES + 1  # an item is a writer
 
     def make(self) -> nn.Module:
         model = prior.PriorVAE(self.model_config)
@@ -142,6 +143,7 @@ class PriorTrainer(CodesTrainer):
         else:
             replay = CrowdConfig(writers=self.config.replay_writers, per_writer=4, seed=REPLAY_SEED)
             self.codes = [self.encode(net, self.train_set), self.encode(net, Corpus.draw(replay, progress=None))]
+        self.batch *= len(self.codes) * self.codes[0][0].shape[1]  # signatures a step: sets of them, of each source
         self.checked = self.encode(net, self.test_set) if isinstance(self.data, Corpus) else self.codes[0]
         if isinstance(self.start, autoencoder.Autoencoder):
             mu, logvar = (part[:4000].float() for part in self.codes[0][:2])
@@ -180,8 +182,6 @@ class PriorTrainer(CodesTrainer):
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         cfg, start = self.config, self.config.decay_from
         left = 1.0 if progress < start else max(cfg.rate_end, (1 - progress) / (1 - start))
-        sets = max(1, len(index) // (len(self.codes) * self.codes[0][0].shape[1]))  # a batch is that many signatures
-        index = index[:sets]
         found = [self.loss(self.codes[0], index, generator)]
         if len(self.codes) > 1:  # as many writers of the corpus, so that the flow does not forget them
             other = torch.randint(len(self.codes[1][0]), index.shape, generator=generator, device=self.device)
