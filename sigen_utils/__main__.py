@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .commands import evidence, models, sheets, story
+from .commands import evaluation, evidence, models, sheets, story
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,12 +112,20 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--out", required=True, help="file .json")
 
-    sub = command("evaluate", evidence.evaluate, "score runs by the protocol of notebook 04")
-    words = "beside the runs score training images moved so far, in units of augment.PERSON_WARPS; several are a curve"
-    sub.add_argument("--moved", type=float, nargs="+", default=[], metavar="REACH", help=words)
-    words = "the same, each towards other signatures of its person besides, see `variation`; above 0"
-    sub.add_argument("--moved-among", type=float, nargs="+", default=[], metavar="REACH", help=words)
-    scored(sub, "imagenet")
+    sub = command("evaluate", evaluation.evaluate, "judge runs: new people, known people, strangers, likelihood")
+    sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
+    sub.add_argument("--train-per-person", type=int, help="as in the training")
+    words = "folders of runs; NAME=DIR,DIR is one model trained with several seeds"
+    sub.add_argument("--runs", nargs="+", default=[], metavar="DIR", help=words)
+    words = "signatures of people that no model has seen, four or more each; without it there are no tables A and C"
+    sub.add_argument("--unseen", metavar="DIR", help=words)
+    words = "signatures that the models were pretrained on, for instance a crowd: they count as known"
+    sub.add_argument("--corpus", metavar="DIR", help=words)
+    sub.add_argument("--strangers", type=int, default=64, help="people of table C at most (default: %(default)s)")
+    sub.add_argument("--cache", help="where features and registrations are kept (default: build/cache)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--record", action="store_true", help="also keep the result in report/generated/results.json")
+    sub.add_argument("--out", required=True, help="file .json")
     sub = command("usefulness", evidence.usefulness, "what generated signatures are good for: a verifier, a classifier")
     sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
     scored(sub, "signature")
