@@ -1,0 +1,309 @@
+"""Tables of any shape: ruled lines that cross each other make a network, and each network is a table.
+
+Unlike `lattice`, which knows how a sheet of signatures is laid out, this asks only what is ruled: where each line
+begins and ends, which lines meet, and which cells two columns share. Faint and broken lines count as much as dark
+ones, because darkness is capped before it is summed along a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .lines import BOWS, TILTS, Straightened, long_runs
+
+CAP = 0.1  # darkness above this counts no more: a hairline weighs as much as a frame
+BIN = 8  # px along a line for which its presence is asked
+NEAR = 14  # px: lines that end this close to each other meet
+SURE = 0.8  # a line that spans this share of its table is ruled
+COVER = 0.5  # one that spans less than this is writing, or belongs to a header only
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Near-horizontal lines of a picture.
+
+    Attributes
+    ----------
+    at
+        float ``[n]``, height of each line, rising.
+    path
+        float ``[n, bins]``, its height in each bin of `BIN` pixels along x.
+    present
+        bool ``[n, bins]``, where it is seen.
+    level
+        float ``[n]``, median darkness where it is seen, not capped.
+    """
+
+    at: np.ndarray
+    path: np.ndarray
+    present: np.ndarray
+    level: np.ndarray
+
+    def pieces(self, shortest: int = 5) -> list[tuple[int, float, float, float]]:
+        """Stretches (line, from, to, length that is seen) in pixels; gaps of up to four bins are bridged."""
+        found = []
+        for line, seen in enumerate(self.present):
+            closed = cv2.morphologyEx(seen.astype(np.uint8)[None], cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))[0]
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], closed, [0]])))
+            ends = [(a, b) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
+            found += [(line, a * BIN, b * BIN, seen[a:b].sum() * BIN) for a, b in ends]
+        return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table in the straightened picture: positions of its lines and what is seen of them.
+
+    `rows` and `cols` rise; `row_seen` and `col_seen` are False for lines that were added where others end.
+    """
+
+    rows: np.ndarray
+    cols: np.ndarray
+    row_seen: np.ndarray
+    col_seen: np.ndarray
+    sides: np.ndarray  # float [rows, columns + 1], share of each upright side that is seen
+    tops: np.ndarray  # float [rows + 1, columns], share of each level side that is seen
+    row_lines: np.ndarray  # int, which of the picture's level and upright rules the seen lines are
+    col_lines: np.ndarray
+
+    @property
+    def tidy(self) -> float:
+        """Share of all sides that are ruled."""
+        return float(np.concatenate([self.sides.ravel(), self.tops.ravel()]).mean())
+
+
+def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
+    """Every line that may be ruled, seen end to end or not."""
+    h, w = dark.shape
+    runs = long_runs(np.minimum(dark, CAP))
+    bins = max(2, w // BIN)
+    fine = cv2.resize(cv2.dilate(runs, np.ones((3, 1), np.uint8)), (bins, h), interpolation=cv2.INTER_AREA).T
+    floor = max(0.014, 2.5 * float(np.median(runs)))
+    seen = np.ascontiguousarray(np.clip((fine - floor) / 0.012, 0, 1))
+    groups = 16
+    strips = np.stack([part.mean(axis=0) for part in np.array_split(seen, groups)])
+    u = np.linspace(-1, 1, groups)
+    beyond = max(map(abs, BOWS)) + max(map(abs, TILTS))
+    strips = np.pad(strips, ((0, 0), (beyond, beyond)))
+    best, shape = np.zeros(h, np.float32), np.zeros((h, 2), np.float32)
+    for bow in BOWS:
+        for tilt in TILTS:
+            shift = np.rint(bow * (u**2 - 0.5) + tilt * u).astype(int)
+            total = np.zeros(h, np.float32)
+            for strip, s in zip(strips, (shift + beyond).tolist(), strict=True):
+                total += strip[s : s + h]
+            total *= (1 - 0.004 * (abs(bow) + abs(tilt))) / groups
+            better = total > best
+            best[better], shape[better] = total[better], (bow, tilt)
+    at = _tops(best, limit)
+    if not len(at):
+        return Rules(at, np.zeros((0, bins)), np.zeros((0, bins), bool), at)
+    along = np.linspace(-1, 1, bins)
+    bow, tilt = shape[np.rint(at).astype(int)].T
+    path = at[:, None] + bow[:, None] * (along**2 - 0.5) + tilt[:, None] * along
+    padded = np.pad(seen, ((0, 0), (16, 16)))
+    column, row = np.arange(bins)[None, :, None], np.rint(path).astype(int)[..., None] + 16
+    near = padded[column, row + np.arange(-4, 5)]
+    mass = near + 1e-6
+    path = path + (mass * np.arange(-4, 5)).sum(axis=2) / mass.sum(axis=2)
+    above = padded[column, row + np.arange(-10, -6)].mean(axis=2)
+    below = padded[column, row + np.arange(7, 11)].mean(axis=2)
+    present = (near.max(axis=2) > 0.5) & (np.minimum(above, below) < 0.5)  # writing is dark on both sides
+    kept = _distinct(path, present)
+    raw = cv2.resize(cv2.dilate(dark, np.ones((3, 1), np.uint8)), (bins, h), interpolation=cv2.INTER_AREA).T
+    raw = np.pad(raw, ((0, 0), (16, 16)))
+    depth = raw[column, row + np.arange(-4, 5)].max(axis=2)
+    level = np.array([float(np.median(depth[k][present[k]])) for k in kept])
+    return Rules(at[kept], path[kept], present[kept], level)
+
+
+def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 7.0) -> np.ndarray:
+    """Indices of lines, each seen on at least a tenth of the width, without second readings of the same one."""
+    seen = present.sum(axis=1)
+    chosen: list[int] = []
+    for k in np.argsort(-seen, kind="stable"):
+        if seen[k] < 0.08 * path.shape[1]:
+            break
+        if all(np.median(np.abs(path[k] - path[other])[present[k]]) > apart for other in chosen):
+            chosen.append(int(k))
+    return np.sort(np.array(chosen, int))
+
+
+def _tops(profile: np.ndarray, limit: int, apart: int = 9, least: float = 0.1) -> np.ndarray:
+    left, where = profile.copy(), []
+    for _ in range(limit):
+        peak = int(left.argmax())
+        if left[peak] < least:
+            break
+        level = profile[max(0, peak - 4) : peak + 5]
+        flat = np.flatnonzero(level >= 0.98 * level.max()) + max(0, peak - 4)
+        where.append(float(flat.mean()))
+        left[max(0, peak - apart) : peak + apart + 1] = 0
+    return np.sort(np.array(where))
+
+
+def find_tables(straight: Straightened) -> tuple[list[Table], PaperRules | None]:
+    """Tables of the picture, largest first, and the rules printed on the paper, if it has any."""
+    dark, dark_t = straight.dark, cv2.transpose(straight.dark)
+    level, upright = find_rules(dark), find_rules(dark_t)
+    found = tables_of(level, upright)
+    paper = _paper_rules(level, upright, found[0]) if found else None
+    if paper is not None:
+        # What is as faint as the paper's rules is taken away, so that lines beside them are seen again.
+        level = find_rules(np.maximum(dark - paper.level, 0))
+        upright = find_rules(np.maximum(dark_t - paper.level, 0))
+        found = tables_of(level, upright)
+    return found, paper
+
+
+@dataclass(frozen=True)
+class PaperRules:
+    """Squared or lined paper: paths in the straightened picture, ``[n, 2, points]`` x and y, and their darkness."""
+
+    lines: list[np.ndarray]
+    level: float
+
+
+def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | None:
+    """Rules of the paper: many faint lines that go on beyond the far darker ones of a table."""
+    depth = np.concatenate([level.level[table.row_lines], upright.level[table.col_lines]])
+    if len(depth) < 10:
+        return None
+    strong = 0.6 * float(np.sort(depth)[-3:].mean())
+    lines, depths = [], []
+    for rules, own, others, crossing, flipped in (
+        (level, table.row_lines, upright, table.col_lines, False),
+        (upright, table.col_lines, level, table.row_lines, True),
+    ):
+        frame = others.at[crossing[others.level[crossing] >= strong]]
+        weak = own[rules.level[own] < strong]
+        if len(frame) < 2 or len(weak) < 6:
+            continue
+        ends = np.array([np.flatnonzero(seen)[[0, -1]] * BIN for seen in rules.present[weak]])
+        margin = 0.03 * np.ptp(frame)
+        beyond = (ends[:, 0] < frame.min() - margin) | (ends[:, 1] > frame.max() + margin)
+        if beyond.mean() < 0.6:
+            continue
+        along = (np.arange(rules.path.shape[1]) + 0.5) * BIN
+        lines += [np.stack([path, along] if flipped else [along, path]) for path in rules.path[weak]]
+        depths += rules.level[weak].tolist()
+    return PaperRules(lines, 1.35 * float(np.quantile(depths, 0.8))) if lines else None
+
+
+def tables_of(level: Rules, upright: Rules) -> list[Table]:
+    """Networks of lines that meet."""
+    across, down = level.pieces(), upright.pieces()
+    if not across or not down:
+        return []
+    meet = _meeting(level, upright, across, down)
+    count, groups = connected_components(csr_matrix(meet), directed=False)
+    found = []
+    for group in range(count):
+        rows = [piece for piece, g in zip(across, groups, strict=False) if g == group]
+        cols = [piece for piece, g in zip(down, groups[len(across) :], strict=True) if g == group]
+        table = _table(level, upright, rows, cols) if len(rows) > 2 and cols else None
+        if table is not None:
+            found.append(table)
+    return sorted(found, key=lambda t: -np.ptp(t.rows) * np.ptp(t.cols))
+
+
+def _meeting(level: Rules, upright: Rules, across: list, down: list) -> np.ndarray:
+    """Which pieces meet: bool ``[n, n]`` over level and then upright pieces."""
+    i, x0, x1, _ = (np.array(v)[:, None] for v in zip(*across, strict=True))
+    j, y0, y1, _ = (np.array(v)[None, :] for v in zip(*down, strict=True))
+    y = np.broadcast_to(level.at[i], (len(across), len(down)))
+    for _ in range(2):
+        x = upright.path[j, np.clip(y // BIN, 0, upright.path.shape[1] - 1).astype(int)]
+        y = level.path[i, np.clip(x // BIN, 0, level.path.shape[1] - 1).astype(int)]
+    touch = (x >= x0 - NEAR) & (x <= x1 + NEAR) & (y >= y0 - NEAR) & (y <= y1 + NEAR)
+    n = len(across)
+    meet = np.zeros((n + len(down),) * 2, bool)
+    meet[:n, n:] = touch
+    return meet
+
+
+def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None:
+    """Lines of a network that span it; None where fewer than two rows or two columns are left."""
+    sure_rows, sure_cols = rows, cols
+    for _ in range(3):
+        left, right = _span(sure_rows)
+        top, bottom = _span(sure_cols)
+        sure_rows = [piece for piece in rows if _lengths(rows)[piece[0]] >= SURE * (right - left)]
+        sure_cols = [piece for piece in cols if _lengths(cols)[piece[0]] >= SURE * (bottom - top)]
+        if not sure_rows or not sure_cols:
+            return None
+    row_lines, col_lines = sorted({p[0] for p in sure_rows}), sorted({p[0] for p in sure_cols})
+    if len(row_lines) < 2:
+        return None
+    xs, _ = _closed(upright.at[col_lines], left, right)
+    ys, _ = _closed(level.at[row_lines], top, bottom)
+    row_lines = sorted({*row_lines, *_partial(level, {p[0] for p in rows} - set(row_lines), xs, ys)})
+    col_lines = sorted({*col_lines, *_partial(upright, {p[0] for p in cols} - set(col_lines), ys, xs)})
+    rows_at, row_seen = _closed(level.at[row_lines], top, bottom)
+    cols_at, col_seen = _closed(upright.at[col_lines], left, right)
+    if len(rows_at) < 3 or len(cols_at) < 3:
+        return None
+    sides = _shares(upright, col_lines, rows_at, col_seen)
+    tops = _shares(level, row_lines, cols_at, row_seen)
+    return Table(rows_at, cols_at, row_seen, col_seen, sides.T, tops, np.array(row_lines), np.array(col_lines))
+
+
+def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> list[int]:
+    """Lines that bound whole cells over half of the table: they end at ruled lines, as no writing does."""
+    chosen = []
+    for line in lines:
+        if np.abs(others - rules.at[line]).min() < 10:
+            continue
+        shares = _shares(rules, [line], across, np.array([True]))[0]
+        if np.diff(across)[shares > 0.9].sum() >= COVER * (across[-1] - across[0]):
+            chosen.append(line)
+    return chosen
+
+
+def _span(pieces: list) -> tuple[float, float]:
+    """Where most of the pieces' lines begin and end."""
+    ends: dict[int, list[float]] = {}
+    for line, a, b, _ in pieces:
+        low, high = ends.get(line, (a, b))
+        ends[line] = [min(a, low), max(b, high)]
+    both = np.array(list(ends.values()))
+    length = both[:, 1] - both[:, 0]
+    long = both[length >= 0.6 * length.max()]
+    return float(np.median(long[:, 0])), float(np.median(long[:, 1]))
+
+
+def _lengths(pieces: list) -> dict[int, float]:
+    total: dict[int, float] = {}
+    for line, *_, seen in pieces:
+        total[line] = total.get(line, 0.0) + seen
+    return total
+
+
+def _closed(at: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lines, with one added at either end where the crossing ones go on for more than a third of a usual gap."""
+    gap = float(np.median(np.diff(at))) if len(at) > 1 else high - low
+    least = max(24.0, 0.33 * min(gap, 0.3 * (high - low)))
+    at, seen = list(at), [True] * len(at)
+    if at[0] - low > least:
+        at.insert(0, low)
+        seen.insert(0, False)
+    if high - at[-1] > least:
+        at.append(high)
+        seen.append(False)
+    return np.array(at), np.array(seen)
+
+
+def _shares(rules: Rules, lines: list[int], between: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Share of each line that is seen between the crossing lines; float ``[lines, gaps]``, 0 for added lines."""
+    shares = np.zeros((len(seen), len(between) - 1))
+    for row, line in zip(np.flatnonzero(seen), lines, strict=True):
+        for gap, (a, b) in enumerate(zip(between[:-1], between[1:], strict=True)):
+            low, high = int(np.ceil((a + 6) / BIN)), int((b - 6) / BIN)
+            part = rules.present[line, max(0, low) : max(low + 1, high)]
+            shares[row, gap] = part.mean() if len(part) else 0.0
+    return shares
