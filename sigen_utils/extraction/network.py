@@ -129,7 +129,7 @@ def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 7.0) -> np.n
     for k in np.argsort(-seen, kind="stable"):
         if seen[k] < 0.08 * path.shape[1]:
             break
-        if all(np.median(np.abs(path[k] - path[other])[present[k]]) > apart for other in chosen):
+        if not chosen or np.abs(path[chosen] - path[k])[:, present[k]].mean(axis=1).min() > apart:
             chosen.append(int(k))
     return np.sort(np.array(chosen, int))
 
@@ -229,12 +229,13 @@ def _meeting(level: Rules, upright: Rules, across: list, down: list) -> np.ndarr
 
 def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None:
     """Lines of a network that span it; None where fewer than two rows or two columns are left."""
+    wide, tall = _lengths(rows), _lengths(cols)
     sure_rows, sure_cols = rows, cols
     for _ in range(3):
         left, right = _span(sure_rows)
         top, bottom = _span(sure_cols)
-        sure_rows = [piece for piece in rows if _lengths(rows)[piece[0]] >= SURE * (right - left)]
-        sure_cols = [piece for piece in cols if _lengths(cols)[piece[0]] >= SURE * (bottom - top)]
+        sure_rows = [piece for piece in rows if wide[piece[0]] >= SURE * (right - left)]
+        sure_cols = [piece for piece in cols if tall[piece[0]] >= SURE * (bottom - top)]
         if not sure_rows or not sure_cols:
             return None
     row_lines, col_lines = sorted({p[0] for p in sure_rows}), sorted({p[0] for p in sure_cols})
