@@ -18,6 +18,8 @@ class ExtractionConfig:
     find_size: int = 1200  # longest side, in pixels, of the reduced photograph on which lines are searched
     columns: int = 4  # signatures a row that are expected; a prior, the data decide
     max_columns: int = 8  # most signature columns that are tried
+    layout: tuple[str, ...] = ()  # what the columns are, by the user: id, sig, name, - ...; empty: found
+    ids: tuple[str, ...] = ()  # IDs of all rows of all sheets in turn, by the user; empty: read
     min_rows: int = 2  # fewer ruled rows are not taken for a table
     id_width: float = 0.345  # width of the ID column over that of a signature column; a prior as well
     cell_width: int = 360  # widest signature column, in pixels, that ink is read at; larger photographs are reduced

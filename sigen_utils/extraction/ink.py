@@ -238,6 +238,7 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     mask_t, contrast_t = _transposed(mask), cv2.transpose(contrast)
     columns = frame.from_photo(grid.col_lines)[..., ::-1]
     upright = [line_band(mask_t, contrast_t, line, frame.unit) for line in columns]
+    mask, mask_t = _without_rules(mask, mask_t, contrast, contrast_t, frame, grid)
     lines = _united(bands, mask.shape) | _transposed(_united(upright, mask_t.shape))
     strokes = mask & ~lines
     strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
@@ -245,6 +246,25 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     strokes_t = _transposed(strokes)
     bridges |= _transposed(_united([(top, bridged(strokes_t, top, band)) for top, band in upright], mask_t.shape))
     return _owned(strokes, bridges & mask, contrast, cell_map(frame, grid), frame, grid, config)
+
+
+def _without_rules(mask, mask_t, contrast, contrast_t, frame, grid) -> tuple[np.ndarray, np.ndarray]:
+    """Ink without the rules of squared or lined paper, and the same transposed: what is darker there is a stroke."""
+    for rule in grid.rules:
+        line = frame.from_photo(rule)
+        level = abs(line[-1, 0] - line[0, 0]) > abs(line[-1, 1] - line[0, 1])
+        line = line if level else line[:, ::-1]
+        line = line if line[0, 0] < line[-1, 0] else line[::-1]
+        ink, dark = (mask, contrast) if level else (mask_t, contrast_t)
+        top, band = line_band(ink, dark, line, frame.unit)
+        part = slice(top, top + len(band))
+        on_rule = band & ink[part]
+        if on_rule.any():
+            gone = on_rule & (dark[part] < 1.5 * float(np.median(dark[part][on_rule])))
+            ink = ink.copy()
+            ink[part] &= ~gone
+            mask, mask_t = (ink, _transposed(ink)) if level else (_transposed(ink), ink)
+    return mask, mask_t
 
 
 def _transposed(mask: np.ndarray) -> np.ndarray:

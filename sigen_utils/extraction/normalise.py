@@ -42,7 +42,9 @@ def normalise_mask(mask: np.ndarray, config: ExtractionConfig, quad: np.ndarray 
     placed = cv2.perspectiveTransform(points, upright)[:, 0]
     low, high = placed.min(axis=0) - 0.5, placed.max(axis=0) + 0.5
     # A lone dot is not blown up to a full page: no ink is enlarged more than a tenth of a cell would be.
-    cell = float(np.linalg.norm(quad[1] - quad[0])) if quad is not None else float(max(mask.shape))
+    cell = float(max(mask.shape))
+    if quad is not None:  # a wide column does not make for wide signatures
+        cell = float(min(np.linalg.norm(quad[1] - quad[0]), 2.4 * np.linalg.norm(quad[3] - quad[0])))
     zoom = config.longest * FINE / max(float((high - low).max()), 0.2 * cell)
     side = config.size * FINE
     middle = (low + high) / 2
