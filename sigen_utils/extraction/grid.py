@@ -12,11 +12,12 @@ import numpy as np
 from .config import ExtractionConfig, SheetError
 from .lattice import Lattice, find_lattices
 from .lines import Straightened, straighten, thin_darkness
-from .network import PaperRules, Table, find_tables
+from .network import BIN, PaperRules, Rules, Table, find_tables
 from .photo import darkest_channel
 
 SAMPLE = 8  # px of the straightened picture between two samples of a curve
 TIDY = 0.8  # share of the sides of cells that are ruled, from which on a network of lines is a table
+FAINT = 0.15  # darkness of a line below which it is not traced pixel by pixel
 MOST_TABLES = 6  # rounds of looking for tables: each straightens what is left, because slips lie askew to each other
 LEFT_OVER = 0.12  # share of the darkness outside of the tables found that is worth another look
 
@@ -256,9 +257,10 @@ def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: P
     dark = cv2.transpose(dark) if fit.swapped else dark
     flip = fit.cols[0] > fit.cols[-1]
     order = np.argsort(fit.cols)
-    rows, xs, row_near = trace(dark, fit.rows, fit.row_seen, fit.cols[order])
-    flipped = cv2.transpose(dark)
-    cols, ys, col_near = trace(flipped, fit.cols[order], fit.col_seen[order], fit.rows)
+    level, upright = (None, None) if table is None else (table.row_rules, table.col_rules)
+    level, upright = (upright, level) if fit.swapped else (level, upright)
+    rows, xs, row_near = _traced(dark, fit.rows, fit.row_seen, fit.cols[order], level)
+    cols, ys, col_near = _traced(cv2.transpose(dark), fit.cols[order], fit.col_seen[order], fit.rows, upright)
     points = _crossings(rows, xs, cols, ys)
     row_lines = np.stack([np.broadcast_to(xs, rows.shape), rows], axis=-1)
     col_lines = np.stack([cols, np.broadcast_to(ys, cols.shape)], axis=-1)
@@ -281,6 +283,20 @@ def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: P
     points, row_lines, col_lines = (_project(straight.to_photo, p) for p in (points, row_lines, col_lines))
     rules = tuple(_project(straight.to_photo, line) for line in rules)
     return Grid(points, row_lines, col_lines, row_share, col_share, fit.turn, fit.score, flags, sides, tops, rules)
+
+
+def _traced(dark, lines, seen, across, rules: Rules | None):
+    """`trace`, but for lines so faint that writing would draw it away: those keep the path of the network."""
+    faint = np.zeros(len(lines), bool)
+    if rules is not None:
+        faint[np.flatnonzero(seen)] = rules.level < max(FAINT, 0.35 * float(rules.level.max()))
+    curves, places, near = trace(dark, lines, seen & ~faint, across)
+    if faint.any():
+        along = (np.arange(rules.path.shape[1]) + 0.5) * BIN
+        for line, path in zip(np.flatnonzero(seen), rules.smooth(4), strict=True):
+            if faint[line]:
+                curves[line] = np.interp(places, along, path)
+    return curves, places, near
 
 
 def _seen(near: np.ndarray, places: np.ndarray, crossings: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

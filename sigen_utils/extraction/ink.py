@@ -6,7 +6,7 @@ where the photograph is larger than needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -67,12 +67,16 @@ class InkMap:
         Cells with a stroke that runs into another person's and was parted at the printed line.
     crossing
         Cells with ink beyond their own lines.
+    foreign
+        Cells that a stamp or a stain lies over. Its ink is taken out where it differs from the pens' (``parted``).
     """
 
     owner: np.ndarray
     contrast: np.ndarray
     cut: frozenset[int]
     crossing: frozenset[int]
+    foreign: frozenset[int] = frozenset()
+    parted: bool = True
 
 
 def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame:
@@ -242,10 +246,15 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     lines = _united(bands, mask.shape) | _transposed(_united(upright, mask_t.shape))
     strokes = mask & ~lines
     strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
+    strokes &= ~_dots(strokes, frame, grid)
     bridges = _united([(top, bridged(strokes, top, band)) for top, band in bands], mask.shape)
     strokes_t = _transposed(strokes)
     bridges |= _transposed(_united([(top, bridged(strokes_t, top, band)) for top, band in upright], mask_t.shape))
-    return _owned(strokes, bridges & mask, contrast, cell_map(frame, grid), frame, grid, config)
+    cells = cell_map(frame, grid)
+    bridges &= mask
+    strokes, foreign, parted = _without_stamps(strokes, bridges, contrast, cells, frame, grid)
+    found = _owned(strokes, bridges, contrast, cells, frame, grid, config)
+    return replace(found, foreign=foreign, parted=parted)
 
 
 def _without_rules(mask, mask_t, contrast, contrast_t, frame, grid) -> tuple[np.ndarray, np.ndarray]:
@@ -294,6 +303,70 @@ def _residue(strokes, lines, contrast, unit, config):
     residue = np.zeros_like(strokes)
     residue.ravel()[at[bad[part]]] = True
     return residue
+
+
+def _dots(strokes: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
+    """Dots and dashes of broken lines: small parts along the table's lines, where there are many; bool ``[h, w]``."""
+    zone = np.zeros(strokes.shape, np.uint8)
+    curves = [*frame.from_photo(grid.row_lines), *frame.from_photo(grid.col_lines)]
+    width = max(3, int(round(8 * frame.unit)))
+    for curve in curves:
+        cv2.polylines(zone, [np.rint(curve * 16).astype(np.int32)], False, 1, width, shift=4)
+    near = strokes & (zone > 0)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near.view(np.uint8), connectivity=8)
+    small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) <= 14 * frame.unit
+    if small.sum() < 6 * len(curves):  # no broken lines: a few dots are dots of signatures
+        return np.zeros_like(strokes)
+    grown = cv2.dilate((strokes & (zone == 0)).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    attached = np.zeros(count, bool)
+    attached[np.unique(labels[grown & near])] = True  # goes on beyond the line: a stroke
+    gone = small & ~attached
+    gone[0] = False
+    return gone[labels]
+
+
+def _without_stamps(strokes, bridges, contrast, cells, frame, grid) -> tuple[np.ndarray, frozenset[int], bool]:
+    """Take out stamps and stains: marks over cells of two rows and two columns, in ink that is not the pens'.
+
+    Returns
+    -------
+    tuple
+        The strokes that are left, the cells that such a mark lies over, and whether all marks could be told from
+        the pens by how dark they are.
+    """
+    n_cols = grid.n_columns + 1
+    n_cells = grid.n_rows * n_cols + 1
+    count, labels = cv2.connectedComponents((strokes | bridges).view(np.uint8), connectivity=8)
+    at = np.flatnonzero(strokes)
+    part, lies = labels.ravel()[at], cells.ravel()[at]
+    share = np.bincount(part.astype(np.int64) * n_cells + lies, minlength=count * n_cells).reshape(count, n_cells)
+    area = share.sum(axis=1)
+    large = np.flatnonzero(area > 150 * frame.unit**2)
+    foreign: set[int] = set()
+    marks = []
+    for k in large:
+        over = np.flatnonzero(share[k] > 0.08 * area[k])
+        over = over[over > 0]
+        rows, cols = np.divmod(over - 1, n_cols)
+        if len(over) > 2 and len(set(rows)) > 1 and len(set(cols)) > 1:
+            marks.append(k)
+            foreign.update(int(c) for c in np.flatnonzero(share[k] > 10 * frame.unit**2) if c)
+    if not marks:
+        return strokes, frozenset(), True
+    pen = float(np.median(contrast.ravel()[at][~np.isin(part, marks)]))
+    strokes, parted = strokes.copy(), True
+    for k in marks:
+        own = at[part == k]
+        dark = contrast.ravel()[own]
+        level = float(np.quantile(dark, 0.3))
+        if pen - level < 0.12:
+            parted = False
+            continue
+        keep = np.zeros(strokes.shape, bool)
+        keep.ravel()[own[dark > (pen + level) / 2]] = True
+        keep = cv2.dilate(keep.view(np.uint8), np.ones((3, 3), np.uint8)) > 0  # rims of the pen's strokes are lighter
+        strokes.ravel()[own[~keep.ravel()[own]]] = False
+    return strokes, frozenset(foreign), parted
 
 
 def _upper(values: np.ndarray, labels: np.ndarray, count: int, share: float = 0.85) -> np.ndarray:
@@ -418,8 +491,10 @@ def _drop_dents(owner, frame, contrast, n_cells) -> None:
     part = labels.ravel()[ink]
     area = np.bincount(part, minlength=count)
     colour = np.bincount(part, weights=tint * sign / np.maximum(np.abs(pen_tint)[who], 1e-6), minlength=count)
-    gone = (area >= 12 * frame.unit**2) & (colour / np.maximum(area, 1) < 0.07)
+    colour = colour / np.maximum(area, 1)
+    gone = (area >= 12 * frame.unit**2) & (colour < 0.07)
     gone[0] = False
+    stain = gone & (colour < -0.25)  # of the opposite colour: coffee over blue ink
     boxes = {}
     for k in np.flatnonzero(gone):
         ys, xs = np.divmod(ink[part == k], owner.shape[1])
@@ -434,5 +509,5 @@ def _drop_dents(owner, frame, contrast, n_cells) -> None:
     for k in np.flatnonzero(gone):
         near = boxes[k]
         rim = cv2.dilate((labels[near] == k).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        gone[k] = len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
+        gone[k] = stain[k] or len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
     owner.ravel()[ink[gone[part]]] = 0

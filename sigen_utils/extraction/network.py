@@ -44,6 +44,23 @@ class Rules:
     present: np.ndarray
     level: np.ndarray
 
+    def chosen(self, lines: np.ndarray | list[int]) -> Rules:
+        """Some of the lines."""
+        return Rules(self.at[lines], self.path[lines], self.present[lines], self.level[lines])
+
+    def smooth(self, degree: int = 2) -> np.ndarray:
+        """Paths as gentle bows, so that what they cross does not bend them; float ``[n, bins]``."""
+        u = np.linspace(-1, 1, self.path.shape[1])
+        fits = []
+        for path, seen in zip(self.path, self.present, strict=True):
+            weight = seen.astype(float)
+            for _ in range(3):
+                bow = np.polynomial.legendre.legfit(u, path, degree, w=weight + 1e-6)
+                smooth = np.polynomial.legendre.legval(u, bow)
+                weight = seen * (np.abs(path - smooth) < 2.0)
+            fits.append(smooth)
+        return np.array(fits).reshape(-1, len(u))
+
     def pieces(self, shortest: int = 5) -> list[tuple[int, float, float, float]]:
         """Stretches (line, from, to, length that is seen) in pixels; gaps of up to four bins are bridged."""
         found = []
@@ -70,6 +87,8 @@ class Table:
     tops: np.ndarray  # float [rows + 1, columns], share of each level side that is seen
     row_lines: np.ndarray  # int, which of the picture's level and upright rules the seen lines are
     col_lines: np.ndarray
+    row_rules: Rules  # the seen lines themselves
+    col_rules: Rules
 
     @property
     def tidy(self) -> float:
@@ -181,18 +200,37 @@ def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | Non
         (upright, table.col_lines, level, table.row_lines, True),
     ):
         frame = others.at[crossing[others.level[crossing] >= strong]]
-        weak = own[rules.level[own] < strong]
-        if len(frame) < 2 or len(weak) < 6:
+        if len(frame) < 2:
             continue
-        ends = np.array([np.flatnonzero(seen)[[0, -1]] * BIN for seen in rules.present[weak]])
         margin = 0.03 * np.ptp(frame)
-        beyond = (ends[:, 0] < frame.min() - margin) | (ends[:, 1] > frame.max() + margin)
-        if beyond.mean() < 0.6:
-            continue
+        ends = np.array([np.flatnonzero(seen)[[0, -1]] * BIN for seen in rules.present])
+        before, behind = ends[:, 0] < frame.min() - margin, ends[:, 1] > frame.max() + margin
+        faint, share = rules.level < strong, rules.present.mean(axis=1)
+        weak = own[faint[own]]
+        if len(weak) >= 6 and (before | behind)[weak].mean() >= 0.6:
+            usual = float(np.median(rules.level[weak]))
+            alike = (rules.level < min(strong, 1.6 * usual)) & (share > 0.25)
+            chosen = _every_rule(rules.chosen(alike).smooth())
+        else:  # a margin is a line of its own
+            weak = np.flatnonzero(faint & before & behind & (share > 0.6))
+            chosen = rules.chosen(weak).smooth()
         along = (np.arange(rules.path.shape[1]) + 0.5) * BIN
-        lines += [np.stack([path, along] if flipped else [along, path]) for path in rules.path[weak]]
+        lines += [np.stack([path, along] if flipped else [along, path]) for path in chosen]
         depths += rules.level[weak].tolist()
-    return PaperRules(lines, 1.35 * float(np.quantile(depths, 0.8))) if lines else None
+    return PaperRules(lines, 1.35 * float(np.quantile(depths, 0.8))) if len(lines) > 5 else None
+
+
+def _every_rule(paths: np.ndarray) -> list[np.ndarray]:
+    """Rules of paper are evenly apart: those that a table's lines or writing hide are put between the others."""
+    paths = paths[np.argsort(paths.mean(axis=1))]
+    gaps = np.diff(paths.mean(axis=1))
+    pitch = float(np.median(gaps))
+    full = [paths[0]]
+    for gap, path in zip(gaps, paths[1:], strict=True):
+        steps = max(1, round(gap / pitch))
+        full += [full[-1] + (path - full[-1]) * k / steps for k in range(1, steps)] if steps < 6 else []
+        full.append(path)
+    return full
 
 
 def tables_of(level: Rules, upright: Rules) -> list[Table]:
@@ -251,7 +289,8 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
         return None
     sides = _shares(upright, col_lines, rows_at, col_seen)
     tops = _shares(level, row_lines, cols_at, row_seen)
-    return Table(rows_at, cols_at, row_seen, col_seen, sides.T, tops, np.array(row_lines), np.array(col_lines))
+    return Table(rows_at, cols_at, row_seen, col_seen, sides.T, tops, np.array(row_lines), np.array(col_lines),
+                 level.chosen(row_lines), upright.chosen(col_lines))  # fmt: skip
 
 
 def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> list[int]:

@@ -241,7 +241,8 @@ def _one_font(cells: list[Marks], rows: int) -> bool:
 
 def _legible(readings: list[Reading], config: ExtractionConfig) -> bool:
     clear = [bool(reading.text) and reading.worst <= config.id_distance for reading in readings]
-    return len(clear) > 0 and np.mean(clear) >= 0.5
+    sharp = [bool(reading.text) and reading.worst <= 0.3 for reading in readings]
+    return len(clear) > 0 and np.mean(clear) >= 0.5 and any(sharp)
 
 
 def _blocks(columns: list[str]) -> tuple[Block, ...]:

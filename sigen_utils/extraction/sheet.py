@@ -24,7 +24,7 @@ ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, 
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
 LISTED = ("person", "merged", "print")  # rows of people, whether they signed or not
 LONE_DISTANCE = 0.35  # a number that no count confirms has to be read this clearly
-NOT_FILED = {"skipped", "empty", "printed", "column_unsure"}  # flags of cells whose ink is given to nobody
+NOT_FILED = {"skipped", "empty", "printed", "column_unsure", "ink_mixed"}  # flags of cells whose ink is given to nobody
 
 @dataclass(frozen=True)
 class Cell:
@@ -94,7 +94,8 @@ class Sheet:
 
     def id_crop(self, row: int) -> np.ndarray:
         """The printed ID of a row, upright; uint8 grey ``[h, w]``."""
-        return _upright_cell(self.frame.grey, self.frame.from_photo(self.grid.quad(row, max(0, self.block.id_column))), 96)
+        quad = self.grid.quad(row, max(0, self.block.id_column))
+        return _upright_cell(self.frame.grey, self.frame.from_photo(quad), 96)
 
 
 def extract_sheet(
@@ -232,8 +233,10 @@ def _best_reading(photo, readings: Readings, config, name):
         except SheetError as error:  # the user names as many columns as the table has, the right way up
             failure = failure or error
             continue
-        seen = [read(row, block.id_column) for block in plan.blocks for row in range(grid.n_rows) if block.id_column >= 0]
-        legible = float(np.mean([reading.worst < config.id_distance for reading in seen])) if seen else 0.0
+        numbered = [block.id_column for block in plan.blocks if block.id_column >= 0]
+        seen = [read(row, col) for col in numbered for row in range(grid.n_rows)]
+        clear = config.id_distance if not tried else LONE_DISTANCE  # writing that lies askew has something of digits
+        legible = float(np.mean([reading.worst < clear for reading in seen])) if seen else 0.0
         fit = float(np.median([reading.fit for reading in seen])) if seen else float("inf")
         tried.append((legible, fit, (grid, frame, ink, plan, read)))
         if legible > 0.5:
@@ -343,11 +346,12 @@ def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, conf
             if min(grid.row_seen[row : row + 2].min(), grid.col_seen[col : col + 2].min()) < 0.3:
                 flags.append("missing_line")
             if "empty" not in flags:
+                flags += ["foreign_ink"] * (index in ink.foreign) + ["ink_mixed"] * (index in ink.foreign and not ink.parted)
                 flags += ["printed"] * ((row, col) in plan.printed) + ["column_unsure"] * (col in block.unsure)
             person = ids[row]
             fixed = corrections.get((row, number), corrections.get((row, 0)))
             if fixed is not None:
-                known = {"printed", "column_unsure"} if (row, number) in corrections else set()
+                known = {"printed", "column_unsure", "ink_mixed"} if (row, number) in corrections else set()
                 flags = [f for f in flags if not f.startswith("id_") and f not in known]
                 flags.append("skipped" if fixed == "skip" else "id_by_hand")
                 person = person if fixed == "skip" else fixed
