@@ -27,6 +27,7 @@ class Frame:
     turn: int  # quarter turns, clockwise, from the photograph to here
     unit: float  # width of a signature column over `TYPICAL`
     tint: np.ndarray | None = None  # float32 [h, w], blue minus red beside the paper around; None: a grey photograph
+    light: np.ndarray | None = None  # uint8 [h, w], brightest channel: coloured ink is light in it; None: grey
 
     def from_photo(self, points: np.ndarray) -> np.ndarray:
         """Photograph pixels -> pixels of this picture; float ``[..., 2]``."""
@@ -87,7 +88,9 @@ def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame
     scale = min(1.0, config.cell_width / width)
     unit = width * scale / TYPICAL
     photo = np.rot90(reduced(photo, scale), -grid.turn)
-    return Frame(darkest_channel(photo), scale, grid.turn, unit, _tint(photo, unit))
+    tint = _tint(photo, unit)
+    light = None if tint is None else photo.max(axis=2)
+    return Frame(darkest_channel(photo), scale, grid.turn, unit, tint, light)
 
 
 def _tint(photo: np.ndarray, unit: float) -> np.ndarray | None:
@@ -253,6 +256,8 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     cells = cell_map(frame, grid)
     bridges &= mask
     strokes, foreign, parted = _without_stamps(strokes, bridges, contrast, cells, frame, grid)
+    if foreign:
+        bridges &= ~np.isin(cells, list(foreign))
     found = _owned(strokes, bridges, contrast, cells, frame, grid, config)
     return replace(found, foreign=foreign, parted=parted)
 
@@ -353,20 +358,33 @@ def _without_stamps(strokes, bridges, contrast, cells, frame, grid) -> tuple[np.
             foreign.update(int(c) for c in np.flatnonzero(share[k] > 10 * frame.unit**2) if c)
     if not marks:
         return strokes, frozenset(), True
-    pen = float(np.median(contrast.ravel()[at][~np.isin(part, marks)]))
+    if frame.light is None:
+        return strokes, frozenset(foreign), False
+    colour = 1 - _greyness(frame, contrast)
+    pen = float(np.median(colour.ravel()[at][~np.isin(part, marks)]))
     strokes, parted = strokes.copy(), True
     for k in marks:
         own = at[part == k]
-        dark = contrast.ravel()[own]
-        level = float(np.quantile(dark, 0.3))
-        if pen - level < 0.12:
+        seen = colour.ravel()[own]
+        other = float(np.quantile(seen, 0.8 if np.median(seen) > pen else 0.2))
+        if abs(other - pen) < 0.2:
             parted = False
             continue
-        keep = np.zeros(strokes.shape, bool)
-        keep.ravel()[own[dark > (pen + level) / 2]] = True
-        keep = cv2.dilate(keep.view(np.uint8), np.ones((3, 3), np.uint8)) > 0  # rims of the pen's strokes are lighter
-        strokes.ravel()[own[~keep.ravel()[own]]] = False
+        alien = (seen - pen) * np.sign(other - pen) > abs(other - pen) / 2
+        strokes.ravel()[own[alien]] = False
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.view(np.uint8), connectivity=8)
+    specks = stats[:, cv2.CC_STAT_AREA] < 30 * frame.unit**2  # what is left of a mark where it crosses other ink
+    strokes &= ~(specks[labels] & np.isin(cells, list(foreign)))
     return strokes, frozenset(foreign), parted
+
+
+def _greyness(frame: Frame, contrast: np.ndarray) -> np.ndarray:
+    """How dark the brightest channel is beside the darkest one: 1 for black ink, less the more colour it has.
+
+    The same on the rims of a stroke as in its middle, because both channels fade alike.
+    """
+    bright = cv2.blur(paper_contrast(frame.light, frame.unit), (3, 3))
+    return np.clip(bright / np.maximum(cv2.blur(contrast, (3, 3)), 0.05), 0, 1)
 
 
 def _upper(values: np.ndarray, labels: np.ndarray, count: int, share: float = 0.85) -> np.ndarray:

@@ -210,7 +210,7 @@ def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | Non
         if len(weak) >= 6 and (before | behind)[weak].mean() >= 0.6:
             usual = float(np.median(rules.level[weak]))
             alike = (rules.level < min(strong, 1.6 * usual)) & (share > 0.25)
-            chosen = _every_rule(rules.chosen(alike).smooth())
+            chosen = _every_rule(rules.chosen(alike))
         else:  # a margin is a line of its own
             weak = np.flatnonzero(faint & before & behind & (share > 0.6))
             chosen = rules.chosen(weak).smooth()
@@ -220,17 +220,29 @@ def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | Non
     return PaperRules(lines, 1.35 * float(np.quantile(depths, 0.8))) if len(lines) > 5 else None
 
 
-def _every_rule(paths: np.ndarray) -> list[np.ndarray]:
-    """Rules of paper are evenly apart: those that a table's lines or writing hide are put between the others."""
-    paths = paths[np.argsort(paths.mean(axis=1))]
-    gaps = np.diff(paths.mean(axis=1))
-    pitch = float(np.median(gaps))
-    full = [paths[0]]
-    for gap, path in zip(gaps, paths[1:], strict=True):
-        steps = max(1, round(gap / pitch))
-        full += [full[-1] + (path - full[-1]) * k / steps for k in range(1, steps)] if steps < 6 else []
-        full.append(path)
-    return full
+def _every_rule(rules: Rules) -> np.ndarray:
+    """Rules of paper, float ``[n, bins]``: evenly apart, so that hidden ones are put between the others.
+
+    All of them share one smooth surface over number and place, which writing and a table's lines cannot bend.
+    """
+    order = np.argsort(rules.at)
+    gaps = np.diff(rules.at[order])
+    number = np.concatenate([[0], np.cumsum(np.minimum(np.rint(gaps / np.median(gaps)), 20))])  # writing beside one: 0
+    u = np.linspace(-1, 1, rules.path.shape[1])
+    v = 2 * number / number[-1] - 1
+
+    def basis(v: np.ndarray) -> np.ndarray:
+        over, along = np.polynomial.legendre.legvander(v, 3), np.polynomial.legendre.legvander(u, 3)
+        return (over[:, None, :, None] * along[None, :, None, :]).reshape(len(v) * len(u), -1)
+
+    target, seen = rules.path[order].ravel(), rules.present[order].ravel()
+    weight, terms = seen.astype(float), basis(v)
+    for width in (8.0, 4.0, 2.5, 2.0):
+        weighted = terms * weight[:, None]
+        fit = np.linalg.solve(weighted.T @ terms + 1e-6 * np.eye(terms.shape[1]), weighted.T @ target)
+        weight = seen * np.clip(1 - ((target - terms @ fit) / width) ** 2, 0, None)
+    full = 2 * np.arange(number[-1] + 1) / number[-1] - 1
+    return (basis(full) @ fit).reshape(len(full), -1)
 
 
 def tables_of(level: Rules, upright: Rules) -> list[Table]:
