@@ -24,10 +24,12 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sigen_utils import training, vae  # noqa: E402
+from sigen_utils.augment import AugmentConfig, augment  # noqa: E402
 from sigen_utils.data import SignatureSet, batch_index, load_signatures
-from sigen_utils.loop import pick_device, precision, step_generator  # noqa: E402
-from sigen_utils.moves import AugmentConfig, augment  # noqa: E402
+from sigen_utils.device import pick_device, precision  # noqa: E402
+from sigen_utils.models import vae  # noqa: E402
+from sigen_utils.training.loop import TrainConfig  # noqa: E402
+from sigen_utils.training.progress import step_generator  # noqa: E402
 
 BATCH = 64
 
@@ -108,8 +110,8 @@ def our_steps(data: SignatureSet, device: torch.device) -> tuple[Callable[[], in
     """The same two, our way: the package's own augmentation and the package's own training step."""
     data = data.to(device)
     state = dict(step=0)
-    settings = training.TrainConfig(batch_size=BATCH)
-    trainer = training.VAETrainer(data, vae.REPORT_VAE, settings, device, rank=0, world=1)
+    settings = TrainConfig(batch_size=BATCH)
+    trainer = vae.VAETrainer(data, vae.REPORT_VAE, settings, device, rank=0, world=1)
 
     def index_and_generator():
         state["step"] += 1

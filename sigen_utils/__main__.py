@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--out", required=True, help="file .json")
 
     sub = command("evaluate", evidence.evaluate, "score runs by the protocol of notebook 04")
-    words = "beside the runs score training images moved so far, in units of moves.PERSON_MOVES; several are a curve"
+    words = "beside the runs score training images moved so far, in units of augment.PERSON_MOVES; several are a curve"
     sub.add_argument("--moved", type=float, nargs="+", default=[], metavar="REACH", help=words)
     words = "the same, each towards other signatures of its person besides, see `variation`; above 0"
     sub.add_argument("--moved-among", type=float, nargs="+", default=[], metavar="REACH", help=words)

@@ -316,19 +316,19 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
     DataError
         If no sheet could be extracted.
     """
-    from . import extraction, synthesis  # heavy, and only needed the first time
+    from . import sheets, synthesis  # heavy, and only needed the first time
 
     out = paths.signatures_dir()
     if (out / "manifest.csv").exists():
         return out
-    sheets = paths.sheets_dir()
-    if needs_sheets(sheets):
-        progress(f"no photographs in {paths.display(sheets)}: drawing a synthetic class of {profile.people} people")
+    folder = paths.sheets_dir()
+    if needs_sheets(folder):
+        progress(f"no photographs in {paths.display(folder)}: drawing a synthetic class of {profile.people} people")
         config = synthesis.SynthesisConfig(people=profile.people, per_person=profile.per_person)
-        synthesis.synthesize(sheets, config, progress=progress, workers=workers)
-    result = extraction.extract(sheets, out, extraction.ExtractionConfig(), workers=workers, progress=progress)
+        synthesis.synthesize(folder, config, progress=progress, workers=workers)
+    result = sheets.extract(folder, out, sheets.ExtractionConfig(), workers=workers, progress=progress)
     if not result.n_signatures:
-        raise DataError(f"{sheets}: no signature could be extracted; {'; '.join(result.errors) or 'no sheet found'}")
+        raise DataError(f"{folder}: no signature could be extracted; {'; '.join(result.errors) or 'no sheet found'}")
     return out
 
 

@@ -15,7 +15,7 @@ import torch
 
 from . import paths
 from .data import SignatureSet
-from .loop import precision
+from .device import precision
 
 PACKAGES = dict(torch=torch, numpy=numpy, opencv=cv2, matplotlib=matplotlib, pillow=PIL) | {"scikit-learn": sklearn}
 

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sigen_utils import plotting
+from sigen_utils import figures
 
 NOBODY = -1  # what the pickers hold when no person is chosen
 
@@ -291,11 +291,11 @@ class LatentExplorer:
         """The sliders as a still picture, for pages without a kernel: a row a direction, a column a position.
 
         It starts from the base on show (the mean, or the people chosen), with all other sliders at 0.
-        `settings` go to `plotting.image_grid` (`title`, `width`).
+        `settings` go to `figures.image_grid` (`title`, `width`).
         """
         z = self._start if self.conditional else self._base()
         settings.setdefault("row_labels", self.names)
-        return plotting.traversal(self._picture, z, self.steps, values, **settings)
+        return figures.traversal(self._picture, z, self.steps, values, **settings)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display  # present wherever ipywidgets is

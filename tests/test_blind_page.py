@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from test_browser import CHROMIUM, FLAGS, pytestmark  # noqa: F401  where there is no browser, this is skipped too
 
-from sigen_utils import blind_test
+from sigen_utils.experiments import blind_test
 
 
 def test_the_blind_test_page_takes_answers_and_saves_them(tmp_path):

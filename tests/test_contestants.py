@@ -3,8 +3,10 @@
 import pytest
 from strokes import toy_signatures
 
-from sigen_utils import contestants, paths, runs
+from sigen_utils import paths
+from sigen_utils.experiments import contestants
 from sigen_utils.profiles import PROFILES
+from sigen_utils.training import checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +20,10 @@ def test_a_contestant_is_trained_once_and_then_loaded():
     data, smoke = toy_signatures(), PROFILES["smoke"]
     first = contestants.obtain(data, smoke, ["report_vae", "report_gan"])
     assert list(first) == ["report_vae", "report_gan"] and first["report_vae"].kind == "vae"
-    written = (paths.runs_dir() / "report_vae" / runs.WEIGHTS).stat().st_mtime_ns
+    written = (paths.runs_dir() / "report_vae" / checkpoint.WEIGHTS).stat().st_mtime_ns
     before = first["report_vae"].fingerprint()
     assert contestants.obtain(data, smoke, ["report_vae"])["report_vae"].fingerprint() == before
-    assert (paths.runs_dir() / "report_vae" / runs.WEIGHTS).stat().st_mtime_ns == written
+    assert (paths.runs_dir() / "report_vae" / checkpoint.WEIGHTS).stat().st_mtime_ns == written
     other = contestants.obtain(toy_signatures(seed=1), smoke, ["report_vae"])["report_vae"]  # other signatures
     assert other.fingerprint() != before
 
@@ -29,8 +31,8 @@ def test_a_contestant_is_trained_once_and_then_loaded():
 def test_the_gan_brings_the_vae_that_it_begins_with():
     data = toy_signatures()
     found = contestants.obtain(data, PROFILES["smoke"], ["gan"])
-    assert list(found) == ["gan"] and (paths.runs_dir() / "vae_pretrained" / runs.WEIGHTS).exists()
-    begin = runs.load_run(paths.runs_dir() / "vae_pretrained")
+    assert list(found) == ["gan"] and (paths.runs_dir() / "vae_pretrained" / checkpoint.WEIGHTS).exists()
+    begin = checkpoint.load_run(paths.runs_dir() / "vae_pretrained")
     assert found["gan"].config["start"] == begin.fingerprint()
     assert contestants.finished("gan", data, begin) and not contestants.finished("gan", data, None)
 
@@ -50,7 +52,7 @@ def test_another_model_in_the_place_of_a_contestant_is_not_taken_for_it():
     assert contestants.finished("vae", data) is None
     (paths.runs_dir() / "vae").rename(paths.runs_dir() / "report_vae")
     assert contestants.finished("report_vae", data)
-    (paths.runs_dir() / "report_vae" / runs.FINISHED).unlink()
+    (paths.runs_dir() / "report_vae" / checkpoint.FINISHED).unlink()
     assert contestants.finished("report_vae", data) is None
 
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import embedding, metrics, runs
+from sigen_utils import metrics
 from sigen_utils.__main__ import main
-from sigen_utils.embedding import Embedding, EmbeddingConfig
+from sigen_utils.models import embedding
+from sigen_utils.models.embedding import Embedding, EmbeddingConfig
+from sigen_utils.training import checkpoint
 
 SMALL = EmbeddingConfig(widths=(8, 8, 16, 16), dim=8, per_writer=2)
 
@@ -64,7 +66,7 @@ def trained(tmp_path_factory):
 
 
 def test_training_tells_unseen_writers_apart(trained):
-    history = runs.read_history(trained / "run")
+    history = checkpoint.read_history(trained / "run")
     assert history[-1]["loss"] < history[0]["loss"] and history[-1]["test_top1"] > 2 / 16
     strangers = toy_signatures(12, 4, seed=8)
     ruler = metrics.SignatureRuler(trained / "out")
@@ -85,7 +87,7 @@ def test_publication_measures_the_same_and_names_nobody(trained, capsys):
 def test_what_is_no_ruler_is_refused(tmp_path, capsys):
     assert main(["train", "ruler", "--data", "x.npz", "--run", str(tmp_path), "--start", "y"]) == 2
     assert "not a ruler" in capsys.readouterr().err
-    with pytest.raises(runs.RunError, match="no config.json"):
+    with pytest.raises(checkpoint.RunError, match="no config.json"):
         metrics.SignatureRuler(tmp_path)
 
 

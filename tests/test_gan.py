@@ -7,12 +7,12 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import gan
-from sigen_utils.blocks import smooth
-from sigen_utils.gan import Discriminator, GANConfig, Generator
-from sigen_utils.moves import MOVE_NUMBERS
-from sigen_utils.rendering import find_ink, pen, render
-from sigen_utils.vae import VAE, VAEConfig, fit_prior
+from sigen_utils.augment import MOVE_NUMBERS
+from sigen_utils.models import gan
+from sigen_utils.models.gan import Discriminator, GANConfig, Generator
+from sigen_utils.models.layers import smooth
+from sigen_utils.models.vae import VAE, VAEConfig, fit_prior
+from sigen_utils.render import find_ink, pen, render
 
 SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8, moved=False, rendered=False)
 MOVED = replace(SMALL, moved=True, rendered=True)

@@ -10,7 +10,7 @@ import torch
 from sigen_utils import metrics
 from sigen_utils.__main__ import main
 from sigen_utils.data import SignatureSet
-from sigen_utils.metrics.ruler import check_sha256
+from sigen_utils.metrics.features import check_sha256
 
 PEOPLE, EACH = 16, 4
 
@@ -313,7 +313,7 @@ def comparison(data, ruler):
         "strangers": Model(make_set(seed=99)),
     }
     labels = {"honest": "An honest model"}
-    # With nothing said, reals and samples pass `rendering.render`
+    # With nothing said, reals and samples pass `render.render`
     return metrics.evaluate_runs(data, runs, ruler, seed=3, n_splits=4, labels=labels)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sigen_utils import plotting
+from sigen_utils import figures
 from sigen_utils.commands.story import COLORS, SHADES, WIDGET, _lighter, digest_of_code, keep_outputs
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -264,7 +264,7 @@ def test_rule_finds_a_fault(rule, sound):
 def test_a_heavy_picture_keeps_the_colours_of_its_thin_lines(colored):
     noise = np.random.default_rng(0).integers(0, 256, (160, 160, 1), np.uint8)  # what greys fill a palette with
     pixels = np.repeat(noise, 3, axis=2)
-    lines = [tuple(bytes.fromhex(color[1:])) for color in plotting.COLORS] if colored else []
+    lines = [tuple(bytes.fromhex(color[1:])) for color in figures.COLORS] if colored else []
     for row, color in enumerate(lines):
         pixels[20 * row + 10] = color
     out = io.BytesIO()

@@ -4,10 +4,10 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import people
-from sigen_utils.moves import PERSON_MOVES, move_ink
-from sigen_utils.people import Signatures, reach
-from sigen_utils.variation import move_among, ways_to_others
+from sigen_utils.augment import PERSON_MOVES, move_ink
+from sigen_utils.models import people
+from sigen_utils.models.people import Signatures, reach
+from sigen_utils.registration import move_among, ways_to_others
 
 
 def people_that_differ(strength, n_people=24, each=4):

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sigen_utils import paths, rendering, report
+from sigen_utils import paths, render, report
 
 FIGURES = {  # what the notebooks export
     "sheet_audit.png", "extraction_steps.png", "class_contact.png", "augmentation.png",
@@ -232,7 +232,7 @@ def test_no_result_is_typed_into_the_source():
     tex = (paths.REPO / "report" / "main.tex").read_text()
     body = re.sub(r"(?<!\\)%.*", "", tex).split(r"\begin{abstract}")[1]
     body = re.sub(r"\\(?:cite|ref|path|texttt)\{[^}]*\}|[\d.]+\\(?:columnwidth|textwidth|textheight)", "", body)
-    assert set(re.findall(r"\d*\.\d+", body)) <= {"1.96", f"{rendering.INK:g}", f"{rendering.LINK:g}"}
+    assert set(re.findall(r"\d*\.\d+", body)) <= {"1.96", f"{render.INK:g}", f"{render.LINK:g}"}
 
 
 def test_every_figure_is_one_that_the_notebooks_export_and_is_referred_to():

@@ -108,10 +108,10 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("SIGEN_HOME", "SIGEN_SHEETS", "SIGEN_PROFILE", "MAKEFLAGS", "MAKELEVEL", "REQUIREMENTS"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "a user's copy"
-    for name in (".venv/bin", "tools", "notebooks", "sigen_utils", "report"):
+    for name in (".venv/bin", "tools", "notebooks", "sigen_utils/models", "report"):
         (folder / name).mkdir(parents=True)
     shutil.copy(REPO / "Makefile", folder)
-    for name in ("requirements.txt", "requirements-dev.txt", "notebooks/01.ipynb", "sigen_utils/vae.py"):
+    for name in ("requirements.txt", "requirements-dev.txt", "notebooks/01.ipynb", "sigen_utils/models/vae.py"):
         (folder / name).touch()
     for name, text in {".venv/bin/python": STAND_IN, "tools/setup.sh": "#!/bin/sh\necho set-up $1\n"}.items():
         (folder / name).write_text(text)
@@ -132,7 +132,7 @@ def test_a_second_make_does_nothing(copy):
     assert make(copy) == (0, 0)
 
 
-@pytest.mark.parametrize("name", ["sigen_utils/vae.py", "notebooks/01.ipynb", "requirements.txt",
+@pytest.mark.parametrize("name", ["sigen_utils/models/vae.py", "notebooks/01.ipynb", "requirements.txt",
                                   "data/sheets/sheet 01.jpg", "data/sheets/IMG (1) it's new.jpg"])  # fmt: skip
 def test_a_change_runs_it_again(copy, name):
     make(copy)

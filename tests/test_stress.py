@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sigen_utils import extraction, stress
+from sigen_utils import sheets
 from sigen_utils.__main__ import main
+from sigen_utils.sheets import stress
 from sigen_utils.synthesis import synthesize
 
 FEW = dict(rows_per_sheet=4)
@@ -86,7 +87,7 @@ def test_a_wrong_person_without_a_flag_is_silent(easy):
 
 def test_a_lost_row_is_told_of_only_by_a_flag(easy, monkeypatch):
     photo, truth = easy
-    whole = extraction.extract_sheet(photo)
+    whole = sheets.extract_sheet(photo)
 
     def short(flags=()):
         cells = [replace(cell, flags=()) for cell in whole.cells if cell.row < 3]

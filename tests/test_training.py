@@ -17,15 +17,22 @@ from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import gan, paths, people, runs, training, vae, variation
+from sigen_utils import overrides, paths, recipes, registration
 from sigen_utils.__main__ import main
-from sigen_utils.gan import REPORT_GAN, GANConfig
-from sigen_utils.loop import Average, Best, Budget, Moments, cosine, precision
-from sigen_utils.moves import PERSON_MOVES, move_ink, soften
+from sigen_utils.augment import PERSON_MOVES, move_ink, soften
+from sigen_utils.device import precision
+from sigen_utils.models import gan, people, vae
+from sigen_utils.models.gan import REPORT_GAN, GANConfig
+from sigen_utils.models.vae import VAEConfig
 from sigen_utils.paths import REPO
-from sigen_utils.rendering import pen
-from sigen_utils.training import TrainConfig, fit_gan, fit_vae
-from sigen_utils.vae import VAEConfig
+from sigen_utils.recipes import fit_gan, fit_vae
+from sigen_utils.render import pen
+from sigen_utils.training import checkpoint
+from sigen_utils.training.averaging import Average, Best
+from sigen_utils.training.gan import GANTrainer
+from sigen_utils.training.loop import TrainConfig
+from sigen_utils.training.progress import Budget, Moments, cosine
+from sigen_utils.training.vae import VAETrainer
 
 VAE_SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
 TINY_VAE = ("widths=[8,8,16,16]", "latent_dim=8", "detail=0")  # the same by --set
@@ -39,7 +46,7 @@ def small_fit(kind, run_dir, steps, **options):
 
 
 def weights(run_dir):
-    return load_file(run_dir / runs.WEIGHTS)
+    return load_file(run_dir / checkpoint.WEIGHTS)
 
 
 def assert_same_weights(a, b):
@@ -57,7 +64,7 @@ def test_a_run_has_all_its_parts_and_samples(tmp_path, kind):
     assert sorted(y.tolist()) == sorted(list(range(6)) * 2)  # people evenly
     assert torch.equal(x, run.sample(12, seed=1)[0]) and not torch.equal(x, run.sample(12, seed=2)[0])
     assert run.sample(3, person="4")[1].tolist() == [3, 3, 3]
-    with pytest.raises(runs.RunError, match="not in the training set"):
+    with pytest.raises(checkpoint.RunError, match="not in the training set"):
         run.sample(1, person="nobody")
     assert toy_signatures().matches(run.people, run.thumbnails())
 
@@ -91,7 +98,7 @@ def start(kind, run_dir, steps):
 def test_resume_after_kill_9_is_bit_equal(tmp_path, kind):
     steps = 40
     process = start(kind, tmp_path / "killed", steps)
-    state = tmp_path / "killed" / runs.STATE
+    state = tmp_path / "killed" / checkpoint.STATE
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         if state.exists() and torch.load(state, weights_only=True)["step"] >= 5:
@@ -117,7 +124,7 @@ def killed(temporary, content):
     open(temporary, "wb").write(content[:100])
     os.kill(os.getpid(), signal.SIGKILL)
 type(paths.REPO).write_bytes = killed
-runs.save_tensors({path!r}, dict(weight=torch.zeros(64)))
+checkpoint.save_tensors({path!r}, dict(weight=torch.zeros(64)))
 """
 
 
@@ -132,19 +139,19 @@ def test_half_a_file_is_hidden_and_swept(tmp_path):
 
 def test_a_finished_run_is_loaded_not_trained_again(tmp_path):
     small_fit("vae", tmp_path / "run", 3)
-    before = (tmp_path / "run" / runs.WEIGHTS).stat().st_mtime_ns
+    before = (tmp_path / "run" / checkpoint.WEIGHTS).stat().st_mtime_ns
     small_fit("vae", tmp_path / "run", 3)
-    assert (tmp_path / "run" / runs.WEIGHTS).stat().st_mtime_ns == before
+    assert (tmp_path / "run" / checkpoint.WEIGHTS).stat().st_mtime_ns == before
 
 
 def test_another_configuration_is_refused_or_moved_aside(tmp_path):
     small_fit("vae", tmp_path / "run", 3)
-    with pytest.raises(runs.RunError, match="differs in steps"):
+    with pytest.raises(checkpoint.RunError, match="differs in steps"):
         small_fit("vae", tmp_path / "run", 4)
-    with pytest.raises(runs.RunError, match="--resume"):
+    with pytest.raises(checkpoint.RunError, match="--resume"):
         small_fit("vae", tmp_path / "run", 3, resume=False)
     assert small_fit("vae", tmp_path / "run", 4, restart=True).history[-1]["step"] == 4
-    assert runs.load_run(tmp_path / "run.replaced").history[-1]["step"] == 3
+    assert checkpoint.load_run(tmp_path / "run.replaced").history[-1]["step"] == 3
 
 
 class Bomb:
@@ -154,28 +161,28 @@ class Bomb:
 
 def test_pickles_are_refused(tmp_path, capsys):
     small_fit("vae", tmp_path / "run", 3)
-    (tmp_path / "run" / runs.WEIGHTS).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(runs.RunError, match="damaged"):
-        runs.load_run(tmp_path / "run")
-    state = torch.load(tmp_path / "run" / runs.STATE, weights_only=True)
-    torch.save(state | dict(done=False, bomb=Bomb()), tmp_path / "run" / runs.STATE)
+    (tmp_path / "run" / checkpoint.WEIGHTS).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(checkpoint.RunError, match="damaged"):
+        checkpoint.load_run(tmp_path / "run")
+    state = torch.load(tmp_path / "run" / checkpoint.STATE, weights_only=True)
+    torch.save(state | dict(done=False, bomb=Bomb()), tmp_path / "run" / checkpoint.STATE)
     with pytest.raises(pickle.UnpicklingError):
         small_fit("vae", tmp_path / "run", 3)
     assert "executed" not in capsys.readouterr().out
 
 
 def test_incomplete_runs_are_named(tmp_path):
-    with pytest.raises(runs.RunError, match="config.json"):
-        runs.load_run(tmp_path)
+    with pytest.raises(checkpoint.RunError, match="config.json"):
+        checkpoint.load_run(tmp_path)
     small_fit("vae", tmp_path / "run", 3)
-    (tmp_path / "run" / runs.FINISHED).unlink()  # written last: a kill before that leaves no prior
-    with pytest.raises(runs.RunError, match="half-way.*--resume"):
-        runs.load_run(tmp_path / "run")
-    (tmp_path / "run" / runs.WEIGHTS).unlink()
-    with pytest.raises(runs.RunError, match="resume"):
-        runs.load_run(tmp_path / "run")
+    (tmp_path / "run" / checkpoint.FINISHED).unlink()  # written last: a kill before that leaves no prior
+    with pytest.raises(checkpoint.RunError, match="half-way.*--resume"):
+        checkpoint.load_run(tmp_path / "run")
+    (tmp_path / "run" / checkpoint.WEIGHTS).unlink()
+    with pytest.raises(checkpoint.RunError, match="resume"):
+        checkpoint.load_run(tmp_path / "run")
     (tmp_path / "history.jsonl").write_text('{"step": 1}\n{"step": 2, "lo')  # cut short by a kill
-    assert runs.read_history(tmp_path) == [{"step": 1}]
+    assert checkpoint.read_history(tmp_path) == [{"step": 1}]
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
@@ -256,16 +263,16 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
 def test_the_reports_models_train_as_written(tmp_path):
     run = fit_gan(toy_signatures(), REPORT_GAN, tmp_path / "g", steps=2, progress=False)
     assert run.config["training"]["batch_size"] == 64 and run.sample(3)[1] is None
-    with pytest.raises(runs.RunError, match="does not know people"):
+    with pytest.raises(checkpoint.RunError, match="does not know people"):
         run.sample(1, person="1")
-    with pytest.raises(runs.RunError, match="encoder"):
+    with pytest.raises(checkpoint.RunError, match="encoder"):
         run.reconstruct(toy_signatures().x[:1])
-    trained = torch.load(tmp_path / "g" / runs.STATE, weights_only=True)["parts"]["generator"]
+    trained = torch.load(tmp_path / "g" / checkpoint.STATE, weights_only=True)["parts"]["generator"]
     assert_same_weights(trained, weights(tmp_path / "g"))  # nothing was averaged
 
 
 def test_the_reports_vae_sees_moved_and_noisy_pictures_at_a_fixed_rate(monkeypatch):
-    trainer = training.VAETrainer(toy_signatures(), vae.REPORT_VAE, training.VAE_REPORT, torch.device("cpu"))
+    trainer = VAETrainer(toy_signatures(), vae.REPORT_VAE, recipes.VAE_REPORT, torch.device("cpu"))
     seen = []
     monkeypatch.setattr(trainer, "bound", lambda x, *rest: seen.append(x) or vae.elbo(trainer.model, x))
     index = torch.arange(8)
@@ -284,7 +291,7 @@ def test_two_processes_train_one_model(tmp_path):
     command += ["--scratch", "--steps", "4", "--set", "widths=[8,8,16,16]", "batch_size=4", "n_fixed=4"]
     command += ["latent_dim=320", "detail=1"]
     subprocess.run(command, cwd=REPO, check=True, timeout=120, env=dict(os.environ, OMP_NUM_THREADS="1"))
-    run = runs.load_run(tmp_path / "run")
+    run = checkpoint.load_run(tmp_path / "run")
     assert run.history[-1]["step"] == 4 and run.history[-1]["images"] == 32 and run.config["world"] == 2
 
 
@@ -294,7 +301,7 @@ def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
     small = ["--data", data, "--steps", "1", "--set", "batch_size=4"]
     assert main(["train", "vae", "--scratch", "--run", vae_run, *small, *TINY_VAE]) == 0
     assert main(["train", "gan", "--run", gan_run, "--start", vae_run, *small]) == 0
-    config = runs.load_run(gan_run).config
+    config = checkpoint.load_run(gan_run).config
     assert config["model"]["latent_dim"] == 8 and config["model"]["fade_in"] == 0 and config["start"]
     for wrong in (["train", "gan", "--start", gan_run], ["train", "vae", "--scratch", "--start", vae_run]):
         assert main([*wrong, "--run", str(tmp_path / "other"), *small]) == 2
@@ -304,17 +311,18 @@ def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
 
 def test_a_published_run_draws_the_same_signatures(tmp_path):
     run = small_fit("gan", tmp_path / "run", 3)
-    runs.publish(run, tmp_path / "weights", dict(device="none"))
-    other = runs.load_run(tmp_path / "weights")
+    checkpoint.publish(run, tmp_path / "weights", dict(device="none"))
+    other = checkpoint.load_run(tmp_path / "weights")
     assert other.people == run.people and other.history == run.history and other.config == run.config
     assert torch.equal(other.thumbnails(), run.thumbnails())
-    kept = {v.dtype for k, v in load_file(tmp_path / "weights" / runs.WEIGHTS).items() if not k.endswith(runs.STEP)}
+    stored = load_file(tmp_path / "weights" / checkpoint.WEIGHTS)
+    kept = {v.dtype for k, v in stored.items() if not k.endswith(checkpoint.STEP)}
     assert kept == {torch.float16, torch.int8}
     assert (other.sample(6)[0] - run.sample(6)[0]).abs().max() < 0.02
     assert not list((tmp_path / "weights").glob("*.pt"))
     (run.run_dir / "class.safetensors").unlink()
-    with pytest.raises(runs.RunError, match="class.safetensors"):
-        runs.publish(run, tmp_path / "again", {})
+    with pytest.raises(checkpoint.RunError, match="class.safetensors"):
+        checkpoint.publish(run, tmp_path / "again", {})
 
 
 def test_packed_weights_are_small_and_at_most_half_a_step_off(tmp_path):
@@ -322,46 +330,47 @@ def test_packed_weights_are_small_and_at_most_half_a_step_off(tmp_path):
     kernel = torch.randn(64, 32, 3, 3, generator=generator) * torch.logspace(-4, 2, 64)[:, None, None, None]
     kernel[5] = 0  # a dead row has no step to be divided by
     state = dict(kernel=kernel, bias=torch.randn(64, generator=generator), seen=torch.arange(5000).view(2, 2500))
-    small = runs.packed(state)
+    small = checkpoint.packed(state)
     assert {small["kernel"].dtype, small["bias"].dtype, small["seen"].dtype} == {torch.int8, torch.float16, torch.int64}
-    runs.save_tensors(tmp_path / "small.safetensors", small)
-    back = runs.load_tensors(tmp_path / "small.safetensors")
+    checkpoint.save_tensors(tmp_path / "small.safetensors", small)
+    back = checkpoint.load_tensors(tmp_path / "small.safetensors")
     assert back.keys() == state.keys() and torch.equal(back["seen"], state["seen"])
     largest = kernel.flatten(1).abs().amax(1)
     error = (back["kernel"] - kernel).flatten(1).abs().amax(1)
     assert (error <= largest / 254 * 1.001).all() and (error[torch.arange(64) != 5] > 0).all()
     assert back["kernel"].dtype == torch.float32 and not back["kernel"][5].any()
-    assert small["kernel"].nbytes + small["kernel" + runs.STEP].nbytes < 0.26 * kernel.nbytes
-    assert all(torch.equal(value, runs.unpacked(state)[name]) for name, value in state.items()), "not packed: as it is"
+    assert small["kernel"].nbytes + small["kernel" + checkpoint.STEP].nbytes < 0.26 * kernel.nbytes
+    same = checkpoint.unpacked(state)
+    assert all(torch.equal(value, same[name]) for name, value in state.items()), "not packed: as it is"
 
 
 def test_committed_weights_are_small_enough_to_commit():
-    committed = sorted(runs.paths.weights_dir().glob("*/*.safetensors"))
+    committed = sorted(checkpoint.paths.weights_dir().glob("*/*.safetensors"))
     assert committed and all(file.stat().st_size < 8e6 for file in committed)
 
 
 def test_a_setting_of_sampling_can_be_published(tmp_path):
     run = small_fit("gan", tmp_path / "run", 3)
-    assert runs.reconfigured(run, []) is run and run.model.config.moves_drawn
-    still = runs.reconfigured(run, ["moved=false"])
-    runs.publish(still, tmp_path / "weights", dict(device="none"))
-    model = runs.load_run(tmp_path / "weights").model
+    assert checkpoint.reconfigured(run, []) is run and run.model.config.moves_drawn
+    still = checkpoint.reconfigured(run, ["moved=false"])
+    checkpoint.publish(still, tmp_path / "weights", dict(device="none"))
+    model = checkpoint.load_run(tmp_path / "weights").model
     assert not model.config.moves_drawn and model.config.noise_dim == model.config.latent_dim
     z, y = torch.randn(2, run.model.config.noise_dim), torch.tensor([0, 1])
     assert not torch.allclose(still.model.guess(z, y), run.model.guess(z, y), atol=1e-2)
-    with pytest.raises(runs.RunError, match="other settings"):
-        runs.reconfigured(run, ["latent_dim=9"])
+    with pytest.raises(checkpoint.RunError, match="other settings"):
+        checkpoint.reconfigured(run, ["latent_dim=9"])
 
 
 def test_a_reference_model_stands_beside_shorter_runs_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.paths, "weights_dir", lambda: tmp_path)
+    monkeypatch.setattr(checkpoint.paths, "weights_dir", lambda: tmp_path)
     data, long = toy_signatures(), small_fit("gan", tmp_path / "run", 6)
-    assert runs.load_reference("gan", data) is None
-    runs.publish(long, tmp_path / "gan", dict(device="none"))
-    assert runs.load_reference("gan", data).people == data.people
-    assert runs.load_reference("gan", data, beyond=small_fit("gan", tmp_path / "short", 3)) is not None
-    assert runs.load_reference("gan", data, beyond=long) is None, "the same model twice"
-    assert runs.load_reference("gan", toy_signatures(seed=1)) is None, "another class"
+    assert checkpoint.load_reference("gan", data) is None
+    checkpoint.publish(long, tmp_path / "gan", dict(device="none"))
+    assert checkpoint.load_reference("gan", data).people == data.people
+    assert checkpoint.load_reference("gan", data, beyond=small_fit("gan", tmp_path / "short", 3)) is not None
+    assert checkpoint.load_reference("gan", data, beyond=long) is None, "the same model twice"
+    assert checkpoint.load_reference("gan", toy_signatures(seed=1)) is None, "another class"
 
 
 def write_crowd_archive(path, people=8, each=4):
@@ -387,14 +396,14 @@ def pretrained(tmp_path_factory):
 
 
 def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_path):
-    start = runs.load_pretrained(pretrained / "out")
+    start = checkpoint.load_pretrained(pretrained / "out")
     assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.judge
     files = [f for f in (pretrained / "out").iterdir() if f.suffix != ".json"]
     assert {f.name for f in files} == {"vae.safetensors", "discriminator.safetensors"}
-    kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(runs.STEP)}
+    kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(checkpoint.STEP)}
     assert kept == {torch.float16, torch.int8}
     toy = toy_signatures()
-    config, settings = training.gan_from(start, toy)
+    config, settings = recipes.gan_from(start, toy)
     settings = replace(settings, batch_size=4, n_fixed=4)
     run = fit_gan(toy, config, tmp_path / "gan", steps=1, train=settings, start=start, progress=False)
     codes = vae.posterior_means(start.model, toy.train.images)
@@ -408,7 +417,7 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
         still, x = torch.zeros(1, config.latent_dim), toy.x[toy.labels == 2][:1]
         losses = [gan.redraw_loss(run.model.net(run.model.code(still, code[None])), x) for code in held]
         assert torch.allclose(run.nearest_codes(x, torch.tensor([2]))[0], held[torch.stack(losses).argmin()], atol=1e-5)
-    config, settings = training.vae_from(start, toy)
+    config, settings = recipes.vae_from(start, toy)
     run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
     error = (run.reconstruct(toy.x[:4]) - start.model.reconstruct(toy.x[:4])).abs().mean()
     assert 0 < error < 0.05  # one step from where it began
@@ -422,7 +431,7 @@ def test_checks_leave_most_of_the_minutes_to_the_training_and_the_last_one_never
         time.sleep(0.4)
         return dict(test_loss=0.0)
 
-    monkeypatch.setattr(training.VAETrainer, "check", slow)
+    monkeypatch.setattr(VAETrainer, "check", slow)
     settings = TrainConfig(batch_size=4, checks=20, snapshots=2)
     options = dict(train=settings, progress=False)
     run = fit_vae(toy_signatures(), VAE_SMALL, tmp_path / "minutes", minutes=0.06, **options)
@@ -433,8 +442,8 @@ def test_checks_leave_most_of_the_minutes_to_the_training_and_the_last_one_never
 
 
 def test_a_conditional_vae_samples_and_redraws_people_whatever_the_prior(pretrained, tmp_path):
-    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = training.vae_from(start, toy)
+    start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = recipes.vae_from(start, toy)
     config = replace(config, conditional=True)
     settings = replace(settings, batch_size=16)
     run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
@@ -450,15 +459,15 @@ def test_a_conditional_vae_samples_and_redraws_people_whatever_the_prior(pretrai
         run.sample(1, prior="person")
     told, alone = run.reconstruct(toy.x[:4], toy.names[:4]), run.reconstruct(toy.x[:4])
     assert not torch.allclose(told, alone, atol=1e-4)
-    with pytest.raises(runs.RunError, match="was not in"):
+    with pytest.raises(checkpoint.RunError, match="was not in"):
         run.reconstruct(toy.x[:1], ["999"])
 
 
 def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
-    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = training.gan_from(start, toy)
+    start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = recipes.gan_from(start, toy)
     cpu = torch.device("cpu")
-    trainer = training.GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.judge)
+    trainer = GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.judge)
     assert config.moved
     trainer.model_config = replace(config, moved=False)
     index, seen = torch.arange(len(toy.train)), set()
@@ -475,15 +484,15 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     assert (torch.cdist(others[0], others[1]).diagonal() > 0).all()  # moved anew each time
     assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[:1], atol=1e-2)
     with pytest.raises(ValueError, match="needs a VAE"):
-        training.GANTrainer(toy, config, settings, cpu)
+        GANTrainer(toy, config, settings, cpu)
 
 
 @pytest.mark.parametrize("begin", ["pretrained", "noise"])
 def test_both_sides_of_a_pair_lie_equally_far_from_what_the_discriminator_is_told(pretrained, begin, monkeypatch):
-    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = training.gan_from(start, toy) if begin == "pretrained" else training.gan_alone_from(toy)
+    start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = recipes.gan_from(start, toy) if begin == "pretrained" else recipes.gan_alone_from(toy)
     first = (start.model, start.judge) if begin == "pretrained" else ()
-    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *first)
+    trainer = GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *first)
     trainer.model_config = replace(config, moved=False)
     draw, judge, seen = trainer.wrapped_g, trainer.update_discriminator, {}
 
@@ -504,40 +513,40 @@ def test_both_sides_of_a_pair_lie_equally_far_from_what_the_discriminator_is_tol
 
 
 def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_ones_are(pretrained):
-    start, toy = runs.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = training.gan_from(start, toy)
+    start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
+    config, settings = recipes.gan_from(start, toy)
     index, cpu = torch.arange(4), torch.device("cpu")
 
     def shown(model, trained, *begin):
-        trainer = training.GANTrainer(toy, model, trained, cpu, 0, 1, *begin)
+        trainer = GANTrainer(toy, model, trained, cpu, 0, 1, *begin)
         return trainer, trainer.genuine(index, torch.Generator().manual_seed(0))
 
     _, still = shown(config, settings, start.model, start.judge)
     assert torch.equal(still, pen(toy.train.x[:4])) and settings.reals.probability == 0
     _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
     assert not torch.allclose(moved, still, atol=0.1)
-    trainer, alone = shown(*training.gan_alone_from(toy))
-    ways = variation.ways_to_others(toy.train.x, toy.train.labels)
+    trainer, alone = shown(*recipes.gan_alone_from(toy))
+    ways = registration.ways_to_others(toy.train.x, toy.train.labels)
     reach = people.reach(toy.train.images, toy.train.labels, ways)
     x, soft = toy.train.x[:4], soften(toy.train.x[:4]).half()
     noise = torch.randn(4, trainer.generator.signatures.numbers, generator=torch.Generator().manual_seed(0))
-    by_hand = variation.move_among(x, ways[:4].half(), PERSON_MOVES.times(reach), noise, soft)
+    by_hand = registration.move_among(x, ways[:4].half(), PERSON_MOVES.times(reach), noise, soft)
     assert torch.equal(alone, pen(by_hand))
     assert trainer.reach == pytest.approx(reach) and trainer.start is None
     table = gan.GANConfig(n_people=toy.n_people, widths=(8, 8, 16, 16), moves=0.3)
-    _, by_table = shown(table, training.GAN_ALONE)
+    _, by_table = shown(table, recipes.GAN_ALONE)
     near = PERSON_MOVES.times(0.3)
     assert torch.equal(by_table, pen(move_ink(x, near, torch.Generator().manual_seed(0), soft=soft)))
-    _, report = shown(gan.REPORT_GAN, training.GAN_REPORT)
+    _, report = shown(gan.REPORT_GAN, recipes.GAN_REPORT)
     grey = [((x > 0.02) & (x < 0.98)).float().mean() for x in (alone, report)]
     assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
 
 
 def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
     toy = toy_signatures()
-    config, settings = training.gan_alone_from(toy)
-    assert (config, settings) == training.gan_from(None, toy) and config.people_by == "thumbnails"
-    trainer = training.GANTrainer(toy, config, settings, torch.device("cpu"))
+    config, settings = recipes.gan_alone_from(toy)
+    assert (config, settings) == recipes.gan_from(None, toy) and config.people_by == "thumbnails"
+    trainer = GANTrainer(toy, config, settings, torch.device("cpu"))
     assert trainer.start is None and not list(trainer.generator.encoder.parameters())
     x = toy.train.x[:4]
     code = trainer.codes_of(x)
@@ -547,14 +556,14 @@ def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
     parts = trainer.step(torch.arange(16) % len(toy.train), 0.5, torch.Generator().manual_seed(0))
     assert all(torch.isfinite(part).all() for part in parts.values()) and "redraw" in parts
     with pytest.raises(ValueError, match="needs a VAE to start from"):
-        training.GANTrainer(toy, replace(config, people_by="codes"), settings, torch.device("cpu"))
+        GANTrainer(toy, replace(config, people_by="codes"), settings, torch.device("cpu"))
 
 
 def test_the_command_trains_a_gan_alone_and_refuses_what_would_have_no_part_in_it(pretrained, tmp_path, capsys):
     networks, vae_run, crowd = (str(pretrained / name) for name in ("out", "vae", "crowd.npz"))
     alone = ["--alone", "--data", crowd, "--steps", "1", "--set", "batch_size=4", "watch=false"]
     assert main(["train", "gan", *alone, "--run", str(tmp_path / "noise")]) == 0
-    noise = runs.load_run(tmp_path / "noise")
+    noise = checkpoint.load_run(tmp_path / "noise")
     assert noise.model.config.remembers and "start" not in noise.config
     capsys.readouterr()
     starts = (["gan", *alone, "--start", vae_run], ["gan", *alone, "--start", networks])
@@ -574,24 +583,24 @@ def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
     assert main([*publish, "--vae", gan_run]) == 2 and "holds a gan" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert main([*publish, "--vae", stranger, "--before", vae_run]) == 0  # two phases, counted together
-    card = runs.load_pretrained(tmp_path / "out").card["vae"]
+    card = checkpoint.load_pretrained(tmp_path / "out").card["vae"]
     assert len(card["phases"]) == 2 and card["steps"] == sum(phase["steps"] for phase in card["phases"])
     # A discriminator that knows the codes of what a VAE went on from stays of use, from its run and when published
     old, names = str(pretrained / "out"), ("vae", "gan")
     for before, judge in ((vae_run, gan_run), (old, old)):
         assert main([*publish, "--vae", stranger, "--before", before, "--gan", judge]) == 0
-        new = runs.load_pretrained(tmp_path / "out")
+        new = checkpoint.load_pretrained(tmp_path / "out")
         assert [new.card[name]["steps"] for name in names] == [3, 2] and len(new.card["vae"]["phases"]) == 2
-        assert all(torch.equal(value, runs.load_pretrained(old).judge[name]) for name, value in new.judge.items())
+        assert all(torch.equal(value, checkpoint.load_pretrained(old).judge[name]) for name, value in new.judge.items())
     assert main([*publish, "--vae", stranger, "--gan", old]) == 2 and "other codes" in capsys.readouterr().err
-    assert runs.load_pretrained(pretrained / "out").fingerprint() != runs.load_run(vae_run).fingerprint()
-    with pytest.raises(runs.RunError, match="no config.json"):
-        runs.load_pretrained(tmp_path)
+    assert checkpoint.load_pretrained(pretrained / "out").fingerprint() != checkpoint.load_run(vae_run).fingerprint()
+    with pytest.raises(checkpoint.RunError, match="no config.json"):
+        checkpoint.load_pretrained(tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(pretrained / "out", broken)
     (broken / "discriminator.safetensors").write_bytes(b"not weights")
-    with pytest.raises(runs.RunError, match="damaged"):
-        runs.load_pretrained(broken)
+    with pytest.raises(checkpoint.RunError, match="damaged"):
+        checkpoint.load_pretrained(broken)
 
 
 def test_average_follows_and_moments_come_once():
@@ -613,13 +622,13 @@ def test_rates_and_precision():
 
 
 def test_overrides_are_checked():
-    changed = runs.parse_overrides(TrainConfig(), ["batch_size=8", "noise=0.2"])
+    changed = overrides.parse_overrides(TrainConfig(), ["batch_size=8", "noise=0.2"])
     assert changed.batch_size == 8 and changed.noise == 0.2
     with pytest.raises(ValueError, match="choose one of"):
-        runs.parse_overrides(TrainConfig(), ["bath_size=8"])
+        overrides.parse_overrides(TrainConfig(), ["bath_size=8"])
     for pair in ("batch_size=many", "noise=[1]", "watch=1", "reals=0.3", "seed=0.5"):
         with pytest.raises(ValueError, match="of that kind"):
-            runs.parse_overrides(TrainConfig(), [pair])
-    assert runs.parse_overrides(VAE_SMALL, ["widths=[4,4]", "beta=2"]).widths == (4, 4)
-    assert json.loads(json.dumps(runs.config_dict("vae", VAE_SMALL, changed, toy_signatures())))["kind"] == "vae"
-    assert training.VAE_REPORT.learning_rate == 1e-5
+            overrides.parse_overrides(TrainConfig(), [pair])
+    assert overrides.parse_overrides(VAE_SMALL, ["widths=[4,4]", "beta=2"]).widths == (4, 4)
+    assert json.loads(json.dumps(checkpoint.config_dict("vae", VAE_SMALL, changed, toy_signatures())))["kind"] == "vae"
+    assert recipes.VAE_REPORT.learning_rate == 1e-5

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sigen_utils.extraction import SheetError, extract
-from sigen_utils.extraction.truth import FOUND, overlaps, score_against_truth, score_cells
+from sigen_utils.sheets import SheetError, extract
+from sigen_utils.sheets.truth import FOUND, overlaps, score_against_truth, score_cells
 from sigen_utils.synthesis import SynthesisConfig, synthesize
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils.blocks import Spread
-from sigen_utils.vae import (
+from sigen_utils.models.layers import Spread
+from sigen_utils.models.vae import (
     LIKELIHOODS,
     REPORT_VAE,
     VAE,

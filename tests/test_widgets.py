@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sigen_utils import blind_test
 from sigen_utils.__main__ import main
+from sigen_utils.experiments import blind_test
 from sigen_utils.widgets import NOBODY, LatentExplorer, png
 
 DIRECTIONS = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 def _runs_of(folders: list[str], data, device) -> dict:
     """Runs by the names of their folders; each has to have been trained on `data`, in this split."""
-    from ..runs import CARD, load_run
+    from ..training.checkpoint import CARD, load_run
 
     found: dict = {}
     for folder in map(Path, folders):
@@ -30,10 +30,10 @@ def _runs_of(folders: list[str], data, device) -> dict:
 
 def evaluate(args: argparse.Namespace) -> int:
     from .. import metrics, paths
+    from ..augment import PERSON_MOVES
     from ..data import load_signatures
-    from ..loop import pick_device
-    from ..moves import PERSON_MOVES
-    from ..variation import ways_to_others
+    from ..device import pick_device
+    from ..registration import ways_to_others
 
     device = pick_device()
     data = load_signatures(args.data, device, train_per_person=args.train_per_person)
@@ -66,8 +66,8 @@ def evaluate(args: argparse.Namespace) -> int:
 def usefulness(args: argparse.Namespace) -> int:
     from .. import metrics, paths
     from ..data import load_signatures
-    from ..loop import pick_device
-    from ..runs import load_pretrained
+    from ..device import pick_device
+    from ..training.checkpoint import load_pretrained
 
     device = pick_device()
     data = load_signatures(args.data, device, train_per_person=args.train_per_person)
@@ -100,7 +100,7 @@ def usefulness(args: argparse.Namespace) -> int:
 def verify(args: argparse.Namespace) -> int:
     from .. import metrics, paths
     from ..data import load_signatures
-    from ..rendering import render
+    from ..render import render
 
     data = load_signatures(args.data)
     rulers = [metrics.Ruler()]
@@ -117,9 +117,9 @@ def verify(args: argparse.Namespace) -> int:
 def realism(args: argparse.Namespace) -> int:
     import torch
 
-    from .. import metrics, paths, plotting
+    from .. import figures, metrics, paths
     from ..data import load_signatures
-    from ..rendering import render
+    from ..render import render
 
     real, other = load_signatures(args.real), load_signatures(args.data)
     if min(len(real), len(other)) < 40:
@@ -131,8 +131,8 @@ def realism(args: argparse.Namespace) -> int:
     generator = torch.Generator().manual_seed(args.seed)
     sides = [side.x[torch.randperm(len(side), generator=generator)[:40]] for side in (real, other)]
     sides = [render(x).unflatten(0, (-1, 5))[:8] for x in sides]  # [8 rows, 5, 1, 128, 128]
-    fig = plotting.image_grid(torch.cat(sides, dim=1).flatten(0, 1), 10, divider=5)
-    plotting.save_figure(fig, "realism", folder=out)
+    fig = figures.image_grid(torch.cat(sides, dim=1).flatten(0, 1), 10, divider=5)
+    figures.save_figure(fig, "realism", folder=out)
     print(f"{result['frechet_floors']:.2f} floors at n = {result['n']} ({result['ruler']})")
     for name in ("within", "between", "top1"):
         print(f"{name:8} real {result['real'][name]:7.3f}   compared {result['other'][name]:7.3f}")
@@ -142,9 +142,9 @@ def realism(args: argparse.Namespace) -> int:
 
 
 def blind_test(args: argparse.Namespace) -> int:
-    from ..blind_test import make_items, write_page
     from ..data import load_signatures
-    from ..rendering import render
+    from ..experiments.blind_test import make_items, write_page
+    from ..render import render
 
     data = load_signatures(args.data, train_per_person=args.train_per_person)
     (run,) = _runs_of([args.run], data, "cpu").values()
@@ -155,7 +155,7 @@ def blind_test(args: argparse.Namespace) -> int:
 
 
 def blind_score(args: argparse.Namespace) -> int:
-    from ..blind_test import in_words, score_answers
+    from ..experiments.blind_test import in_words, score_answers
 
     sheets = []
     for path in map(Path, args.answers):

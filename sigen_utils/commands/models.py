@@ -16,8 +16,10 @@ from pathlib import Path
 
 
 def train(args: argparse.Namespace) -> int:
-    from .. import contestants, embedding, gan, paths, runs, training, vae
+    from .. import overrides, paths, recipes
     from ..data import ensure_signatures, load_signatures
+    from ..experiments import contestants
+    from ..models import embedding, gan, vae
     from ..profiles import get_profile
 
     if args.alone and (args.model != "gan" or args.recipe == "report"):
@@ -29,17 +31,17 @@ def train(args: argparse.Namespace) -> int:
     name = _name(args, start)
     folder = Path(args.run or paths.runs_dir() / name)
     if args.model == "ruler":
-        config, train_config = embedding.EmbeddingConfig(), training.RULER
+        config, train_config = embedding.EmbeddingConfig(), recipes.RULER
     elif args.recipe == "report":
         config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
-        train_config = training.VAE_REPORT if args.model == "vae" else training.GAN_REPORT
+        train_config = recipes.VAE_REPORT if args.model == "vae" else recipes.GAN_REPORT
     else:
-        make = dict(vae=training.vae_from, gan=training.gan_from)
+        make = dict(vae=recipes.vae_from, gan=recipes.gan_from)
         config, train_config = make[args.model](start, data)
-    fit = dict(vae=training.fit_vae, gan=training.fit_gan, ruler=training.fit_ruler)[args.model]
+    fit = dict(vae=recipes.fit_vae, gan=recipes.fit_gan, ruler=recipes.fit_ruler)[args.model]
     mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
-    config = runs.parse_overrides(config, mine)
-    train_config = runs.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
+    config = overrides.parse_overrides(config, mine)
+    train_config = overrides.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
     steps, minutes = args.steps, args.minutes
     if steps is None and minutes is None:
         if args.model == "ruler":
@@ -73,15 +75,15 @@ def _start(args: argparse.Namespace):
 
 def _beginning(args: argparse.Namespace):
     """The run or the pretrained networks named by ``--start``, else the committed ones; None with ``--scratch``."""
-    from .. import runs
+    from ..training import checkpoint
 
     if args.scratch:
         return None
     if not args.start:
-        return runs.load_pretrained()
+        return checkpoint.load_pretrained()
     if _published(args.start):
-        return runs.load_pretrained(args.start)
-    run = runs.load_run(args.start)
+        return checkpoint.load_pretrained(args.start)
+    run = checkpoint.load_run(args.start)
     if run.kind != "vae":
         raise ValueError("--start needs a run of `train vae`, or pretrained networks")
     return run
@@ -91,8 +93,8 @@ def sample(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import paths
-    from ..rendering import render
-    from ..runs import load_run
+    from ..render import render
+    from ..training.checkpoint import load_run
 
     run = load_run(args.run)
     if run.kind == "ruler":
@@ -108,11 +110,11 @@ def sample(args: argparse.Namespace) -> int:
 
 
 def study(args: argparse.Namespace) -> int:
-    from .. import plotting
+    from .. import figures
     from ..data import ensure_signatures, load_signatures
-    from ..loop import pick_device
+    from ..device import pick_device
+    from ..experiments.search import GOALS, run_study, study_figure, summary
     from ..profiles import get_profile
-    from ..study import GOALS, run_study, study_figure, summary
 
     data = load_signatures(args.data or ensure_signatures(get_profile()), pick_device())
     out = Path(args.out)
@@ -127,13 +129,14 @@ def study(args: argparse.Namespace) -> int:
         print(f"best, {GOALS[args.model]}: {found['best']['value']:.3f} with {found['best']['params']}")
     if found["importance"]:
         print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in found["importance"].items()))
-        print(plotting.save_figure(study_figure(found), f"search_{args.model}", folder=out))
+        print(figures.save_figure(study_figure(found), f"search_{args.model}", folder=out))
     return 0
 
 
 def _keep(args: argparse.Namespace, name: str, found: dict, data, out: Path, part: bool = False) -> None:
     """Write a study as JSON to its folder and, with ``--record``, to results.json for notebook 06 and the report."""
-    from .. import paths, studies
+    from .. import paths
+    from ..experiments import studies
 
     with paths.atomic_write(out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1))
@@ -150,9 +153,9 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def ablate(args: argparse.Namespace) -> int:
-    from ..ablation import arms_of, in_lines, summary, train_arms
     from ..data import load_signatures
-    from ..loop import pick_device
+    from ..device import pick_device
+    from ..experiments.ablation import arms_of, in_lines, summary, train_arms
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
     start = _beginning(args)
@@ -170,11 +173,11 @@ def ablate(args: argparse.Namespace) -> int:
 
 
 def converge(args: argparse.Namespace) -> int:
-    from .. import plotting
-    from ..ablation import summary
-    from ..convergence import collapsed, convergence_figure, repeat_training
+    from .. import figures
     from ..data import load_signatures
-    from ..loop import pick_device
+    from ..device import pick_device
+    from ..experiments.ablation import summary
+    from ..experiments.seeds import collapsed, convergence_figure, repeat_training
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
     start = _beginning(args)
@@ -182,7 +185,7 @@ def converge(args: argparse.Namespace) -> int:
     alone = dict(alone_seeds=range(args.alone_seeds), only=args.arms)
     found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, **alone))
     _keep(args, "convergence", found, data, out, part=bool(args.arms))
-    plotting.save_figure(convergence_figure(found), "convergence", folder=out)
+    figures.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         worst = max(entry.get("frechet_floors", math.inf) for entry in entries)
@@ -195,8 +198,8 @@ def publish(args: argparse.Namespace) -> int:
 
     from .. import metrics
     from ..data import load_signatures
-    from ..loop import pick_device
-    from ..runs import load_run, publish, reconfigured
+    from ..device import pick_device
+    from ..training.checkpoint import load_run, publish, reconfigured
 
     device = pick_device()
     run, data = reconfigured(load_run(args.run, device), args.set), load_signatures(args.data, device)
@@ -217,7 +220,7 @@ def publish(args: argparse.Namespace) -> int:
 def publish_pretrained(args: argparse.Namespace) -> int:
     import torch
 
-    from ..runs import discriminator, load_pretrained, load_run, publish_pretrained
+    from ..training.checkpoint import discriminator, load_pretrained, load_run, publish_pretrained
 
     run, judge = load_run(args.vae), None
     if run.kind != "vae":
@@ -254,7 +257,7 @@ def _published(folder: str | Path) -> bool:
 def publish_ruler(args: argparse.Namespace) -> int:
     import torch
 
-    from ..runs import load_run, publish_ruler
+    from ..training.checkpoint import load_run, publish_ruler
 
     run = load_run(args.run)
     if run.kind != "ruler":
@@ -268,7 +271,7 @@ def publish_ruler(args: argparse.Namespace) -> int:
 
 def _phases(folder: str | Path, kind: str) -> list[dict]:
     """What a training took, from its own records, or what those did that published networks come from."""
-    from ..runs import CARD, CONFIG, read_history
+    from ..training.checkpoint import CARD, CONFIG, read_history
 
     if _published(folder):
         known = json.loads((Path(folder) / CARD).read_text())[kind]

@@ -18,7 +18,7 @@ def synthesize(args: argparse.Namespace) -> int:
 
 
 def crowd(args: argparse.Namespace) -> int:
-    from ..runs import parse_overrides
+    from ..overrides import parse_overrides
     from ..synthesis import CrowdConfig, write_crowd
 
     config = CrowdConfig(writers=args.writers, per_writer=args.per_writer, seed=args.seed)
@@ -27,7 +27,7 @@ def crowd(args: argparse.Namespace) -> int:
 
 
 def extract(args: argparse.Namespace) -> int:
-    from ..extraction import ExtractionConfig, extract
+    from ..sheets import ExtractionConfig, extract
 
     result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
     print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
@@ -37,8 +37,8 @@ def extract(args: argparse.Namespace) -> int:
 
 
 def stress(args: argparse.Namespace) -> int:
-    from .. import stress
     from ..paths import display
+    from ..sheets import stress
 
     results = stress.stress(args.out, seeds=args.seeds, workers=args.workers)
     faults = [fault for result in results for fault in result.faults]

@@ -20,6 +20,7 @@ from .distances import (
     top1,
     top1_leave_one_out,
 )
+from .features import EfficientNetLite0, Ruler, SignatureRuler, find_weights
 from .inception import InceptionUnavailable, inception_networks, inception_scores
 from .protocol import (
     COPIES,
@@ -36,7 +37,6 @@ from .protocol import (
 )
 from .realism import compare_collections, spread_of_people
 from .reconstruction import ink_f1, reconstruction_baselines, score_reconstruction, squared_error
-from .ruler import EfficientNetLite0, Ruler, SignatureRuler, find_weights
 from .spectrum import radial_spectrum
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
 from .usefulness import (

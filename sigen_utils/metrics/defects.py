@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from . import distances
+from .features import Ruler
 from .protocol import Render, make_reference, rendered
-from .ruler import Ruler
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..moves import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
-from ..people import reach
-from ..variation import move_among, ways_to_others
+from ..augment import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
+from ..models.people import reach
+from ..registration import move_among, ways_to_others
 from . import distances
+from .features import Ruler
 from .reconstruction import reconstruction_baselines, score_reconstruction
-from .ruler import Ruler
 from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def make_reference(
     seed, n_splits
         Random halves.
     render
-        Put between the signatures and the ruler; `rendering.render` by default, as for the models.
+        Put between the signatures and the ruler; `render.render` by default, as for the models.
     """
     x = _renderer(render)(data.x)
     features, strokes = ruler.features(x), stroke_statistics(x)
@@ -131,7 +131,7 @@ def evaluate_samples(
     reference
         `make_reference` of the same data, where several models are scored; made here if None.
     render
-        How the *real* signatures are rendered if `reference` is None; `rendering.render` by default.
+        How the *real* signatures are rendered if `reference` is None; `render.render` by default.
 
     Returns
     -------
@@ -248,7 +248,7 @@ class AugmentedCopies:
     label
         Name for readers.
     ways
-        `variation.ways_to_others` of the training side: these are followed as well, and `config` is needed.
+        `registration.ways_to_others` of the training side: these are followed as well, and `config` is needed.
     """
 
     conditional = True
@@ -335,7 +335,7 @@ def evaluate_runs(
     trap
         Score `copies` as further models.
     render
-        What every picture passes before it is scored; `rendering.render` by default. Reconstructions are scored
+        What every picture passes before it is scored; `render.render` by default. Reconstructions are scored
         unrendered, because a squared error should judge the model's own guess.
 
     Returns
@@ -371,7 +371,7 @@ def rendered(data: SignatureSet, render: Render | None = None) -> SignatureSet:
 
 def _renderer(render: Render | None) -> Render:
     if render is None:
-        from ..rendering import render  # scores do not need the data module otherwise
+        from ..render import render  # scores do not need the data module otherwise
     return render
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from . import distances
+from .features import Ruler
 from .protocol import Render, balanced_subset, rendered
-from .ruler import Ruler
 from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:

@@ -32,14 +32,14 @@ def ink_f1(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
     Parameters
     ----------
     x, y
-        Truth and reconstruction ``[N, 1, H, W]``, ink = 1; binary ink is taken as it is, see `rendering.find_ink`.
+        Truth and reconstruction ``[N, 1, H, W]``, ink = 1; binary ink is taken as it is, see `render.find_ink`.
 
     Returns
     -------
     numpy.ndarray
         float64 ``[N]`` in [0, 1]; 0 where one side is blank, 1 where both are.
     """
-    from ..rendering import find_ink  # scores do not need the data module otherwise
+    from ..render import find_ink  # scores do not need the data module otherwise
 
     kernel, out = np.ones((3, 3), np.uint8), []
     truths, guesses = (find_ink(t)[:, 0].cpu().numpy() for t in (x, y))

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
+from .features import Ruler
 from .protocol import Render, _renderer
-from .ruler import Ruler
 from .verification import equal_error_rate
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def measure_usefulness(
     seed
         Of the samples and of the bootstrap over people.
     render
-        What every picture passes; `rendering.render` by default.
+        What every picture passes; `render.render` by default.
 
     Returns
     -------

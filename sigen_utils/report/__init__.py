@@ -6,15 +6,7 @@ that was never measured prints as ``--``, a score that does not apply as ``n/a``
 """
 
 from .formatting import COPIES, FORMATS, LABELS, MISSING, NOT_APPLICABLE, label, latex, models_of, plain
-from .macros import (
-    NUMBERS,
-    PHRASES,
-    defined_macros,
-    undefined_macros,
-    unused_macros,
-    used_macros,
-    write_numbers,
-)
+from .macros import NUMBERS, PHRASES, defined_macros, undefined_macros, unused_macros, used_macros, write_numbers
 from .pdf import build_pdf, figures_used, overfull_boxes, tex_errors
 from .readme import readme_table, studies_tables, update_readme
 from .results import SECTIONS, ReportError, load_results, update_results

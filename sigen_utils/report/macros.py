@@ -169,7 +169,7 @@ def _pairs(results: dict, path: str, pattern: str) -> str:
 
 def _flags(results: dict, quiet: bool) -> str:
     """Flags of cells by kind: those that ask for a look, or those that ask for nothing (``quiet``)."""
-    from ..extraction.audit import QUIET
+    from ..sheets.audit import QUIET
 
     found = stored(results, "data.flags")
     if not isinstance(found, dict):
@@ -195,7 +195,7 @@ def _converged(results: dict, recipe: str) -> str:
 
 def _collapsed_seeds(results: dict, recipe: str) -> str:
     """``0 of 10`` seeds."""
-    from ..convergence import collapsed
+    from ..experiments.seeds import collapsed
 
     entries = stored(results, f"studies.convergence.arms.{recipe}")
     return f"{collapsed(entries)} of {len(entries)}" if isinstance(entries, list) else MISSING
@@ -203,7 +203,7 @@ def _collapsed_seeds(results: dict, recipe: str) -> str:
 
 def _over_seeds(results: dict, study: str, arm: str, score: str, kind: str) -> str:
     """``23.5 ± 0.2``: mean and standard deviation over the seeds of an arm."""
-    from ..ablation import means
+    from ..experiments.ablation import means
 
     found = stored(results, f"studies.{study}")
     one = means(found, [score]).get(arm, [None])[0] if isinstance(found, dict) else None
@@ -223,7 +223,7 @@ def _range(results: dict, study: str, arm: str, score: str, kind: str) -> str:
 
 def _search(results: dict, kind: str) -> str:
     """The settings that explain most of a search's goal, with their shares."""
-    from ..study import LABELS as SETTING
+    from ..experiments.search import LABELS as SETTING
 
     shares = stored(results, f"studies.search_{kind}.importance")
     if not isinstance(shares, dict):
@@ -248,7 +248,7 @@ def _images(results: dict, study: str, arm: str) -> str:
 
 def _study_costs(results: dict) -> str:
     """Minutes and images of one training of each study."""
-    from ..ablation import KINDS
+    from ..experiments.ablation import KINDS
 
     names = {f"ablation_{kind}": f"{called} ablation" for kind, called in KINDS.items()}
     names["convergence"] = "convergence"

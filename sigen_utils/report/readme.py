@@ -140,8 +140,8 @@ STUDIED = (  # columns of both tables: score, format, head
 
 def studies_tables(results: dict | None = None) -> str:
     """The same training with several seeds, and with one ingredient changed at a time, as two Markdown tables."""
-    from ..ablation import KINDS, means
-    from ..convergence import collapsed
+    from ..experiments.ablation import KINDS, means
+    from ..experiments.seeds import collapsed
 
     results = load_results() if results is None else results
     again, changed, sources = [], [], []

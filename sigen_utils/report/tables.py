@@ -203,7 +203,7 @@ ABLATION = [
 
 def ablation_table(results: dict) -> str:
     """Every arm of the ablations: mean over the seeds and, where there are several, the standard deviation."""
-    from ..ablation import KINDS, means
+    from ..experiments.ablation import KINDS, means
 
     rows: list[list[str] | None] = []
     for kind, called in KINDS.items():

@@ -25,6 +25,7 @@ import numpy as np
 from ..paths import atomic_write, display
 from . import ink
 from .config import SynthesisConfig
+from .corpus import Corpus
 from .crowd import CrowdConfig, draw_crowd, write_crowd
 from .photo import make_view, take_photo
 from .sheet import draw_page, signature_strokes
@@ -36,6 +37,7 @@ _MEANING = (
 )
 
 __all__ = [
+    "Corpus",
     "CrowdConfig",
     "SynthesisConfig",
     "Writer",

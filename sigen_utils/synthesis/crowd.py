@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,18 +68,25 @@ def draw_crowd(
     images, labels
         uint8 ``[N, 128, 128]``, 255 = ink, 0 = paper, and int64 ``[N]``, the number of the writer from 0.
     """
-    workers = max(1, workers or os.cpu_count() or 1)
-    blocks = [range(k, min(k + BLOCK, config.writers)) for k in range(0, config.writers, BLOCK)]
     images = np.empty((config.writers * config.per_writer, 128, 128), np.uint8)
     done = 0
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for packed in pool.map(_draw_block, [config] * len(blocks), blocks):
-            part = np.unpackbits(packed, axis=-1) * np.uint8(255)
-            images[done : done + len(part)] = part
-            done += len(part)
-            if progress and done % (20 * BLOCK * config.per_writer) == 0:
-                progress(f"  {done} of {len(images)} signatures")
+    for packed in draw_blocks(config, workers, progress):
+        images[done : done + len(packed)] = np.unpackbits(packed, axis=-1) * np.uint8(255)
+        done += len(packed)
     return images, np.repeat(np.arange(config.writers), config.per_writer)
+
+
+def draw_blocks(
+    config: CrowdConfig, workers: int | None = None, progress: Callable[[str], None] | None = print
+) -> Iterator[np.ndarray]:
+    """The same in blocks of writers, in order, a bit a pixel: uint8 ``[n, 128, 16]``."""
+    workers = max(1, workers or os.cpu_count() or 1)
+    blocks = [range(k, min(k + BLOCK, config.writers)) for k in range(0, config.writers, BLOCK)]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for k, packed in enumerate(pool.map(_draw_block, [config] * len(blocks), blocks), 1):
+            if progress and k % 20 == 0:
+                progress(f"  {min(k * BLOCK, config.writers)} of {config.writers} writers")
+            yield packed
 
 
 def _draw_block(config: CrowdConfig, writers: range) -> np.ndarray:

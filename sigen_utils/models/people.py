@@ -1,0 +1,199 @@
+"""What a model remembers of the people it can sign as: their training signatures, as ink."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..augment import BEND_POINTS, MOVE_NUMBERS, PERSON_MOVES, SOFTENED, AugmentConfig, move_ink, soften, soften_all
+from ..registration import move_among, ways_to_others
+
+SIDE = 128  # pixels
+COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
+NEAREST = 0.01  # times `PERSON_MOVES`: a move along ways needs some bend of its own, see `registration.move_among`
+FARTHEST = 1.6  # times `PERSON_MOVES`: beyond that signatures are no longer read as the same
+ENOUGH = 600  # signatures tell how far to move
+FALLS = 0.09  # exponent by which a signature's newness falls with the number known, where that cannot be measured
+
+
+def reach(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
+    """How far moves at random have to go for a moved signature to be as new as the person's own next one.
+
+    How new a signature is: how far it lies from the nearest one known of the person. A moved one is compared with all
+    of them; a genuine one can only be compared with the others, and with one more it would be a little nearer. Medians
+    fall with the number known as a power of it, those of the synthetic class as those of CEDAR's people, which gives
+    the next one's. The reach makes a moved one's median equal to that.
+
+    Parameters
+    ----------
+    images, y
+        Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
+    ways
+        `registration.ways_to_others` of each, where these are followed besides.
+
+    Returns
+    -------
+    float
+        In units of `augment.PERSON_MOVES`, from `NEAREST` to `FARTHEST`; 1 where nobody has two signatures.
+    """
+    order = y.argsort(stable=True)[:ENOUGH]
+    x, y = images[order][:, None].float() / 255, y[order]
+    own = y[:, None] == y
+    others = own & ~torch.eye(len(y), dtype=torch.bool, device=y.device)
+    if not others.any():
+        return 1.0
+    ways = None if ways is None else ways[order]
+    numbers = MOVE_NUMBERS + (0 if ways is None else ways.shape[1])
+    noise = torch.randn(len(x), numbers, generator=torch.Generator().manual_seed(0)).to(x.device)
+    known, soft = F.avg_pool2d(x, COARSE).flatten(1), soften(x)
+
+    def newness(distances: Tensor, beside: Tensor) -> float:
+        nearest = distances.masked_fill(~beside, torch.inf).amin(1)
+        return nearest[nearest.isfinite()].median().item()
+
+    between = torch.cdist(known, known)
+    genuine, beside = newness(between, others), others.sum(1).float().mean().item()
+    falls = math.log(between[others].median() / genuine) / math.log(beside) if beside > 1.5 else FALLS
+    goal, low, high = genuine * (beside / (beside + 1)) ** falls, NEAREST, FARTHEST
+    for _ in range(8):  # halves: to a hundredth
+        middle = (low + high) / 2
+        moved = move(x, ways, PERSON_MOVES.times(middle), noise, soft)
+        too_near = newness(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
+        low, high = (middle, high) if too_near else (low, middle)
+    return (low + high) / 2
+
+
+def occurrence(y: Tensor) -> Tensor:
+    """The how-manieth of its person each of `y` ``[n]`` is, from 0: int64 ``[n]``."""
+    order, count = y.argsort(stable=True), y.bincount()
+    out = torch.empty_like(order)
+    out[order] = torch.arange(len(y), device=y.device) - (count.cumsum(0) - count)[y[order]]
+    return out
+
+
+def in_turn(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+    """Numbers below `k` for the people `y` ``[n]``: those of one person go round, in another order each round.
+
+    Each for itself they are drawn evenly; together they are a stratified sample, as a person's genuine signatures are
+    not the same one twice either.
+    """
+    turn = occurrence(y)
+    rounds = (int(turn.max()) // k + 1) if len(y) else 1
+    orders = torch.rand(int(y.max()) + 1 if len(y) else 0, rounds, k, device=y.device, generator=generator).argsort(2)
+    return orders[y, turn // k, turn % k]
+
+
+def move(x: Tensor, ways: Tensor | None, config: AugmentConfig, noise: Tensor, soft: Tensor | None) -> Tensor:
+    """`registration.move_among` of the parameters, or `augment.move_ink` where no `ways` are known."""
+    if ways is None:
+        return move_ink(x, config, noise=noise, soft=soft)
+    return move_among(x, ways, config, noise, soft)
+
+
+class Signatures(nn.Module):
+    """Some signatures of each person, a bit a pixel, which travel with a model's weights.
+
+    Ink and not codes: a signature can be moved in ever new ways before it is encoded, while codes of some moves would
+    be a list, and samples of a person entries of it. With the ways from each to the others of its person.
+
+    Parameters
+    ----------
+    n_people, exemplars
+        People, and signatures of each.
+    """
+
+    def __init__(self, n_people: int, exemplars: int):
+        super().__init__()
+        self.register_buffer("packed", torch.zeros(n_people, exemplars, SIDE**2 // 8, dtype=torch.uint8))
+        ways = torch.zeros(n_people, exemplars, exemplars - 1, 2, BEND_POINTS, BEND_POINTS, dtype=torch.float16)
+        self.register_buffer("ways", ways)
+        self.register_buffer("reach", torch.ones(()))
+        self._soft: Tensor | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget_soft())
+
+    def forget_soft(self) -> None:
+        """What was kept of `soft` is of other signatures now."""
+        self._soft = None
+
+    def soft(self) -> Tensor | None:
+        """`augment.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
+
+        None of a crowd's, see `augment.soften_all`.
+        """
+        if self._soft is None or self._soft.device != self.packed.device:
+            packed = self.packed.flatten(0, 1)
+            soft = soften_all(lambda index: self._unpack(packed[index]), len(packed))
+            self._soft = None if soft is None else soft.unflatten(0, self.packed.shape[:2])
+        return self._soft
+
+    def _unpack(self, packed: Tensor) -> Tensor:
+        """Ink ``[n, 1, 128, 128]`` of bits ``[n, 2048]``."""
+        bits = packed[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=packed.device)
+        return (bits & 1).flatten(1).unflatten(1, (1, SIDE, SIDE)).float()
+
+    @property
+    def exemplars(self) -> int:
+        """Signatures of each person."""
+        return self.packed.shape[1]
+
+    @property
+    def numbers(self) -> int:
+        """Of noise that move a signature."""
+        return MOVE_NUMBERS + self.ways.shape[2]
+
+    @property
+    def moves(self) -> AugmentConfig:
+        """How far signatures of these people are moved at random."""
+        return PERSON_MOVES.times(float(self.reach))
+
+    @torch.no_grad()
+    def remember(self, images: Tensor, y: Tensor) -> None:
+        """Keep the first signatures of each person, their ways to the others, and their `reach`.
+
+        Whoever has fewer than `exemplars` repeats them; who has none is blank paper. Nobody's ways are known in a
+        crowd, of whom there would be too many.
+
+        `images` is ink uint8 ``[N, 128, 128]`` (255 = ink), binary, and `y` whose each is, int64 ``[N]``.
+        """
+        n_people, k, _ = self.packed.shape
+        order, count = y.argsort(stable=True), y.bincount(minlength=n_people)
+        begin = count.cumsum(0) - count
+        place = begin[:, None] + torch.arange(k, device=y.device) % count.clamp(min=1)[:, None]  # [n_people, k]
+        ink = (images > 127)[order[place.clamp(max=len(y) - 1)]] & (count > 0)[:, None, None, None]
+        bits = ink.flatten(2).unflatten(2, (-1, 8)).to(torch.uint8)
+        ways = None
+        if len(y) <= SOFTENED and k > 1:
+            ways = ways_to_others((images > 127)[:, None].float(), y)
+            repeated = torch.arange(k - 1, device=y.device) % max(ways.shape[1], 1)
+            known = ways[place.clamp(max=len(y) - 1)] * (count > 0).view(-1, 1, 1, 1, 1, 1)
+            self.ways.copy_(known[:, :, repeated] if ways.shape[1] else 0.0)
+        self.reach.fill_(reach(images, y, ways))
+        self.packed.copy_((bits << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(3))
+        self.forget_soft()
+
+    def forward(
+        self, y: Tensor, which: Tensor | int, noise: Tensor | None = None, moves: AugmentConfig | None = None
+    ) -> Tensor:
+        """Signatures number `which` of the people `y`, ink ``[n, 1, 128, 128]``.
+
+        Parameters
+        ----------
+        y
+            Person indices int64 ``[n]``.
+        which
+            Below `exemplars`, one for all or int64 ``[n]``.
+        noise
+            ``[n, numbers]`` from N(0, I): moves them towards others of the person, see `registration.move_among`, and
+            at random. None leaves them as they are.
+        moves
+            Of the latter; `augment.PERSON_MOVES` times `reach` by default.
+        """
+        x = self._unpack(self.packed[y, which])
+        if noise is None:
+            return x
+        soft = self.soft()
+        soft = None if soft is None else soft[y, which]
+        return move_among(x, self.ways[y, which], moves or self.moves, noise, soft)

@@ -1,0 +1,332 @@
+"""Densities of codes, p(z | R): what turns an autoencoder into a generator.
+
+Each has `sample(n, references, generator)`, and `log_prob` where there is one. R is a set of 0 to `MAX_REFERENCES`
+signatures of one writer, given as their codes. `Flow` learns p(z | R); with R empty it draws people who do not exist.
+
+References: Lipman et al. 2023, Liu et al. 2023 (flow matching, rectified flow); Esser et al. 2024 (logit-normal times);
+Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Edwards & Storkey 2017 (a set of references).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .autoencoder import SIDE, Autoencoder, AutoencoderConfig
+from .layers import ResidualBlock
+
+MAX_REFERENCES = 3
+PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places
+FREQUENCIES = 64  # of the embedding of time
+STEPS = 16  # of Heun's method, each two evaluations of the velocity
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Everything that fixes the flow."""
+
+    channels: int = 4  # of a code
+    widths: tuple[int, ...] = (48, 112, 192)  # channels at 16, 8 and 4 places a side
+    embedding: int = 256  # numbers that tell the time and the person to every block
+    person: int = 16  # channels of what is kept of a person: 16 * 4 * 4 = 256 numbers
+    unconditional: float = 0.25  # share of the training without references
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+
+
+def with_places(z: Tensor) -> Tensor:
+    """Codes ``[N, C, H, W]`` with their rows and columns, in [-1, 1], as two more channels."""
+    n, _, height, width = z.shape
+    row = torch.linspace(-1, 1, height, device=z.device, dtype=z.dtype).view(1, 1, -1, 1).expand(n, 1, height, width)
+    column = torch.linspace(-1, 1, width, device=z.device, dtype=z.dtype).view(1, 1, 1, -1).expand(n, 1, height, width)
+    return torch.cat([z, row, column], dim=1)
+
+
+class Block(nn.Module):
+    """Residual block ``[N, inside, H, W]`` to ``[N, outside, H, W]``, scaled and shifted by an embedding (FiLM)."""
+
+    def __init__(self, inside: int, outside: int, embedding: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(max(1, inside // 16), inside)
+        self.conv1 = nn.Conv2d(inside, outside, 3, padding=1)
+        self.norm2 = nn.GroupNorm(max(1, outside // 16), outside)
+        self.conv2 = nn.Conv2d(outside, outside, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * outside)
+        self.skip = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        scale, shift = self.film(e)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+
+
+class Attention(nn.Module):
+    """Every place of a map ``[N, width, H, W]`` looks at every other."""
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(max(1, width // 16), width)
+        self.qkv, self.out = nn.Conv2d(width, 3 * width, 1), nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))  # [N, 3, heads, width/heads, HW]
+        query, key, value = qkv.transpose(-1, -2).unbind(1)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(mixed.transpose(-1, -2).reshape(x.shape))
+
+
+class ReferenceEncoder(nn.Module):
+    """Codes of references ``[M, channels, 16, 16]`` to ``[M, person, 4, 4]``: too few numbers to redraw them."""
+
+    def __init__(self, channels: int, person: int, widths: tuple[int, int, int] = (32, 80, 128)):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels + 2, widths[0], 3, padding=1)]
+        for k, width in enumerate(widths):
+            if k:
+                layers.append(nn.Conv2d(widths[k - 1], width, 2, stride=2))
+            layers.append(ResidualBlock(width, norm=True))
+        layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], person, 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(with_places(z))
+
+
+class Flow(nn.Module):
+    """A rectified flow: a velocity field that carries N(0, I) at t = 1 to the codes of signatures at t = 0.
+
+    Codes are those of `autoencoder.Autoencoder`, divided by `scale`, one number a channel.
+    """
+
+    def __init__(self, config: FlowConfig = FlowConfig()):
+        super().__init__()
+        self.config = config
+        widths, size, person = config.widths, config.embedding, config.person
+        self.references = ReferenceEncoder(config.channels, person)
+        self.nobody = nn.Parameter(torch.zeros(1, person, PERSON_SIDE, PERSON_SIDE))  # stands for no reference
+        told = 2 * FREQUENCIES + person * PERSON_SIDE**2 + MAX_REFERENCES + 1
+        self.embed = nn.Sequential(nn.Linear(told, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
+        self.enter = nn.Conv2d(config.channels + 2, widths[0], 3, padding=1)
+        self.place_person = nn.ModuleList(nn.Conv2d(person, width, 1) for width in widths)
+        self.down = nn.ModuleList(nn.ModuleList([Block(w, w, size), Block(w, w, size)]) for w in widths)
+        self.up = nn.ModuleList(nn.ModuleList([Block(2 * w, w, size), Block(w, w, size)]) for w in widths)
+        self.attend_down = nn.ModuleList(Attention(w) if k else nn.Identity() for k, w in enumerate(widths))
+        self.attend_up = nn.ModuleList(Attention(w) if k else nn.Identity() for k, w in enumerate(widths))
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.downsample = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.upsample = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairs)
+        last = nn.Conv2d(widths[0], config.channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.leave = nn.Sequential(nn.GroupNorm(max(1, widths[0] // 16), widths[0]), nn.SiLU(), last)
+        self.register_buffer("scale", torch.ones(1, config.channels, 1, 1))
+
+    def person(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What is kept of a set of references.
+
+        Parameters
+        ----------
+        features
+            `references` of their codes, ``[N, K, person, 4, 4]``.
+        mask
+            ``[N, K]``, 1 for a reference, 0 for a gap.
+
+        Returns
+        -------
+        mean, count
+            ``[N, person, 4, 4]`` and one-hot ``[N, MAX_REFERENCES + 1]``: more references leave less doubt.
+        """
+        n = mask.sum(1)
+        mean = (features * mask[:, :, None, None, None]).sum(1) / n.clamp(min=1)[:, None, None, None]
+        mean = torch.where((n > 0)[:, None, None, None], mean, self.nobody.to(mean.dtype))
+        return mean, F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(mean.dtype)
+
+    def forward(self, z: Tensor, t: Tensor, person: tuple[Tensor, Tensor]) -> Tensor:
+        """Velocity ``[N, channels, 16, 16]`` at codes `z` and times `t` ``[N]``, for the people of `Flow.person`."""
+        mean, count = person
+        rates = torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, device=z.device))
+        angle = math.pi * t[:, None] * rates
+        e = self.embed(torch.cat([angle.cos(), angle.sin(), mean.flatten(1), count], dim=1))
+        h, skips = self.enter(with_places(z)), []
+        for k, blocks in enumerate(self.down):
+            h = h + self.place_person[k](F.interpolate(mean, size=h.shape[-2:], mode="bilinear"))
+            for block in blocks:
+                h = block(h, e)
+            h = self.attend_down[k](h)
+            skips.append(h)
+            if k < len(self.downsample):
+                h = self.downsample[k](h)
+        for k in reversed(range(len(self.up))):
+            h = self.up[k][0](torch.cat([h, skips[k]], dim=1), e)
+            h = self.up[k][1](self.attend_up[k](h), e)
+            if k:
+                h = F.interpolate(self.upsample[k - 1](h), scale_factor=2)
+        return self.leave(h)
+
+    @torch.no_grad()
+    def sample(
+        self, person: tuple[Tensor, Tensor], generator: torch.Generator | None = None, steps: int = STEPS
+    ) -> Tensor:
+        """Codes ``[N, channels, 16, 16]`` of the people of `Flow.person`, by Heun's method in `steps` steps.
+
+        The noise is drawn on the generator's device, so that a seed gives the same signatures on every device.
+        """
+        n, device = len(person[0]), person[0].device
+        where = device if generator is None else generator.device
+        z = torch.randn(n, self.config.channels, SIDE, SIDE, generator=generator, device=where).to(device)
+        times = torch.linspace(1, 0, steps + 1, device=device)
+        for now, then in zip(times[:-1], times[1:], strict=True):
+            velocity = self(z, now.expand(n), person)
+            ahead = z + (then - now) * velocity
+            if then > 0:
+                velocity = 0.5 * (velocity + self(ahead, then.expand(n), person))
+            z = z + (then - now) * velocity
+        return z * self.scale
+
+
+def draw_references(
+    n: int, size: int, unconditional: float, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Which of a writer's others are references of each of their signatures, float 0/1 ``[n, size, size]``.
+
+    For n sets of `size` signatures: row j holds the references of signature j, never itself, one or more of the others
+    up to `MAX_REFERENCES`, or none for a share `unconditional`.
+    """
+    order = torch.rand(n, size, size, generator=generator, device=device)
+    order += 2 * torch.eye(size, device=device)  # the target comes last
+    rank = order.argsort(-1).argsort(-1)
+    most = min(size - 1, MAX_REFERENCES)
+    count = torch.randint(1, most + 1, (n, size, 1), generator=generator, device=device)
+    kept = torch.rand(n, size, 1, generator=generator, device=device) >= unconditional
+    return ((rank < count) & kept).float()
+
+
+def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Squared error of the velocity along straight lines from codes to noise, per number of the code.
+
+    Parameters
+    ----------
+    z, references
+        Codes drawn from q(z|x), and posterior means of the same signatures, ``[n, size, channels, 16, 16]``: n writers
+        with `size` signatures each. Every signature is a target once, with some of the others as references.
+
+    Returns
+    -------
+    dict
+        Scalars ``loss``, and its parts over targets with and without references, ``conditional``, ``unconditional``.
+    """
+    n, size = z.shape[:2]
+    features = flow.references((references / flow.scale).flatten(0, 1)).unflatten(0, (n, size))
+    mask = draw_references(n, size, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
+    person = flow.person(features.repeat_interleave(size, 0), mask)
+    target = (z / flow.scale).flatten(0, 1)
+    t = torch.sigmoid(torch.randn(len(target), generator=generator, device=z.device))
+    eps = torch.randn(target.shape, generator=generator, device=z.device)
+    at = t[:, None, None, None]
+    velocity = flow((1 - at) * target + at * eps, t, person)
+    error = (velocity.float() - (eps - target)).square().mean((1, 2, 3))
+    has = mask.sum(1) > 0
+    return dict(
+        loss=error.mean(),
+        conditional=error[has].sum() / has.sum().clamp(min=1),
+        unconditional=error[~has].sum() / (~has).sum().clamp(min=1),
+    )
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """A VAE with a learned prior: its two parts, and for how many people it keeps references."""
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    n_people: int = 0
+
+    def __post_init__(self):
+        if isinstance(self.autoencoder, dict):  # when read back from config.json
+            object.__setattr__(self, "autoencoder", AutoencoderConfig(**self.autoencoder))
+        if isinstance(self.flow, dict):
+            object.__setattr__(self, "flow", FlowConfig(**self.flow))
+        if self.autoencoder.channels != self.flow.channels:
+            raise ValueError(f"codes of {self.autoencoder.channels} channels, a flow of {self.flow.channels}")
+
+
+class PriorVAE(nn.Module):
+    """An autoencoder and the flow that draws its codes: new people, known people, strangers from references.
+
+    It holds no pictures. Of a known person it keeps the mean output of the reference encoder, 256 numbers.
+    """
+
+    def __init__(self, config: PriorConfig = PriorConfig()):
+        super().__init__()
+        self.config = config
+        self.autoencoder = Autoencoder(config.autoencoder).requires_grad_(False)
+        self.flow = Flow(config.flow)
+        self.register_buffer("people", torch.zeros(config.n_people, config.flow.person, PERSON_SIDE, PERSON_SIDE))
+        self.register_buffer("references", torch.zeros(config.n_people))  # how many each was taken from
+
+    def forward(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """`flow_matching_loss` of posteriors, mean and log-variance each ``[n, size, channels, 16, 16]``."""
+        z = self.autoencoder.reparameterize(mu, logvar, generator)
+        return flow_matching_loss(self.flow, z, mu, generator)
+
+    @torch.no_grad()
+    def describe(self, x: Tensor) -> Tensor:
+        """What the flow is told of signatures, ink ``[N, 1, 128, 128]``: ``[N, person, 4, 4]``."""
+        return torch.cat([self.flow.references(self.autoencoder.encode(p)[0] / self.flow.scale) for p in x.split(64)])
+
+    @torch.no_grad()
+    def remember(self, x: Tensor, y: Tensor) -> None:
+        """Keep the mean description of each person's signatures, ink ``[N, 1, 128, 128]`` of people `y` ``[N]``."""
+        count = y.bincount(minlength=self.config.n_people)
+        total = torch.zeros_like(self.people).index_add_(0, y, self.describe(x))
+        self.people.copy_(total / count.clamp(min=1)[:, None, None, None])
+        self.references.copy_(count)
+
+    @torch.no_grad()
+    def draw(self, people: Tensor, count: Tensor, generator: torch.Generator | None, steps: int = STEPS) -> Tensor:
+        """Raw ink ``[N, 1, 128, 128]`` of people given by their descriptions ``[N, person, 4, 4]``.
+
+        `count` ``[N]`` says of how many references each is the mean; where it is 0, somebody new signs.
+        """
+        out = []
+        for some, n in zip(people.split(64), count.split(64), strict=True):
+            person = self.flow.person(some[:, None], (n > 0).float()[:, None])
+            told = F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(person[0].dtype)
+            out.append(torch.sigmoid(self.autoencoder.decode(self.flow.sample((person[0], told), generator, steps))))
+        return torch.cat(out)
+
+    def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
+        """Signatures of people who do not exist, raw ink ``[people * per_person, 1, 128, 128]``, person by person.
+
+        The first signature of each is drawn without references, the others with those before it as references, so
+        that they are one person's.
+        """
+        nobody = self.people.new_zeros(people, self.config.flow.person, PERSON_SIDE, PERSON_SIDE)
+        drawn, described = [], []
+        for k in range(per_person):
+            known = torch.stack(described[:MAX_REFERENCES]).mean(0) if k else nobody
+            count = torch.full((people,), min(k, MAX_REFERENCES), device=nobody.device)
+            drawn.append(self.draw(known, count, generator))
+            described.append(self.describe(drawn[-1]))
+        return torch.stack(drawn, dim=1).flatten(0, 1)
+
+    def known(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Signatures of the people with indices `y` ``[n]`` that the model keeps, raw ink ``[n, 1, 128, 128]``."""
+        y = y.to(self.people.device)
+        return self.draw(self.people[y], self.references[y], generator)
+
+    def like(self, references: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A signature by the writer of each set of references, ink ``[n, k, 1, 128, 128]``: ``[n, 1, 128, 128]``."""
+        n, k = references.shape[:2]
+        described = self.describe(references.flatten(0, 1)).unflatten(0, (n, k)).mean(1)
+        return self.draw(described, torch.full((n,), k, device=described.device), generator)
