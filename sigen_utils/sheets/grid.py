@@ -237,7 +237,7 @@ def _in_reading_order(found: list[Readings]) -> list[Readings]:
         boxes.append((x.min(), y.min(), x.max(), y.max()))
 
     def before(a: int, b: int) -> int:
-        (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = boxes[a], boxes[b]
+        (ax0, ay0, _, ay1), (bx0, by0, _, by1) = boxes[a], boxes[b]
         beside = min(ay1, by1) - max(ay0, by0) > 0.5 * min(ay1 - ay0, by1 - by0)
         return int(np.sign(ax0 - bx0 if beside else ay0 - by0))
 

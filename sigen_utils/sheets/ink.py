@@ -84,7 +84,7 @@ def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame
     """The upright working picture of a photograph whose table is known."""
     width = float(np.median(np.linalg.norm(np.diff(grid.points[:, 1:], axis=1), axis=-1)))
     height = float(np.median(np.linalg.norm(np.diff(grid.points, axis=0), axis=-1)))
-    width = float(np.clip(width, 1.2 * height, 2.4 * height))  # what people write is as large in a wide or narrow column
+    width = float(np.clip(width, 1.2 * height, 2.4 * height))  # people write as large in a wide column
     scale = min(1.0, config.cell_width / width)
     unit = width * scale / TYPICAL
     photo = np.rot90(reduced(photo, scale), -grid.turn)

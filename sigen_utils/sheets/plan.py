@@ -7,8 +7,10 @@ of them, unless the user says otherwise (`ExtractionConfig.layout`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,7 +23,9 @@ from .ink import Frame, InkMap
 PRINT_HEIGHT = 0.45  # of the row: larger letters are not taken for print
 SAME_HEIGHT = 0.2  # by how much letters of one font may differ in height
 UNRULED = 0.35  # a side of a cell that is seen on less than this is not there: cells are merged
-ROLES = {"id": "id", "sig": "sig", "signature": "sig", "name": "print", "print": "print", "remark": "print", "-": "print"}
+ROLES = {
+    "id": "id", "sig": "sig", "signature": "sig", "name": "print", "print": "print", "remark": "print", "-": "print"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,36 @@ class Plan:
     rows: tuple[tuple[str, ...], ...]
     printed: frozenset[tuple[int, int]]
     by_user: bool = False
+
+
+def read_layout(text: str | None) -> tuple[str, ...]:
+    """The user's word on the columns, ``id,name,sig,sig,-``, as ``ExtractionConfig.layout``."""
+    words = tuple(word.strip().lower() for word in (text or "").split(",") if word.strip())
+    unknown = [word for word in words if word not in ROLES]
+    if unknown or (words and "sig" not in [ROLES[word] for word in words]):
+        raise SheetError(
+            f"--columns {text}: " + (f"{unknown[0]!r} is none of {', '.join(ROLES)}" if unknown else "no column is sig")
+        )
+    return words
+
+
+def read_ids(text: str | None) -> tuple[str, ...]:
+    """IDs for all rows in turn: ``1-12,17``, or a text file that has them separated by lines, commas or spaces."""
+    if not text:
+        return ()
+    path = Path(text)
+    words = re.split(r"[\s,;]+", path.read_text(encoding="utf-8-sig") if path.is_file() else text)
+    ids: list[str] = []
+    for word in filter(None, words):
+        ends = re.fullmatch(r"(\d+)-(\d+)", word)
+        low, high = (int(end) for end in ends.groups()) if ends else (0, -1)
+        counted = bool(ends) and 0 <= high - low < 10_000  # 2023-0456 is an ID, no range
+        counted = counted and len(ends.group(1)) <= len(ends.group(2)) and not ends.group(2).startswith("0")
+        ids += [str(k) for k in range(low, high + 1)] if counted else [word]
+    if len(set(ids)) < len(ids):
+        twice = next(person for person in ids if ids.count(person) > 1)
+        raise SheetError(f"--ids: {twice} is given twice; every row needs an ID of its own")
+    return tuple(ids)
 
 
 def read_marks(frame: Frame, ink: InkMap, grid: Grid) -> dict[tuple[int, int], Marks]:

@@ -346,7 +346,7 @@ def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, conf
             if min(grid.row_seen[row : row + 2].min(), grid.col_seen[col : col + 2].min()) < 0.3:
                 flags.append("missing_line")
             if "empty" not in flags:
-                flags += ["foreign_ink"] * (index in ink.foreign) + ["ink_mixed"] * (index in ink.foreign and not ink.parted)
+                flags += ["foreign_ink" if ink.parted else "ink_mixed"] * (index in ink.foreign)
                 flags += ["printed"] * ((row, col) in plan.printed) + ["column_unsure"] * (col in block.unsure)
             person = ids[row]
             fixed = corrections.get((row, number), corrections.get((row, 0)))
