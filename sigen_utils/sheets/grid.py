@@ -132,7 +132,10 @@ def find_readings(
     scale = min(1.0, config.find_size / max(photo.shape))
     if max(photo.shape) < config.find_size / 2:  # a thumbnail: its lines are fewer pixels apart than they are searched
         scale = min(3.0, 0.8 * config.find_size / max(photo.shape))
-    dark = thin_darkness(darkest_channel(photo, scale))
+    grey = darkest_channel(photo, scale)
+    if scale > 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    dark = thin_darkness(grey)
     found: list[Readings] = []
     for _ in range(MOST_TABLES):
         straight = straighten(dark, scale)

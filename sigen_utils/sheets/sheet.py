@@ -248,6 +248,7 @@ def _best_reading(photo, readings: Readings, config, name):
         best = tried[0]
     if best[0] <= 0.34:
         best = min(tried, key=lambda t: t[1] - 0.08 * (t is tried[0]))
+        best = best if best[1] < 0.25 else tried[0]  # nothing reads as print: the look of the table decides
     unsure = best[0] <= 0.34 and best[1] > 0.3 and len(tried) > 1
     return *best[2], ["turn_unsure"] if unsure else []
 
