@@ -144,7 +144,7 @@ def find_readings(
             break
         found += new
         rest = _without(dark, [readings.first for readings in new], scale)
-        if float(rest.sum()) < LEFT_OVER * float(dark.sum()):
+        if float((rest > 0.1).sum()) < LEFT_OVER * float((dark > 0.1).sum()):
             break
         dark = rest
     if not found:
@@ -163,7 +163,7 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     tables = [table for table in tables if table.tidy >= TIDY]
     largest = max((_area(table) for table in tables), default=0.0)
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
-    tables = [table for table in tables if _area(table) >= least]
+    tables = [table for table in tables if _area(table) >= least and (first or _certain(table))]
     if first and (not tables or not _regular(tables[0])):
         fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
         if fits and (not tables or (len(tables) == 1 and _better(fits[0], tables[0]))):
@@ -174,6 +174,12 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
 
 def _area(table: Table) -> float:
     return float(np.ptp(table.rows) * np.ptp(table.cols))
+
+
+def _certain(table: Table) -> bool:
+    """Whether what is left of a photograph is a table too, and no texture of the desk."""
+    level = min(float(np.median(table.row_rules.level)), float(np.median(table.col_rules.level)))
+    return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.1)
 
 
 def _regular(table: Table) -> bool:

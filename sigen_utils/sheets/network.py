@@ -37,16 +37,19 @@ class Rules:
         bool ``[n, bins]``, where it is seen.
     level
         float ``[n]``, median darkness where it is seen, not capped.
+    dark
+        The picture itself, float32 ``[h, w]``.
     """
 
     at: np.ndarray
     path: np.ndarray
     present: np.ndarray
     level: np.ndarray
+    dark: np.ndarray
 
     def chosen(self, lines: np.ndarray | list[int]) -> Rules:
         """Some of the lines."""
-        return Rules(self.at[lines], self.path[lines], self.present[lines], self.level[lines])
+        return Rules(self.at[lines], self.path[lines], self.present[lines], self.level[lines], self.dark)
 
     def smooth(self, degree: int = 2) -> np.ndarray:
         """Paths as gentle bows, so that what they cross does not bend them; float ``[n, bins]``."""
@@ -121,7 +124,7 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
             best[better], shape[better] = total[better], (bow, tilt)
     at = _tops(best, limit)
     if not len(at):
-        return Rules(at, np.zeros((0, bins)), np.zeros((0, bins), bool), at)
+        return Rules(at, np.zeros((0, bins)), np.zeros((0, bins), bool), at, dark)
     along = np.linspace(-1, 1, bins)
     bow, tilt = shape[np.rint(at).astype(int)].T
     path = at[:, None] + bow[:, None] * (along**2 - 0.5) + tilt[:, None] * along
@@ -138,7 +141,7 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     raw = np.pad(raw, ((0, 0), (16, 16)))
     depth = raw[column, row + np.arange(-4, 5)].max(axis=2)
     level = np.array([float(np.median(depth[k][present[k]])) for k in kept])
-    return Rules(at[kept], path[kept], present[kept], level)
+    return Rules(at[kept], path[kept], present[kept], level, dark)
 
 
 def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 7.0) -> np.ndarray:
@@ -289,8 +292,11 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
         if not sure_rows or not sure_cols:
             return None
     row_lines, col_lines = sorted({p[0] for p in sure_rows}), sorted({p[0] for p in sure_cols})
-    if len(row_lines) < 2:
-        return None
+    for _ in range(2):
+        kept_rows, kept_cols = _touching(level, upright, row_lines, col_lines), _touching(upright, level, col_lines, row_lines)
+        row_lines, col_lines = kept_rows, kept_cols
+        if len(row_lines) < 2 or not col_lines:
+            return None
     xs, _ = _closed(upright.at[col_lines], left, right)
     ys, _ = _closed(level.at[row_lines], top, bottom)
     row_lines = sorted({*row_lines, *_partial(level, {p[0] for p in rows} - set(row_lines), xs, ys)})
@@ -315,6 +321,27 @@ def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarr
         if np.diff(across)[shares > 0.9].sum() >= COVER * (across[-1] - across[0]):
             chosen.append(line)
     return chosen
+
+
+def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int]) -> list[int]:
+    """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there."""
+    h, w = rules.dark.shape
+    kept = []
+    for line in lines:
+        x = np.array([crossing.path[other, int(np.clip(rules.at[line] / BIN, 0, crossing.path.shape[1] - 1))]
+                      for other in others])  # fmt: skip
+        beside = (x[:, None] + np.array([-8, -7, -6, -5, 5, 6, 7, 8])).astype(int)
+        inside = (beside >= 0) & (beside < w)
+        beside = beside.clip(0, w - 1)
+        y = rules.path[line, np.clip(beside // BIN, 0, rules.path.shape[1] - 1)]
+        rows = (np.rint(y).astype(int)[..., None] + np.arange(-3, 4)).clip(0, h - 1)
+        ink = (rules.dark[rows, beside[..., None]].max(axis=2) > min(0.4 * rules.level[line], 0.15)) & inside
+        sides = np.concatenate([ink[:, :4].sum(axis=1), ink[:, 4:].sum(axis=1)])
+        possible = np.concatenate([inside[:, :4].any(axis=1), inside[:, 4:].any(axis=1)])
+        # At the first and last line of a table only one side is ruled
+        if not possible.any() or (sides[possible] >= 2).mean() >= 0.7 * (1 - 1 / max(len(others), 2)):
+            kept.append(line)
+    return kept
 
 
 def _span(pieces: list) -> tuple[float, float]:

@@ -45,6 +45,8 @@ class Marks:
         Median width over height of the letters; `widest` is that of the widest.
     tint
         Mean tint of the ink, see `Frame.tint`.
+    high
+        Height of the row, in pixels of the working picture.
     """
 
     count: int
@@ -56,6 +58,7 @@ class Marks:
     slim: float
     widest: float
     tint: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,7 @@ def _marks(stats: np.ndarray, tint: float, quad: np.ndarray) -> Marks:
         float(np.median(ratio)),
         float(ratio.max()),
         tint / float(area.sum()),
+        high,
     )
 
 
@@ -269,8 +273,10 @@ def _one_font(cells: list[Marks], rows: int) -> bool:
     alike = np.abs(tall / np.median(tall) - 1) < SAME_HEIGHT
     top = np.array([cell.box[1] for cell in cells])
     level = np.abs(top - np.median(top)) < 0.06
-    few = len(cells) < 4  # what two or three cells share may be chance
-    return bool(np.median(tall) < PRINT_HEIGHT and alike.mean() >= 0.75 and (level.mean() >= 0.75 or not few))
+    if len(cells) < 4:  # what two or three cells share may be chance: their letters have to stand in line as well
+        set_in_line = [cell.letters > 1 and cell.spread < 0.16 and cell.baseline < 0.03 for cell in cells]
+        return bool(tall.max() < 0.3 and alike.all() and level.all() and all(set_in_line))
+    return bool(np.median(tall) < PRINT_HEIGHT and alike.mean() >= 0.75 and level.mean() >= 0.6)
 
 
 def _legible(readings: list[Reading], config: ExtractionConfig) -> bool:
@@ -293,7 +299,7 @@ def _blocks(columns: list[str]) -> tuple[Block, ...]:
 
 @dataclass(frozen=True)
 class _Usual:
-    """What print and signatures of this table look like: heights over that of a row, tint."""
+    """What print and signatures of this table look like: heights in pixels, tint."""
 
     print_tall: float
     print_tint: float
@@ -305,12 +311,13 @@ def _usual(marks, columns, core) -> _Usual:
     rows = set(core)
     prints = [cell for (row, col), cell in marks.items() if columns[col] in ("id", "print") and row in rows]
     signed = [cell for (row, col), cell in marks.items() if columns[col] == "sig" and row in rows]
-    nothing = [Marks(0, 0, 0.16, 0, 0, (0, 0, 0, 0), 0, 0, 0)]
-    prints, signed = prints or nothing, signed or [Marks(0, 0, 0.6, 0, 0, (0, 0, 0, 0), 0, 0, 0)]
+    high = float(np.median([cell.high for cell in [*prints, *signed]] or [1.0]))
+    prints = prints or [Marks(0, 0, 0.16, 0, 0, (0, 0, 0, 0), 0, 0, 0, high)]
+    signed = signed or [Marks(0, 0, 0.6, 0, 0, (0, 0, 0, 0), 0, 0, 0, high)]
     return _Usual(
-        float(np.median([cell.tall for cell in prints])),
+        float(np.median([cell.tall * cell.high for cell in prints])),
         float(np.median([cell.tint for cell in prints])),
-        float(np.median([cell.tall for cell in signed])),
+        float(np.median([cell.tall * cell.high for cell in signed])),
         float(np.median([cell.tint for cell in signed])),
     )
 
@@ -321,7 +328,8 @@ def _is_print(cell: Marks, usual: _Usual) -> bool:
     coloured = apart > 0.06
     neutral = coloured and abs(cell.tint - usual.print_tint) < 0.3 * apart
     set_in_line = cell.letters >= 3 and cell.spread < 0.16 and cell.baseline < 0.025 and cell.widest < 1.7
-    small = cell.tall < min(1.9 * usual.print_tall, 0.75 * usual.signed_tall) and cell.box[3] < 2.6 * usual.print_tall
+    tall, box = cell.tall * cell.high, cell.box[3] * cell.high
+    small = tall < min(1.9 * usual.print_tall, 0.75 * usual.signed_tall) and box < 2.6 * usual.print_tall
     if coloured:
         return (neutral and (small or set_in_line)) or (set_in_line and small and cell.tint < 0.6 * usual.signed_tint)
     return set_in_line and small
@@ -339,6 +347,8 @@ def _rows(block, grid, marks, read, merged, printed, config) -> tuple[str, ...]:
     for row in range(grid.n_rows):
         inked = [col for col in own if (row, col) in marks]
         written = [col for col in inked if (row, col) not in printed]
+        if len(written) < 0.5 * len(inked) and with_id[row] and numeric and not number[row]:
+            written = []  # a header with a word or two that might be handwriting
         if merged[row]:
             role = "merged" if with_id[row] and (number[row] or not numeric) and row > 0 else "header"
         elif number[row] and numeric:

@@ -239,12 +239,12 @@ def _best_reading(photo, readings: Readings, config, name):
         legible = float(np.mean([reading.worst < clear for reading in seen])) if seen else 0.0
         fit = float(np.median([reading.fit for reading in seen])) if seen else float("inf")
         tried.append((legible, fit, (grid, frame, ink, plan, read)))
-        if legible > 0.5:
+        if legible > 0.5 or fit < 0.2:
             break
     if not tried:
         raise failure
     best = max(tried, key=lambda t: t[0])
-    if best[0] <= tried[0][0] + 0.34:
+    if best[0] <= max(0.5, tried[0][0] + 0.34):
         best = tried[0]
     if best[0] <= 0.34:
         best = min(tried, key=lambda t: t[1] - 0.08 * (t is tried[0]))
