@@ -430,6 +430,8 @@ def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, in
         for row, why in output.aside:
             if why == "no_id":
                 found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID if it is a person")
+        if "columns_by_content" in output.flags:
+            found[output.sheet, 0, 0] = ("", "no column is ruled; check that none was cut in two, or name them: --columns")
         if "turn_unsure" in output.flags:
             found[output.sheet, 0, 0] = ("", "nothing printed can be read; check that the sheet is read upright")
     order = {output.sheet: k for k, output in enumerate(outputs)}

@@ -12,7 +12,7 @@ import numpy as np
 from .config import ExtractionConfig, SheetError
 from .lattice import Lattice, find_lattices
 from .lines import Straightened, straighten, thin_darkness
-from .network import BIN, PaperRules, Rules, Table, find_tables
+from .network import BIN, PaperRules, Rules, Table, find_tables, open_table
 from .photo import darkest_channel
 
 SAMPLE = 8  # px of the straightened picture between two samples of a curve
@@ -40,7 +40,7 @@ class Grid:
     score
         How likely this reading of the lines is; only the readings of one table can be compared.
     flags
-        What a person should look at (``missing_line``).
+        What a person should look at: ``missing_line``, or ``columns_by_content`` where no column is ruled.
     sides, tops
         float in [0, 1], ``[rows, columns + 1]`` and ``[rows + 1, columns]``: share of each upright and level side of
         the cells on which a line is seen. Merged cells have none between them.
@@ -163,13 +163,25 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     tables = [table for table in tables if table.tidy >= TIDY]
     largest = max((_area(table) for table in tables), default=0.0)
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
-    tables = [table for table in tables if _area(table) >= least and (first or _certain(table))]
+    main = tables[0] if first and tables else None
+    tables = [table for table in tables if _area(table) >= least and (table is main or _certain(table))]
     if first and (not tables or not _regular(tables[0])):
         fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
         if fits and (not tables or (len(tables) == 1 and _better(fits[0], tables[0]))):
             kept = [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4]
-            return [Readings(straight, kept)]
+            seen = np.concatenate([kept[0].row_seen, kept[0].col_seen])
+            level = None if tables or kept[0].col_seen.mean() > 0.7 or seen.all() else _open(straight)
+            return [Readings(straight, kept)] if level is None else [Readings(straight, _turns(level, config), level)]
+        level = None if tables else _open(straight)
+        if level is not None:
+            return [Readings(straight, _turns(level, config), level)]
     return [Readings(straight, _turns(table, config), table, paper) for table in tables]
+
+
+def _open(straight: Straightened) -> Table | None:
+    """A table with lines in one direction only."""
+    found = [table for table in (open_table(straight), open_table(straight, flipped=True)) if table is not None]
+    return max(found, key=lambda table: len(table.row_lines) + len(table.col_lines), default=None)
 
 
 def _area(table: Table) -> float:
@@ -289,6 +301,8 @@ def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: P
     if fit.swapped:
         points, row_lines, col_lines = points[..., ::-1], row_lines[..., ::-1], col_lines[..., ::-1]
     flags = ("missing_line",) if min(row_share.min(), col_share.min()) < 0.3 else ()
+    if not fit.col_seen.any() or not fit.row_seen.any():
+        flags = ("columns_by_content",)
     points, row_lines, col_lines = (_project(straight.to_photo, p) for p in (points, row_lines, col_lines))
     rules = tuple(_project(straight.to_photo, line) for line in rules)
     return Grid(points, row_lines, col_lines, row_share, col_share, fit.turn, fit.score, flags, sides, tops, rules)
@@ -297,7 +311,7 @@ def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: P
 def _traced(dark, lines, seen, across, rules: Rules | None):
     """`trace`, but for lines so faint that writing would draw it away: those keep the path of the network."""
     faint = np.zeros(len(lines), bool)
-    if rules is not None:
+    if rules is not None and len(rules.at):
         faint[np.flatnonzero(seen)] = rules.level < max(FAINT, 0.35 * float(rules.level.max()))
     curves, places, near = trace(dark, lines, seen & ~faint, across)
     if faint.any():

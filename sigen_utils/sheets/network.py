@@ -7,7 +7,7 @@ ones, because darkness is capped before it is summed along a line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -92,6 +92,25 @@ class Table:
     col_lines: np.ndarray
     row_rules: Rules  # the seen lines themselves
     col_rules: Rules
+
+    def transposed(self) -> Table:
+        """The same table with x and y exchanged."""
+        return Table(self.cols, self.rows, self.col_seen, self.row_seen, self.tops.T, self.sides.T, self.col_lines,
+                     self.row_lines, self.col_rules, self.row_rules)  # fmt: skip
+
+    def cut(self, axis: int, first: int, last: int) -> Table | None:
+        """The columns (axis 1) or rows (0) from `first` up to `last`; None for less than two."""
+        if last - first < 2:
+            return None
+        lines, cells = slice(first, last + 1), slice(first, last)
+        own, seen = (self.cols, self.col_seen) if axis else (self.rows, self.row_seen)
+        kept = (np.flatnonzero(seen) >= first) & (np.flatnonzero(seen) <= last)
+        if axis:
+            return replace(self, cols=own[lines], col_seen=seen[lines], sides=self.sides[:, lines],
+                           tops=self.tops[:, cells], col_lines=self.col_lines[kept],
+                           col_rules=self.col_rules.chosen(kept))  # fmt: skip
+        return replace(self, rows=own[lines], row_seen=seen[lines], sides=self.sides[cells], tops=self.tops[lines],
+                       row_lines=self.row_lines[kept], row_rules=self.row_rules.chosen(kept))  # fmt: skip
 
     @property
     def tidy(self) -> float:
@@ -191,6 +210,47 @@ class PaperRules:
     level: float
 
 
+def open_table(straight: Straightened, flipped: bool = False) -> Table | None:
+    """A table that has no upright lines: its columns are where every row is blank.
+
+    `flipped` looks for lines along y. The columns' lines are not seen, so nothing can say that a gap between two words
+    is none between two columns: whoever takes this has to say so.
+    """
+    dark = cv2.transpose(straight.dark) if flipped else straight.dark
+    level = find_rules(dark)
+    ends = [np.flatnonzero(seen)[[0, -1]] * BIN for seen in level.present]
+    long = [k for k, (a, b) in enumerate(ends) if b - a > 0.4 * dark.shape[1] and level.present[k].sum() * BIN > 0.85 * (b - a)]
+    if len(long) < 4:
+        return None
+    left, right = np.median([ends[k] for k in long], axis=0)
+    slack = 0.06 * (right - left)
+    lines = [k for k in long if abs(ends[k][0] - left) < slack and abs(ends[k][1] - right) < slack]
+    gaps = np.diff(level.at[lines])
+    if len(lines) < 4 or gaps.max() > 3 * np.median(gaps):
+        return None
+    rows = []
+    paths = level.chosen(lines).smooth()
+    x = np.arange(int(left), min(int(right), dark.shape[1]))
+    ink = (dark > 0.2).astype(np.uint8)
+    for above, below in zip(paths[:-1], paths[1:], strict=True):
+        top, bottom = (np.interp(x, (np.arange(paths.shape[1]) + 0.5) * BIN, p) for p in (above, below))
+        steps = np.linspace(0.12, 0.88, 40)[:, None]
+        y = np.rint(top + steps * (bottom - top)).astype(int).clip(0, dark.shape[0] - 1)
+        rows.append(ink[y, x].any(axis=0))
+    blank = np.array(rows).sum(axis=0) <= 0.12 * len(rows)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], blank, [0]])))
+    inner = [(a, b) for a, b in edges.reshape(-1, 2) if a > 0 and b < len(x) and b - a >= 10]
+    cols = np.array([left, *(left + (a + b) / 2 for a, b in inner), right])
+    if len(cols) < 3:
+        return None
+    tops = _shares(level, lines, cols, np.ones(len(lines), bool))
+    none = Rules(np.zeros(0), np.zeros((0, 1)), np.zeros((0, 1), bool), np.zeros(0), dark)
+    table = Table(level.at[lines], cols, np.ones(len(lines), bool), np.zeros(len(cols), bool),
+                  np.zeros((len(lines) - 1, len(cols))), tops, np.array(lines), np.zeros(0, int),
+                  level.chosen(lines), none)  # fmt: skip
+    return table.transposed() if flipped else table
+
+
 def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | None:
     """Rules of the paper: many faint lines that go on beyond the far darker ones of a table."""
     depth = np.concatenate([level.level[table.row_lines], upright.level[table.col_lines]])
@@ -205,7 +265,7 @@ def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | Non
         frame = others.at[crossing[others.level[crossing] >= strong]]
         if len(frame) < 2:
             continue
-        margin = 0.03 * np.ptp(frame)
+        margin = 0.045 * np.ptp(frame)
         ends = np.array([np.flatnonzero(seen)[[0, -1]] * BIN for seen in rules.present])
         before, behind = ends[:, 0] < frame.min() - margin, ends[:, 1] > frame.max() + margin
         faint, share = rules.level < strong, rules.present.mean(axis=1)
@@ -261,7 +321,7 @@ def tables_of(level: Rules, upright: Rules) -> list[Table]:
         cols = [piece for piece, g in zip(down, groups[len(across) :], strict=True) if g == group]
         table = _table(level, upright, rows, cols) if len(rows) > 2 and cols else None
         if table is not None:
-            found.append(table)
+            found += _parts(table)
     return sorted(found, key=lambda t: -np.ptp(t.rows) * np.ptp(t.cols))
 
 
@@ -299,8 +359,10 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
             return None
     xs, _ = _closed(upright.at[col_lines], left, right)
     ys, _ = _closed(level.at[row_lines], top, bottom)
-    row_lines = sorted({*row_lines, *_partial(level, {p[0] for p in rows} - set(row_lines), xs, ys)})
-    col_lines = sorted({*col_lines, *_partial(upright, {p[0] for p in cols} - set(col_lines), ys, xs)})
+    more_rows = _partial(level, {p[0] for p in rows} - set(row_lines), xs, ys)
+    more_cols = _partial(upright, {p[0] for p in cols} - set(col_lines), ys, xs)
+    row_lines = sorted({*row_lines, *_touching(level, upright, more_rows, col_lines, COVER)})
+    col_lines = sorted({*col_lines, *_touching(upright, level, more_cols, row_lines, COVER)})
     rows_at, row_seen = _closed(level.at[row_lines], top, bottom)
     cols_at, col_seen = _closed(upright.at[col_lines], left, right)
     if len(rows_at) < 3 or len(cols_at) < 3:
@@ -309,6 +371,16 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
     tops = _shares(level, row_lines, cols_at, row_seen)
     return Table(rows_at, cols_at, row_seen, col_seen, sides.T, tops, np.array(row_lines), np.array(col_lines),
                  level.chosen(row_lines), upright.chosen(col_lines))  # fmt: skip
+
+
+def _parts(table: Table) -> list[Table]:
+    """A table, or those beside and above each other that it is made of: no line runs through the gaps between them."""
+    for gaps, along in ((table.tops.mean(axis=0), 1), (table.sides.mean(axis=1), 0)):
+        for gap in np.flatnonzero(gaps < 0.3):
+            if 0 < gap < len(gaps) - 1:
+                parts = [table.cut(along, 0, int(gap)), table.cut(along, int(gap) + 1, len(gaps))]
+                return [small for part in parts if part is not None for small in _parts(part)]
+    return [table]
 
 
 def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> list[int]:
@@ -323,7 +395,9 @@ def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarr
     return chosen
 
 
-def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int]) -> list[int]:
+def _touching(
+    rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7
+) -> list[int]:
     """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there."""
     h, w = rules.dark.shape
     kept = []
@@ -339,7 +413,7 @@ def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int]
         sides = np.concatenate([ink[:, :4].sum(axis=1), ink[:, 4:].sum(axis=1)])
         possible = np.concatenate([inside[:, :4].any(axis=1), inside[:, 4:].any(axis=1)])
         # At the first and last line of a table only one side is ruled
-        if not possible.any() or (sides[possible] >= 2).mean() >= 0.7 * (1 - 1 / max(len(others), 2)):
+        if not possible.any() or (sides[possible] >= 2).mean() >= share * (1 - 1 / max(len(others), 2)):
             kept.append(line)
     return kept
 
