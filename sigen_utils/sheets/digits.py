@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-LETTERS = "ABCDEFGHJKLMNPQRTUVWXYabdefghkmnpqrtuwxy/#&"  # signs that no digit looks like
+LETTERS = "ABCDEFGHKLMNPQRTUVWXYabdeghkmnpquwxy/#&"  # signs that no digit looks like
 LETTER = 10  # what they all count as
 MOST_DIGITS = 14
 PATCH = (16, 24)  # px, width and height of a normalised digit
@@ -166,7 +166,7 @@ def read_number(dark: np.ndarray) -> Reading:
     distances = np.array(rows)
     fit = float(distances.min(axis=1).mean())
     digits, letters = distances[:, :LETTER], distances[:, LETTER]
-    if foreign or len(rows) > MOST_DIGITS or (digits.min(axis=1) - letters > 0.05).any():
+    if foreign or len(rows) > MOST_DIGITS or (digits.min(axis=1) - letters > 0.07).any():
         return Reading("", np.zeros((0, 10)), foreign=True, fit=fit)
     return Reading("".join(str(d) for d in digits.argmin(axis=1)), digits, float(boxes[0][0]), fit=fit)
 

@@ -46,7 +46,7 @@ CELL_DOUBTS = {
 }
 SET_ASIDE = {
     "header": "no person, a header or footer", "merged": "cells are merged", "print": "only print in it",
-    "blank": "nothing in it", "no_id": "ink, but no ID",
+    "blank": "nothing in it", "no_id": "ink, but no ID", "ink": "cells are merged, with writing in them",
 }  # fmt: skip
 
 
@@ -428,6 +428,8 @@ def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, in
                 found.setdefault((row["sheet"], row["row"], row["col"]), (kept or "skip" * (not row["file"]), why))
     for output in outputs:
         for row, why in output.aside:
+            if why in ("ink", "print"):
+                found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
             if why == "no_id":
                 found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID if it is a person")
         if "columns_by_content" in output.flags:

@@ -165,16 +165,14 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
     main = tables[0] if first and tables else None
     tables = [table for table in tables if _area(table) >= least and (table is main or _certain(table))]
+    level = _open(straight) if first and not tables else None
+    if level is not None:
+        return [Readings(straight, _turns(level, config), level)]
     if first and (not tables or not _regular(tables[0])):
         fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
         if fits and (not tables or (len(tables) == 1 and _better(fits[0], tables[0]))):
             kept = [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4]
-            seen = np.concatenate([kept[0].row_seen, kept[0].col_seen])
-            level = None if tables or kept[0].col_seen.mean() > 0.7 or seen.all() else _open(straight)
-            return [Readings(straight, kept)] if level is None else [Readings(straight, _turns(level, config), level)]
-        level = None if tables else _open(straight)
-        if level is not None:
-            return [Readings(straight, _turns(level, config), level)]
+            return [Readings(straight, kept)]
     return [Readings(straight, _turns(table, config), table, paper) for table in tables]
 
 
@@ -301,8 +299,9 @@ def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: P
     if fit.swapped:
         points, row_lines, col_lines = points[..., ::-1], row_lines[..., ::-1], col_lines[..., ::-1]
     flags = ("missing_line",) if min(row_share.min(), col_share.min()) < 0.3 else ()
-    if not fit.col_seen.any() or not fit.row_seen.any():
+    if table is not None and table.by_content:
         flags = ("columns_by_content",)
+        col_share = np.ones(len(col_share))
     points, row_lines, col_lines = (_project(straight.to_photo, p) for p in (points, row_lines, col_lines))
     rules = tuple(_project(straight.to_photo, line) for line in rules)
     return Grid(points, row_lines, col_lines, row_share, col_share, fit.turn, fit.score, flags, sides, tops, rules)
@@ -312,7 +311,7 @@ def _traced(dark, lines, seen, across, rules: Rules | None):
     """`trace`, but for lines so faint that writing would draw it away: those keep the path of the network."""
     faint = np.zeros(len(lines), bool)
     if rules is not None and len(rules.at):
-        faint[np.flatnonzero(seen)] = rules.level < max(FAINT, 0.35 * float(rules.level.max()))
+        faint[np.flatnonzero(seen)] = rules.level < max(FAINT, 0.35 * float(rules.level.max(initial=0)))
     curves, places, near = trace(dark, lines, seen & ~faint, across)
     if faint.any():
         along = (np.arange(rules.path.shape[1]) + 0.5) * BIN

@@ -64,6 +64,14 @@ class Rules:
             fits.append(smooth)
         return np.array(fits).reshape(-1, len(u))
 
+    def extents(self) -> np.ndarray:
+        """Where the longest stretch of each line begins and ends; float ``[n, 2]``, in pixels."""
+        ends = np.zeros((len(self.at), 2))
+        for line, a, b, _ in self.pieces():
+            if b - a > ends[line, 1] - ends[line, 0]:
+                ends[line] = a, b
+        return ends
+
     def pieces(self, shortest: int = 5) -> list[tuple[int, float, float, float]]:
         """Stretches (line, from, to, length that is seen) in pixels; gaps of up to four bins are bridged."""
         found = []
@@ -92,11 +100,12 @@ class Table:
     col_lines: np.ndarray
     row_rules: Rules  # the seen lines themselves
     col_rules: Rules
+    by_content: bool = False  # columns are not ruled, but where every row is blank
 
     def transposed(self) -> Table:
         """The same table with x and y exchanged."""
         return Table(self.cols, self.rows, self.col_seen, self.row_seen, self.tops.T, self.sides.T, self.col_lines,
-                     self.row_lines, self.col_rules, self.row_rules)  # fmt: skip
+                     self.row_lines, self.col_rules, self.row_rules, self.by_content)  # fmt: skip
 
     def cut(self, axis: int, first: int, last: int) -> Table | None:
         """The columns (axis 1) or rows (0) from `first` up to `last`; None for less than two."""
@@ -218,37 +227,58 @@ def open_table(straight: Straightened, flipped: bool = False) -> Table | None:
     """
     dark = cv2.transpose(straight.dark) if flipped else straight.dark
     level = find_rules(dark)
-    ends = [np.flatnonzero(seen)[[0, -1]] * BIN for seen in level.present]
-    long = [k for k, (a, b) in enumerate(ends) if b - a > 0.4 * dark.shape[1] and level.present[k].sum() * BIN > 0.85 * (b - a)]
+    ends = level.extents()
+    length = ends[:, 1] - ends[:, 0]
+    strong = level.level > 0.4 * np.quantile(level.level, 0.9) if len(ends) else np.zeros(0, bool)
+    long = np.flatnonzero(strong & (length > 0.4 * dark.shape[1]))
     if len(long) < 4:
         return None
-    left, right = np.median([ends[k] for k in long], axis=0)
-    slack = 0.06 * (right - left)
-    lines = [k for k in long if abs(ends[k][0] - left) < slack and abs(ends[k][1] - right) < slack]
+    slack = 0.06 * float(np.median(length[long]))
+    sides = [_leaning(level.at[long], ends[long, k]) for k in (0, 1)]  # where the lines begin and end, over y
+    off = [np.abs(ends[long, k] - np.polyval(sides[k], level.at[long])) for k in (0, 1)]
+    lines = long[(off[0] < slack) & (off[1] < slack)]
     gaps = np.diff(level.at[lines])
     if len(lines) < 4 or gaps.max() > 3 * np.median(gaps):
         return None
-    rows = []
+    rows, share = [], np.linspace(0, 1, int(np.median(length[lines])))
     paths = level.chosen(lines).smooth()
-    x = np.arange(int(left), min(int(right), dark.shape[1]))
+    along = (np.arange(paths.shape[1]) + 0.5) * BIN
     ink = (dark > 0.2).astype(np.uint8)
     for above, below in zip(paths[:-1], paths[1:], strict=True):
-        top, bottom = (np.interp(x, (np.arange(paths.shape[1]) + 0.5) * BIN, p) for p in (above, below))
-        steps = np.linspace(0.12, 0.88, 40)[:, None]
-        y = np.rint(top + steps * (bottom - top)).astype(int).clip(0, dark.shape[0] - 1)
-        rows.append(ink[y, x].any(axis=0))
+        middle = float(above.mean() + below.mean()) / 2
+        left, right = (float(np.polyval(side, middle)) for side in sides)
+        x = left + share * (right - left)
+        top, bottom = np.interp(x, along, above), np.interp(x, along, below)
+        y = np.rint(top + np.linspace(0.12, 0.88, 40)[:, None] * (bottom - top)).astype(int).clip(0, dark.shape[0] - 1)
+        rows.append(ink[y, np.rint(x).astype(int).clip(0, dark.shape[1] - 1)].any(axis=0))
     blank = np.array(rows).sum(axis=0) <= 0.12 * len(rows)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], blank, [0]])))
-    inner = [(a, b) for a, b in edges.reshape(-1, 2) if a > 0 and b < len(x) and b - a >= 10]
-    cols = np.array([left, *(left + (a + b) / 2 for a, b in inner), right])
-    if len(cols) < 3:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], blank, [0]]))).reshape(-1, 2)
+    inner = [(a + b) / 2 / len(share) for a, b in edges if a > 0 and b < len(share) and b - a >= 10]
+    upright = find_rules(cv2.transpose(dark)).present
+    span = slice(int(level.at[lines[0]] // BIN), int(level.at[lines[-1]] // BIN) + 1)
+    if not inner or (upright[:, span].mean(axis=1) > 0.75).sum() > 1:
         return None
-    tops = _shares(level, lines, cols, np.ones(len(lines), bool))
-    none = Rules(np.zeros(0), np.zeros((0, 1)), np.zeros((0, 1), bool), np.zeros(0), dark)
-    table = Table(level.at[lines], cols, np.ones(len(lines), bool), np.zeros(len(cols), bool),
-                  np.zeros((len(lines) - 1, len(cols))), tops, np.array(lines), np.zeros(0, int),
-                  level.chosen(lines), none)  # fmt: skip
+    at = np.array([0.0, *inner, 1.0])[:, None]
+    y = (np.arange(dark.shape[0] // BIN) + 0.5) * BIN
+    path = (1 - at) * np.polyval(sides[0], y) + at * np.polyval(sides[1], y)
+    cols = (1 - at[:, 0]) * np.polyval(sides[0], level.at[lines].mean()) + at[:, 0] * np.polyval(
+        sides[1], level.at[lines].mean()
+    )
+    by_content = Rules(cols, path, np.ones(path.shape, bool), np.zeros(len(cols)), cv2.transpose(dark))
+    tops = _shares(level, lines.tolist(), cols, np.ones(len(lines), bool))
+    table = Table(level.at[lines], cols, np.ones(len(lines), bool), np.ones(len(cols), bool),
+                  np.zeros((len(lines) - 1, len(cols))), tops, lines, np.zeros(0, int), level.chosen(lines),
+                  by_content, by_content=True)  # fmt: skip
     return table.transposed() if flipped else table
+
+
+def _leaning(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A straight line x over y through most of the points."""
+    weight = np.ones(len(y))
+    for width in (40.0, 20.0, 10.0, 10.0):
+        fit = np.polyfit(y, x, 1, w=np.sqrt(weight) + 1e-3)
+        weight = np.clip(1 - ((x - np.polyval(fit, y)) / width) ** 2, 0, None)
+    return fit
 
 
 def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | None:
@@ -266,7 +296,7 @@ def _paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | Non
         if len(frame) < 2:
             continue
         margin = 0.045 * np.ptp(frame)
-        ends = np.array([np.flatnonzero(seen)[[0, -1]] * BIN for seen in rules.present])
+        ends = rules.extents()
         before, behind = ends[:, 0] < frame.min() - margin, ends[:, 1] > frame.max() + margin
         faint, share = rules.level < strong, rules.present.mean(axis=1)
         weak = own[faint[own]]

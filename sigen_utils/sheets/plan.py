@@ -82,7 +82,7 @@ class Plan:
         Columns that belong together, left to right.
     rows
         For each block, what each row is: ``person``, or why it is set aside: ``header``, ``merged``, ``blank``,
-        ``no_id``, ``print``.
+        ``print``, ``ink`` (merged, but with writing in it), ``no_id``.
     printed
         Cells (row, column) of signature columns that hold print.
     by_user
@@ -276,7 +276,10 @@ def _one_font(cells: list[Marks], rows: int) -> bool:
     if len(cells) < 4:  # what two or three cells share may be chance: their letters have to stand in line as well
         set_in_line = [cell.letters > 1 and cell.spread < 0.16 and cell.baseline < 0.03 for cell in cells]
         return bool(tall.max() < 0.3 and alike.all() and level.all() and all(set_in_line))
-    return bool(np.median(tall) < PRINT_HEIGHT and alike.mean() >= 0.75 and level.mean() >= 0.6)
+    separate = np.mean([cell.widest < 1.7 and (cell.letters > 1 or cell.slim < 1.1) for cell in cells])
+    if np.median(tall) > PRINT_HEIGHT or (separate < 0.5 and np.median(tall) > 0.24):
+        return False  # letters run together only where print is small
+    return bool(alike.mean() >= 0.75 and level.mean() >= 0.6)
 
 
 def _legible(readings: list[Reading], config: ExtractionConfig) -> bool:
@@ -349,14 +352,17 @@ def _rows(block, grid, marks, read, merged, printed, config) -> tuple[str, ...]:
         written = [col for col in inked if (row, col) not in printed]
         if len(written) < 0.5 * len(inked) and with_id[row] and numeric and not number[row]:
             written = []  # a header with a word or two that might be handwriting
-        if merged[row]:
+        foreign = with_id[row] and read(row, block.id_column).foreign
+        if merged[row] and written and (number[row] or not with_id[row]):
+            role = "ink"
+        elif merged[row]:
             role = "merged" if with_id[row] and (number[row] or not numeric) and row > 0 else "header"
         elif number[row] and numeric:
             role = "print" if inked and not written else "person"
         elif not inked:
-            role = "header" if with_id[row] and (numeric or row == 0) else "person" if with_id[row] else "blank"
+            role = "header" if foreign and (numeric or row == 0) else "person" if with_id[row] else "blank"
         elif not written:
-            role = "header" if numeric or row == 0 or not with_id[row] else "print"
+            role = "header" if not with_id[row] or (foreign and (numeric or row == 0)) else "print"
         elif with_id[row] or not mostly:
             role = "person"
         else:

@@ -22,7 +22,7 @@ from .plan import Block, Plan, make_plan, read_marks
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
 ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
-LISTED = ("person", "merged", "print")  # rows of people, whether they signed or not
+LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
 LONE_DISTANCE = 0.35  # a number that no count confirms has to be read this clearly
 NOT_FILED = {"skipped", "empty", "printed", "column_unsure", "ink_mixed"}  # flags of cells whose ink is given to nobody
 
@@ -66,7 +66,7 @@ class Sheet:
     """A table that was read: a sheet, one of several on a photograph, or a block of columns with IDs of its own.
 
     `cells` runs row by row; `ids` and `id_flags` hold one entry a row of the grid, empty for rows that are set aside;
-    `aside` holds (row, why) of those: ``header``, ``merged``, ``print``, ``blank``, ``no_id``.
+    `aside` holds (row, why) of those, see `Plan.rows`.
     """
 
     name: str
