@@ -157,17 +157,28 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     bow, tilt = shape[np.rint(at).astype(int)].T
     path = at[:, None] + bow[:, None] * (along**2 - 0.5) + tilt[:, None] * along
     padded = np.pad(seen, ((0, 0), (16, 16)))
-    column, row = np.arange(bins)[None, :, None], np.rint(path).astype(int)[..., None] + 16
-    near = padded[column, row + np.arange(-4, 5)]
-    mass = near + 1e-6
-    path = path + (mass * np.arange(-4, 5)).sum(axis=2) / mass.sum(axis=2)
+    column, reach = np.arange(bins)[None, :, None], np.arange(-4, 5)
+    bends = np.polynomial.legendre.legvander(along, 3)
+    for _ in range(3):  # from gentle bows and tilts to the line itself, end by end
+        row = np.rint(path).astype(int).clip(-6, h + 5)[..., None] + 16
+        near = padded[column, row + reach]
+        mass = near + 1e-6
+        path = path + (mass * reach).sum(axis=2) / mass.sum(axis=2)
+        weight = near.max(axis=2) ** 2 + 1e-4
+        normal = np.einsum("nb,bi,bj->nij", weight, bends, bends)
+        right = np.einsum("nb,bi,nb->ni", weight, bends, path)
+        path = np.linalg.solve(normal, right[..., None])[..., 0] @ bends.T
+    row = np.rint(path).astype(int).clip(-6, h + 5)[..., None] + 16
+    near = padded[column, row + reach]
     above = padded[column, row + np.arange(-10, -6)].mean(axis=2)
     below = padded[column, row + np.arange(7, 11)].mean(axis=2)
     present = (near.max(axis=2) > 0.5) & (np.minimum(above, below) < 0.5)  # writing is dark on both sides
+    at = (path * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)  # readings of one line have become alike
     kept = _distinct(path, present)
+    kept = kept[np.argsort(at[kept])]
     raw = cv2.resize(cv2.dilate(dark, np.ones((3, 1), np.uint8)), (bins, h), interpolation=cv2.INTER_AREA).T
     raw = np.pad(raw, ((0, 0), (16, 16)))
-    depth = raw[column, row + np.arange(-4, 5)].max(axis=2)
+    depth = raw[column, row + reach].max(axis=2)
     level = np.array([float(np.median(depth[k][present[k]])) for k in kept])
     return Rules(at[kept], path[kept], present[kept], level, dark)
 
