@@ -45,9 +45,19 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("extract", sheets.extract, "photographed sheets to one folder of signatures a person")
+    sub = command(
+        "extract",
+        sheets.extract,
+        "photographed sheets to one folder of signatures a person; status 0: all filed and sure, 3: something is to be "
+        "checked (corrections.suggested.csv lists it), 1: something could not be read",
+    )
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
+    sub.add_argument(
+        "--columns", metavar="id,name,sig,...", help="what the ruled columns are: id, sig, name, or - for anything else"
+    )
+    sub.add_argument("--ids", metavar="1-12,17 | FILE", help="IDs of all rows of all sheets in turn, or a file of them")
+    sub.add_argument("--corrections", metavar="FILE", help="corrections (default: corrections.csv beside the sheets)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("check", sheets.check, "what is read from each picture of a folder of signatures, and what is not")
