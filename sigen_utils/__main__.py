@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .commands import evidence, models, sheets, story
+from .commands import evaluation, evidence, models, sheets, story
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,9 +45,19 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("extract", sheets.extract, "photographed sheets to one folder of signatures a person")
+    sub = command(
+        "extract",
+        sheets.extract,
+        "photographed sheets to one folder of signatures a person; status 0: all filed and sure, 3: something is to be "
+        "checked (corrections.suggested.csv lists it), 1: something could not be read",
+    )
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
+    sub.add_argument(
+        "--columns", metavar="id,name,sig,...", help="what the ruled columns are: id, sig, name, or - for anything else"
+    )
+    sub.add_argument("--ids", metavar="1-12,17 | FILE", help="IDs of all rows of all sheets in turn, or a file of them")
+    sub.add_argument("--corrections", metavar="FILE", help="corrections (default: corrections.csv beside the sheets)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("check", sheets.check, "what is read from each picture of a folder of signatures, and what is not")
@@ -112,12 +122,20 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--out", required=True, help="file .json")
 
-    sub = command("evaluate", evidence.evaluate, "score runs by the protocol of notebook 04")
-    words = "beside the runs score training images moved so far, in units of augment.PERSON_WARPS; several are a curve"
-    sub.add_argument("--moved", type=float, nargs="+", default=[], metavar="REACH", help=words)
-    words = "the same, each towards other signatures of its person besides, see `variation`; above 0"
-    sub.add_argument("--moved-among", type=float, nargs="+", default=[], metavar="REACH", help=words)
-    scored(sub, "imagenet")
+    sub = command("evaluate", evaluation.evaluate, "judge runs: new people, known people, strangers, likelihood")
+    sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
+    sub.add_argument("--train-per-person", type=int, help="as in the training")
+    words = "folders of runs; NAME=DIR,DIR is one model trained with several seeds"
+    sub.add_argument("--runs", nargs="+", default=[], metavar="DIR", help=words)
+    words = "signatures of people that no model has seen, four or more each; without it there are no tables A and C"
+    sub.add_argument("--unseen", metavar="DIR", help=words)
+    words = "signatures that the models were pretrained on, for instance a crowd: they count as known"
+    sub.add_argument("--corpus", metavar="DIR", help=words)
+    sub.add_argument("--strangers", type=int, default=64, help="people of table C at most (default: %(default)s)")
+    sub.add_argument("--cache", help="where features and registrations are kept (default: build/cache)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--record", action="store_true", help="also keep the result in report/generated/results.json")
+    sub.add_argument("--out", required=True, help="file .json")
     sub = command("usefulness", evidence.usefulness, "what generated signatures are good for: a verifier, a classifier")
     sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
     scored(sub, "signature")

@@ -39,13 +39,17 @@ def corpus(args: argparse.Namespace) -> int:
 
 
 def extract(args: argparse.Namespace) -> int:
-    from ..sheets import ExtractionConfig, extract
+    from ..sheets import ExtractionConfig, extract, read_ids, read_layout
 
-    result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
-    print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
+    config = ExtractionConfig(layout=read_layout(args.columns), ids=read_ids(args.ids))
+    result = extract(args.sheets, args.out, config, workers=args.workers, corrections=args.corrections)
     for line in result.errors:
         print(f"error: {line}", file=sys.stderr)
-    return 1 if result.errors else 0
+    print(
+        f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures, "
+        f"{len(result.doubts)} to check, {len(result.errors)} errors"
+    )
+    return result.status
 
 
 def check(args: argparse.Namespace) -> int:
