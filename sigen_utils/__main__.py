@@ -7,20 +7,16 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from .commands import evaluation, evidence, models, sheets, story
 
+Command = Callable[..., argparse.ArgumentParser]  # (name, function, text) -> the parser of its options
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m sigen_utils", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True)
 
-    def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(function=function)
-        return sub
-
+def _sheet_commands(command: Command) -> None:
+    """Sheets, pictures of signatures and synthetic writers."""
     sub = command("synthesize", sheets.synthesize, "draw a class of people and photograph their sheets")
     sub.add_argument("--out", required=True, help="folder for sheet_*.jpg and truth.json")
     sub.add_argument("--people", type=int, default=184)
@@ -71,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, default=3, help="sheets a grade (default: 3)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
+
+def _model_commands(command: Command) -> None:
+    """Training and sampling."""
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
     sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
     words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
@@ -113,6 +112,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .png")
 
+
+def _score_commands(command: Command) -> None:
+    """Scores, and tests by eye."""
+
     def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
         sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
         sub.add_argument("--train-per-person", type=int, help="as in the training")
@@ -140,6 +143,34 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
     scored(sub, "signature")
 
+    sub = command("blind-test", evidence.blind_test, "a page that asks people which signatures are genuine")
+    sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")
+    sub.add_argument("--train-per-person", type=int, help="as in the training")
+    sub.add_argument("--run", required=True)
+    sub.add_argument("--n", type=int, default=40, help="signatures, half of them genuine (default: 40)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .html, complete in itself")
+
+    sub = command(
+        "blind-score", evidence.blind_score, "answers that the page has saved, of any number of people, added up"
+    )
+    sub.add_argument("answers", nargs="+")
+
+    sub = command("realism", evidence.realism, "how near one set of signatures lies to another")
+    sub.add_argument("--real", required=True, help="folder of signatures that give the floor")
+    sub.add_argument("--data", required=True, help="folder of signatures that are compared with them")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="folder for realism.json and a picture side by side")
+
+    sub = command("verify", evidence.verify, "equal error rate of each ruler on a set of genuine signatures")
+    sub.add_argument("--data", required=True, help="folder of signatures")
+    sub.add_argument("--forgeries", action="store_true", help="also against the forgeries in the folder")
+    sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
+    sub.add_argument("--seed", type=int, default=0)
+
+
+def _study_commands(command: Command) -> None:
+    """Many trainings: searches, seeds and ablations."""
     sub = command(
         "study", models.study, "search rates, latent size, length, beta and batch with Optuna; goes on where it stopped"
     )
@@ -178,31 +209,9 @@ def parser() -> argparse.ArgumentParser:
     )
     repeated(sub, 1, "a table as JSON")
 
-    sub = command("blind-test", evidence.blind_test, "a page that asks people which signatures are genuine")
-    sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")
-    sub.add_argument("--train-per-person", type=int, help="as in the training")
-    sub.add_argument("--run", required=True)
-    sub.add_argument("--n", type=int, default=40, help="signatures, half of them genuine (default: 40)")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", required=True, help="file .html, complete in itself")
 
-    sub = command(
-        "blind-score", evidence.blind_score, "answers that the page has saved, of any number of people, added up"
-    )
-    sub.add_argument("answers", nargs="+")
-
-    sub = command("realism", evidence.realism, "how near one set of signatures lies to another")
-    sub.add_argument("--real", required=True, help="folder of signatures that give the floor")
-    sub.add_argument("--data", required=True, help="folder of signatures that are compared with them")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", required=True, help="folder for realism.json and a picture side by side")
-
-    sub = command("verify", evidence.verify, "equal error rate of each ruler on a set of genuine signatures")
-    sub.add_argument("--data", required=True, help="folder of signatures")
-    sub.add_argument("--forgeries", action="store_true", help="also against the forgeries in the folder")
-    sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
-    sub.add_argument("--seed", type=int, default=0)
-
+def _publish_commands(command: Command) -> None:
+    """Weights for others."""
     for kind, example in (("ruler", "a ruler for everybody"), ("prior", "a learned prior for everybody")):
         text = f"{example}: smaller weights, without the writers of its corpus"
         sub = command(f"publish-{kind}", models.publish_of_corpus, text)
@@ -230,10 +239,29 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--device", required=True, help="what they were trained on, in words")
     sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")
 
+
+def _story_commands(command: Command) -> None:
+    """The notebooks and the report."""
     command("report", story.report, "numbers, tables and, where there is TeX, the PDF")
 
     sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(prog="python -m sigen_utils", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    for subject in (
+        _sheet_commands, _model_commands, _score_commands, _study_commands, _publish_commands, _story_commands,
+    ):  # fmt: skip
+        subject(command)
     return top
 
 

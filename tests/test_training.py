@@ -26,7 +26,7 @@ from sigen_utils.models.vae import VAEConfig
 from sigen_utils.paths import REPO
 from sigen_utils.recipes import RECIPES
 from sigen_utils.render import pen
-from sigen_utils.training import checkpoint
+from sigen_utils.training import checkpoint, tensors
 from sigen_utils.training.averaging import Average, Best
 from sigen_utils.training.baselines import ReportGANTrainer, ReportVAETrainer
 from sigen_utils.training.gan import GANTrainer
@@ -131,12 +131,12 @@ def test_resume_after_kill_9_is_bit_equal(tmp_path, kind):
 KILLED_WRITER = """
 import os, signal, torch
 from sigen_utils import paths
-from sigen_utils.training import checkpoint
+from sigen_utils.training import tensors
 def killed(temporary, content):
     open(temporary, "wb").write(content[:100])
     os.kill(os.getpid(), signal.SIGKILL)
 type(paths.REPO).write_bytes = killed
-checkpoint.save_tensors({path!r}, dict(weight=torch.zeros(64)))
+tensors.save_tensors({path!r}, dict(weight=torch.zeros(64)))
 """
 
 
@@ -331,7 +331,7 @@ def test_a_published_run_draws_the_same_signatures(tmp_path):
     assert other.people == run.people and other.history == run.history and other.config == run.config
     assert torch.equal(other.thumbnails(), run.thumbnails())
     stored = load_file(tmp_path / "weights" / checkpoint.WEIGHTS)
-    kept = {v.dtype for k, v in stored.items() if not k.endswith(checkpoint.STEP)}
+    kept = {v.dtype for k, v in stored.items() if not k.endswith(tensors.STEP)}
     assert kept == {torch.float16, torch.int8, torch.uint8}  # the last: signatures of people, a bit a pixel
     assert (other.sample(6)[0] - run.sample(6)[0]).abs().max() < 0.02
     assert not list((tmp_path / "weights").glob("*.pt"))
@@ -345,17 +345,17 @@ def test_packed_weights_are_small_and_at_most_half_a_step_off(tmp_path):
     kernel = torch.randn(64, 32, 3, 3, generator=generator) * torch.logspace(-4, 2, 64)[:, None, None, None]
     kernel[5] = 0  # a dead row has no step to be divided by
     state = dict(kernel=kernel, bias=torch.randn(64, generator=generator), seen=torch.arange(5000).view(2, 2500))
-    small = checkpoint.packed(state)
+    small = tensors.packed(state)
     assert {small["kernel"].dtype, small["bias"].dtype, small["seen"].dtype} == {torch.int8, torch.float16, torch.int64}
-    checkpoint.save_tensors(tmp_path / "small.safetensors", small)
-    back = checkpoint.load_tensors(tmp_path / "small.safetensors")
+    tensors.save_tensors(tmp_path / "small.safetensors", small)
+    back = tensors.load_tensors(tmp_path / "small.safetensors")
     assert back.keys() == state.keys() and torch.equal(back["seen"], state["seen"])
     largest = kernel.flatten(1).abs().amax(1)
     error = (back["kernel"] - kernel).flatten(1).abs().amax(1)
     assert (error <= largest / 254 * 1.001).all() and (error[torch.arange(64) != 5] > 0).all()
     assert back["kernel"].dtype == torch.float32 and not back["kernel"][5].any()
-    assert small["kernel"].nbytes + small["kernel" + checkpoint.STEP].nbytes < 0.26 * kernel.nbytes
-    same = checkpoint.unpacked(state)
+    assert small["kernel"].nbytes + small["kernel" + tensors.STEP].nbytes < 0.26 * kernel.nbytes
+    same = tensors.unpacked(state)
     assert all(torch.equal(value, same[name]) for name, value in state.items()), "not packed: as it is"
 
 
@@ -413,7 +413,7 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.discriminator
     files = [f for f in (pretrained / "out").iterdir() if f.suffix != ".json"]
     assert {f.name for f in files} == {"vae.safetensors", "discriminator.safetensors"}
-    kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(checkpoint.STEP)}
+    kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(tensors.STEP)}
     assert kept == {torch.float16, torch.int8}
     toy = toy_signatures()
     recipe = small_recipe("gan", toy, start)
