@@ -262,7 +262,7 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
 def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray, list[str], list[str]]:
     """The same of (person, file) pairs; what cannot be read is named and left out."""
     extracted = (folder / "manifest.csv").is_file()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with images.quietly(), ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda pair: _read_picture(pair[1], extracted), pairs)
         pictures, names, files, bad = [], [], [], []
         for (who, path), (pages, problems) in zip(pairs, results, strict=True):

@@ -58,12 +58,14 @@ def find_ink(rgb: np.ndarray) -> Ink:
     if page is not None:
         page = cv2.resize(page.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0
         rgb, page = _cut(rgb, _box(page)), _cut(page, _box(page))
+    done: tuple[str, ...] = ()
     for _ in range(2):  # ink that is small in its picture is looked at again, from near
         work, scale = _at_work_size(rgb)
         inside = None if page is None else cv2.resize(page.astype(np.uint8), work.shape[1::-1]) > 0
         mask, more = _ink_of(255 - work if negative else work, inside)
+        done += more
         if not mask.any():
-            return Ink(NOTHING, (*flags, *more))
+            return Ink(NOTHING, tuple(dict.fromkeys((*flags, *done))))
         box = _box(mask)
         longest = max(box[1] - box[0], box[3] - box[2])
         if scale >= 1 or 2.5 * longest > max(work.shape):
@@ -73,8 +75,8 @@ def find_ink(rgb: np.ndarray) -> Ink:
         near = tuple(max(0, round(edge)) for edge in near)
         rgb, page = _cut(rgb, near), None if page is None else _cut(page, near)
     if longest < COARSE * max(scale, 1):
-        more = (*more, "coarse")
-    return Ink(_cut(mask, box).astype(np.uint8) * 255, tuple(dict.fromkeys((*flags, *more))))
+        done += ("coarse",)
+    return Ink(_cut(mask, box).astype(np.uint8) * 255, tuple(dict.fromkeys((*flags, *done))))
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
