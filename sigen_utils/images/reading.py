@@ -179,8 +179,8 @@ def _picture_pages(path: Path, head: bytes, max_pixels: int) -> Iterator[Page]:
             raise ImageError(_too_large(path, picture.width * picture.height, max_pixels))
         frames = getattr(picture, "n_frames", 1)
         if _misread(picture):
-            picture = _uncompressed_tiff(path)
-        if frames > 1 and picture.format == "TIFF":
+            yield from _uncompressed_pages(path)
+        elif frames > 1 and picture.format == "TIFF":
             yield from _tiff_pages(path, picture, frames, max_pixels)
         elif frames > 1 and picture.format in ("GIF", "WEBP", "PNG", "AVIF"):
             frame, notes = _fullest_frame(picture)
@@ -190,16 +190,17 @@ def _picture_pages(path: Path, head: bytes, max_pixels: int) -> Iterator[Page]:
 
 
 def _misread(picture: Image.Image) -> bool:
-    """Whether Pillow would scramble a picture: uncompressed TIFFs that lie on their side (seen in Pillow 11 to 13)."""
+    """Whether Pillow would scramble a picture: uncompressed TIFFs that lie on their side (Pillow 13 does)."""
     return picture.format == "TIFF" and picture.info.get("compression") == "raw" and picture.tag_v2.get(0x0112, 1) > 4
 
 
-def _uncompressed_tiff(path: Path) -> Image.Image:
-    """The first page of such a TIFF, read and turned by OpenCV."""
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
+def _uncompressed_pages(path: Path) -> Iterator[Page]:
+    """Pages of such a TIFF, read and turned by OpenCV."""
+    done, pages = cv2.imdecodemulti(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if not done:
         raise ImageError(f"{shown(path)}: an uncompressed TIFF that cannot be read; save it as PNG")
-    return Image.fromarray(pixels)
+    for k, page in enumerate(pages):
+        yield Page(_named(path, k), page, ("turned by EXIF",))
 
 
 def _tiff_pages(path: Path, picture: Image.Image, frames: int, max_pixels: int) -> Iterator[Page]:
