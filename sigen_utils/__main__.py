@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .commands import evidence, models, sheets, story
+from .commands import evaluation, evidence, models, sheets, story
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,9 +38,26 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("extract", sheets.extract, "photographed sheets to one folder of signatures a person")
+    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: a crowd, kept a bit a pixel")
+    sub.add_argument("--out", required=True, help="file .npz")
+    sub.add_argument("--writers", type=int, default=24_000)
+    sub.add_argument("--seed", type=int, default=5_000_003)
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
+    sub.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+    sub = command(
+        "extract",
+        sheets.extract,
+        "photographed sheets to one folder of signatures a person; status 0: all filed and sure, 3: something is to be "
+        "checked (corrections.suggested.csv lists it), 1: something could not be read",
+    )
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
+    sub.add_argument(
+        "--columns", metavar="id,name,sig,...", help="what the ruled columns are: id, sig, name, or - for anything else"
+    )
+    sub.add_argument("--ids", metavar="1-12,17 | FILE", help="IDs of all rows of all sheets in turn, or a file of them")
+    sub.add_argument("--corrections", metavar="FILE", help="corrections (default: corrections.csv beside the sheets)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("check", sheets.check, "what is read from each picture of a folder of signatures, and what is not")
@@ -54,33 +71,47 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, default=3, help="sheets a grade (default: 3)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("train", models.train, "train a model; see the project's page on profiles for the default budget")
-    sub.add_argument("model", choices=("vae", "gan", "ruler"))
-    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
+    sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
+    words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
+    sub.add_argument("--data", help=words)
     sub.add_argument(
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
     )
     # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
     sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: below runs, by the model)")
     budget = sub.add_mutually_exclusive_group()
-    budget.add_argument("--steps", type=int)
-    budget.add_argument("--minutes", type=float)
-    sub.add_argument(
-        "--recipe", choices=("ours", "report"), default="ours", help="ours, or the student reports' as written"
+    budget.add_argument("--images", type=int, help="signatures seen (default: the recipe's, by profile)")
+    budget.add_argument("--steps", type=int, help="the same in batches")
+    sub.add_argument("--minutes", type=float, help="at most so long; a run that this cuts short says so in its config")
+    recipe = sub.add_mutually_exclusive_group()
+    words = "goes on from weights/pretrained (default); at random; as in the reports; for a pretraining corpus"
+    recipe.add_argument(
+        "--recipe", choices=("pretrained", "scratch", "report", "corpus"), default="pretrained", help=words
     )
-    sub.add_argument("--start", help="a VAE's run, or pretrained networks, to go on from (default: weights/pretrained)")
-    sub.add_argument("--scratch", action="store_true", help="start from random weights")
-    words = "of a GAN: both networks begin at random, neither a VAE nor practice has part in it"
-    sub.add_argument("--alone", action="store_true", help=words)
+    recipe.add_argument("--scratch", dest="recipe", action="store_const", const="scratch", help="--recipe scratch")
+    words = "a run or pretrained networks to go on from (default: weights/pretrained; of a prior weights/prior)"
+    sub.add_argument("--start", help=words)
     sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
     sub = command("sample", models.sample, "new signatures from a run")
     sub.add_argument("--run", required=True)
     sub.add_argument("--n", type=int, required=True)
-    sub.add_argument("--person", help="whose; default: people drawn evenly")
+    whose = sub.add_mutually_exclusive_group()
+    whose.add_argument("--person", help="whose; default: people drawn evenly")
+    whose.add_argument("--new", action="store_true", help="of a learned prior: people who do not exist")
+    words = "of a learned prior: the writer of these pictures of signatures, a stranger"
+    whose.add_argument("--like", nargs="+", metavar="IMAGE", help=words)
+    sub.add_argument("--per-person", type=int, default=1, help="with --new: signatures of each (default: 1)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
+
+    sub = command("gallery", models.gallery, "what a learned prior draws, in one figure")
+    sub.add_argument("--run", required=True, help="run of `train prior`")
+    sub.add_argument("--data", required=True, help="folder of signatures: the class that it met, or strangers")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .png")
 
     def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
         sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
@@ -91,12 +122,20 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--out", required=True, help="file .json")
 
-    sub = command("evaluate", evidence.evaluate, "score runs by the protocol of notebook 04")
-    words = "beside the runs score training images moved so far, in units of augment.PERSON_MOVES; several are a curve"
-    sub.add_argument("--moved", type=float, nargs="+", default=[], metavar="REACH", help=words)
-    words = "the same, each towards other signatures of its person besides, see `variation`; above 0"
-    sub.add_argument("--moved-among", type=float, nargs="+", default=[], metavar="REACH", help=words)
-    scored(sub, "imagenet")
+    sub = command("evaluate", evaluation.evaluate, "judge runs: new people, known people, strangers, likelihood")
+    sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
+    sub.add_argument("--train-per-person", type=int, help="as in the training")
+    words = "folders of runs; NAME=DIR,DIR is one model trained with several seeds"
+    sub.add_argument("--runs", nargs="+", default=[], metavar="DIR", help=words)
+    words = "signatures of people that no model has seen, four or more each; without it there are no tables A and C"
+    sub.add_argument("--unseen", metavar="DIR", help=words)
+    words = "signatures that the models were pretrained on, for instance a crowd: they count as known"
+    sub.add_argument("--corpus", metavar="DIR", help=words)
+    sub.add_argument("--strangers", type=int, default=64, help="people of table C at most (default: %(default)s)")
+    sub.add_argument("--cache", help="where features and registrations are kept (default: build/cache)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--record", action="store_true", help="also keep the result in report/generated/results.json")
+    sub.add_argument("--out", required=True, help="file .json")
     sub = command("usefulness", evidence.usefulness, "what generated signatures are good for: a verifier, a classifier")
     sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
     scored(sub, "signature")
@@ -115,9 +154,7 @@ def parser() -> argparse.ArgumentParser:
     def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
         sub.add_argument("--data", required=True)
         sub.add_argument("--seeds", type=int, default=seeds, help="0 to this, exclusive (default: %(default)s)")
-        budget = sub.add_mutually_exclusive_group(required=True)
-        budget.add_argument("--steps", type=int, help="of one training")
-        budget.add_argument("--minutes", type=float, help="of one training")
+        sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
         sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
         sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
         sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
@@ -127,7 +164,9 @@ def parser() -> argparse.ArgumentParser:
     text = "the same short GAN training with several seeds, ours and the reports' recipe"
     sub = command("converge", models.converge, text)
     repeated(sub, 10, "convergence.json with its curves")
-    sub.add_argument("--alone-steps", type=int, default=0, help="also ours from random weights only, for so many steps")
+    sub.add_argument(
+        "--alone-images", type=int, default=0, help="also ours from random weights only, on so many images"
+    )
     sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
     some = "only these (default: all); with --record they join those that are kept already"
     sub.add_argument("--arms", nargs="+", choices=("ours", "from noise", "report"), help=some)
@@ -164,13 +203,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
     sub.add_argument("--seed", type=int, default=0)
 
-    sub = command(
-        "publish-ruler", models.publish_ruler, "a ruler for everybody: weights in half precision, without its writers"
-    )
-    sub.add_argument("--run", required=True)
-    sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
-    sub.add_argument("--device", required=True, help="where, in words")
-    sub.add_argument("--out", required=True, help="folder, for instance weights/ruler")
+    for kind, example in (("ruler", "a ruler for everybody"), ("prior", "a learned prior for everybody")):
+        text = f"{example}: smaller weights, without the writers of its corpus"
+        sub = command(f"publish-{kind}", models.publish_of_corpus, text)
+        sub.set_defaults(kind=kind)
+        sub.add_argument("--run", required=True)
+        sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
+        sub.add_argument("--device", required=True, help="where, in words")
+        sub.add_argument("--out", required=True, help=f"folder, for instance weights/{kind}")
 
     sub = command("publish", models.publish, "a run as a reference model: weights in half precision, history, scores")
     sub.add_argument("--run", required=True)
@@ -185,10 +225,7 @@ def parser() -> argparse.ArgumentParser:
         "publish-pretrained", models.publish_pretrained, "networks trained on a crowd, to go on from on any class"
     )
     sub.add_argument("--vae", required=True, help="run of `train vae` on the crowd")
-    help_before = "runs of `train vae`, or published networks, that this one went on from; their minutes count"
-    sub.add_argument("--before", nargs="+", default=[], help=help_before)
-    help_gan = "run of `train gan --start <one of these>` on the crowd, or published networks whose discriminator stays"
-    sub.add_argument("--gan", help=help_gan)
+    sub.add_argument("--gan", help="run of `train gan --corpus --start <this VAE's run>`")
     sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
     sub.add_argument("--device", required=True, help="what they were trained on, in words")
     sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")

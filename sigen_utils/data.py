@@ -162,6 +162,20 @@ class SignatureSet:
 # --------------------------------------------------------------------------------------------- reading
 
 
+def read_signature(path: str | Path) -> torch.Tensor:
+    """The signature in one picture, of its first page, as ink ``[1, 128, 128]`` in {0, 1}.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or shows no signature; the message names it and the remedy.
+    """
+    pictures, problems = _read_picture(Path(path), extracted=False)
+    if not pictures:
+        raise DataError("; ".join(problems))
+    return torch.from_numpy(pictures[0])[None].float() / 255
+
+
 def load_signatures(
     folder: str | Path, device: str | torch.device = "cpu", train_per_person: int | None = None
 ) -> SignatureSet:

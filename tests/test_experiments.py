@@ -1,16 +1,26 @@
 """Many trainings: the search over settings, and seeds that converge or do not."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils import figures, recipes
+from sigen_utils import figures
 from sigen_utils.experiments import ablation, search, seeds, studies
-from sigen_utils.models import vae
-from sigen_utils.training import checkpoint, loop
+from sigen_utils.models.vae import VAEConfig
+from sigen_utils.profiles import PROFILES
+from sigen_utils.recipes import LEARNED_PRIOR, PRETRAINED, RECIPES
+from sigen_utils.training.checkpoint import load_pretrained
+from sigen_utils.training.loop import TrainConfig
+
+SMALL = replace(
+    RECIPES["vae"],
+    model=VAEConfig(latent_dim=4, widths=(8, 8), components=2),
+    train=TrainConfig(batch_size=4),
+)
+
 
 TINY = search.StudyConfig(latent_dim=(4, 8), detail=(0, 1), batch_size=(4,), images=(8, 24), widths=(8, 8))
 
@@ -53,7 +63,7 @@ def test_a_wrong_kind_is_refused(tmp_path):
 
 def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
     lines = []
-    options = dict(seeds=range(2), steps=2, alone_steps=3, alone_seeds=range(1))
+    options = dict(images=128, seeds=range(2), start=load_pretrained(), alone_images=48, alone_seeds=range(1))
     found = seeds.repeat_training(toy_signatures(), tmp_path, **options, progress=lines.append)
     assert {name: len(entries) for name, entries in found["arms"].items()} == {"ours": 2, "from noise": 1, "report": 2}
     assert seeds.collapsed(found["arms"]["report"]) == 2
@@ -61,39 +71,59 @@ def test_seeds_are_judged_by_distance_and_coverage(tmp_path):
     assert found["arms"]["from noise"][0]["images"] == 3 * 16
     limits = found["limits"]
     with pytest.raises(ValueError, match="no arm 'from noise'"):
-        seeds.repeat_training(toy_signatures(), tmp_path, range(1), steps=2, only=["from noise"])
+        seeds.repeat_training(toy_signatures(), tmp_path, 32, range(1), only=["from noise"])
     for entry in found["arms"]["ours"]:
         good = entry["frechet_floors"] <= limits["floors"] and entry["coverage"] >= limits["coverage"]
-        assert entry["converged"] == good and entry["curve"][-1][1] == 2 * 16
+        assert entry["converged"] == good and entry["curve"][-1][1] == 128
     again = seeds.repeat_training(toy_signatures(), tmp_path, **options, progress=None)
     assert again == found  # loaded, not trained again
     fig = seeds.convergence_figure(found)
     assert isinstance(fig, figures.ShownOnce) and len(fig.axes[0].lines) == 5 + 5 + 1  # curves, last steps, limit
 
 
-def test_every_arm_changes_one_thing():
-    data = toy_signatures()
-    start = checkpoint.load_pretrained()
-    for arms in (ablation.vae_arms(data, start), ablation.gan_arms(data, start), ablation.alone_arms(data)):
-        ours = arms.pop("ours")
-        assert len(arms) > 6 and all(arm != ours for arm in arms.values())
-        for name, arm in arms.items():
-            sides = {field: getattr(arm, field) == getattr(ours, field) for field in ("model", "train", "prior")}
-            things = 2 if name == "told the person, N(0, I)" else 1  # it belongs to the arm that is told
-            other = name in ("from random weights", "from random weights, a vector alone", "as reported")
-            assert other or sum(not same for same in sides.values()) == things
+def leaves(config, at="") -> dict[str, object]:
+    """Every field of nested dataclasses, by its place."""
+    if not is_dataclass(config) or isinstance(config, type):
+        return {at: config}
+    return {place: leaf for one in fields(config)
+            for place, leaf in leaves(getattr(config, one.name), f"{at}.{one.name}".strip(".")).items()}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ablation.KINDS)
+@pytest.mark.parametrize("scratch", [False, True])
+def test_an_arm_is_ours_with_exactly_one_field_changed_or_another_recipe(kind, scratch):
+    arms = ablation.arms_of(kind, scratch)
+    ours = arms.pop("ours")
+    assert len(arms) > 6 and ours == RECIPES[ours.name]
+    for name, arm in arms.items():
+        mine, its = leaves(ours), leaves(arm)
+        differ = [place for place in mine.keys() | its.keys() if mine.get(place, "none") != its.get(place, "none")]
+        assert len(differ) == 1 or (arm == RECIPES[arm.name] and name in ablation.OTHERS[kind]), (name, differ)
+
+
+def test_a_recipe_is_changed_in_a_field_that_it_has():
+    recipe = RECIPES["gan_alone"]
+    assert recipe.changed("train.augment.elastic", 3.0).train.augment.elastic == 3.0
+    for field, value in (("model.betta", 1.0), ("train.augment.warp", 1.0), ("model.penalty", recipe.model.penalty)):
+        with pytest.raises(ValueError, match="no field|already"):
+            recipe.changed(field, value)
+
+
+def test_a_recipe_says_how_long_it_takes_in_every_profile():
+    for recipe in RECIPES.values():
+        assert recipe.images.keys() == PROFILES.keys()
+        assert recipe.steps(recipe.images["smoke"]) <= 8 < recipe.steps(recipe.images["cpu"])
+        assert recipe.start in (None, PRETRAINED, LEARNED_PRIOR, *RECIPES)
 
 
 def test_arms_are_trained_scored_and_told(tmp_path):
     data = toy_signatures()
-    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
-    arm = ablation.Arm(small, loop.TrainConfig(batch_size=4))
     arms = {
-        "ours": arm,
-        "other prior": replace(arm, prior="normal"),
-        "mse": replace(arm, model=replace(small, likelihood="mse")),
+        "ours": SMALL,
+        "other prior": SMALL.changed("prior", "normal"),
+        "mse": SMALL.changed("model.likelihood", "mse"),
     }
-    found = ablation.train_arms(data, arms, tmp_path, (0, 1), steps=2, progress=None)
+    found = ablation.train_arms(data, arms, tmp_path, 8, (0, 1), progress=None)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mse_0", "mse_1", "ours_0", "ours_1"]  # a training for both
     assert found["arms"]["ours"][0]["percent_of_blank"] == found["arms"]["other prior"][0]["percent_of_blank"]
     assert found["arms"]["other prior"][0]["top1"] is None is not found["arms"]["ours"][0]["top1"]
@@ -111,11 +141,9 @@ def test_arms_are_trained_scored_and_told(tmp_path):
 
 
 def test_several_workers_find_what_one_does(tmp_path):
-    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
-    arm = ablation.Arm(small, loop.TrainConfig(batch_size=4))
-    arms = {"ours": arm, "other prior": replace(arm, prior="normal"), "mse": replace(arm, train=recipes.VAE_REPORT)}
+    arms = {"ours": SMALL, "other prior": SMALL.changed("prior", "normal"), "mse": SMALL.changed("train.noise", 0.0)}
     one, two = (
-        ablation.train_arms(toy_signatures(), arms, tmp_path / str(n), (0, 1), steps=2, progress=None, workers=n)
+        ablation.train_arms(toy_signatures(), arms, tmp_path / str(n), 8, (0, 1), progress=None, workers=n)
         for n in (1, 2)
     )
     assert one["floor"] == two["floor"] and list(one["arms"]) == list(two["arms"])
@@ -124,16 +152,15 @@ def test_several_workers_find_what_one_does(tmp_path):
         of_one, of_two = ([{k: v for k, v in e.items() if k not in clock} for e in f["arms"][name]] for f in (one, two))
         assert of_one == of_two and [e["seed"] for e in of_one] == [0, 1]
     with pytest.raises(ValueError, match="workers=0"):
-        ablation.train_arms(toy_signatures(), arms, tmp_path, steps=2, progress=None, workers=0)
+        ablation.train_arms(toy_signatures(), arms, tmp_path, 8, progress=None, workers=0)
 
 
 def test_a_training_that_diverges_is_an_outcome(tmp_path):
-    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
-    hot = loop.TrainConfig(batch_size=4, learning_rate=float("inf"), log_every=1)
-    arms = {"hot": ablation.Arm(small, hot), "ours": ablation.Arm(small, loop.TrainConfig(batch_size=4))}
+    hot = replace(SMALL, train=TrainConfig(batch_size=4, learning_rate=float("inf"), log_every=1))
+    arms = {"hot": hot, "ours": SMALL}
     lines: list[str] = []
     for _ in range(2):  # and stays one, when it is loaded
-        found = ablation.summary(ablation.train_arms(toy_signatures(), arms, tmp_path, steps=4, progress=lines.append))
+        found = ablation.summary(ablation.train_arms(toy_signatures(), arms, tmp_path, 16, progress=lines.append))
     (entry,) = found["arms"]["hot"]
     assert entry["diverged"] and "frechet_floors" not in entry and "hot, seed 0: diverged" in lines[0]
     assert json.loads(json.dumps(found)) == found
@@ -142,11 +169,9 @@ def test_a_training_that_diverges_is_an_outcome(tmp_path):
 
 
 def test_arms_may_have_seeds_of_their_own(tmp_path):
-    small = vae.VAEConfig(latent_dim=4, widths=(8, 8), components=2, n_people=6)
-    arm = ablation.Arm(small, loop.TrainConfig(batch_size=4))
-    arms = {"ours": arm, **{f"beta {b:g}": replace(arm, model=replace(small, beta=b)) for b in (0.1, 4.0)}}
+    arms = {"ours": SMALL, **{f"beta {b:g}": SMALL.changed("model.beta", b) for b in (0.1, 4.0)}}
     seeds = {"ours": range(2), "beta 0.1": (0,), "beta 4": (0,)}
-    found = ablation.train_arms(toy_signatures(), arms, tmp_path, seeds, steps=2, progress=None)
+    found = ablation.train_arms(toy_signatures(), arms, tmp_path, 8, seeds, progress=None)
     assert [len(entries) for entries in found["arms"].values()] == [2, 1, 1]
     fig = ablation.beta_figure(found)
     assert isinstance(fig, figures.ShownOnce)

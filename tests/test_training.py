@@ -17,32 +17,43 @@ from safetensors.torch import load_file
 from strokes import toy_signatures
 from test_data import write_folder
 
-from sigen_utils import overrides, paths, recipes, registration
+from sigen_utils import overrides, paths, registration
 from sigen_utils.__main__ import main
-from sigen_utils.augment import PERSON_MOVES, move_ink, soften
+from sigen_utils.augment import PERSON_WARPS, soften
 from sigen_utils.device import precision
 from sigen_utils.models import gan, people, vae
-from sigen_utils.models.gan import REPORT_GAN, GANConfig
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.paths import REPO
-from sigen_utils.recipes import fit_gan, fit_vae
+from sigen_utils.recipes import RECIPES
 from sigen_utils.render import pen
 from sigen_utils.training import checkpoint
 from sigen_utils.training.averaging import Average, Best
+from sigen_utils.training.baselines import ReportGANTrainer, ReportVAETrainer
 from sigen_utils.training.gan import GANTrainer
-from sigen_utils.training.loop import TrainConfig
+from sigen_utils.training.loop import TrainConfig, fit
 from sigen_utils.training.progress import Budget, Moments, cosine
 from sigen_utils.training.vae import VAETrainer
 
 VAE_SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
 TINY_VAE = ("widths=[8,8,16,16]", "latent_dim=8", "detail=0")  # the same by --set
-GAN_SMALL = GANConfig(latent_dim=8, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8, penalty_every=2)
+GAN_SMALL = replace(
+    RECIPES["gan_alone"].model, latent_dim=320, detail=1, n_people=6, widths=(8, 8, 16, 16), embedding_dim=8
+)
 QUICK = TrainConfig(batch_size=4, log_every=3, checks=3, snapshots=3, n_fixed=4, checkpoint_seconds=0.0)
 
 
 def small_fit(kind, run_dir, steps, **options):
-    fit, config = dict(vae=(fit_vae, VAE_SMALL), gan=(fit_gan, GAN_SMALL))[kind]
-    return fit(toy_signatures(), config, run_dir, steps=steps, progress=False, **{"train": QUICK, **options})
+    trainer, config = dict(vae=(VAETrainer, VAE_SMALL), gan=(GANTrainer, GAN_SMALL))[kind]
+    train = options.pop("train", QUICK)
+    if kind == "gan":
+        train = replace(train, augment=PERSON_WARPS)
+    return fit(trainer, toy_signatures(), config, run_dir, steps=steps, progress=False, train=train, **options)
+
+
+def small_recipe(name, data, start=None, **settings):
+    """A recipe for the class `data`, quick to train."""
+    recipe = RECIPES[name].for_class(data, start)
+    return replace(recipe, train=replace(recipe.train, batch_size=4, n_fixed=4, **settings))
 
 
 def weights(run_dir):
@@ -119,7 +130,8 @@ def test_resume_after_kill_9_is_bit_equal(tmp_path, kind):
 
 KILLED_WRITER = """
 import os, signal, torch
-from sigen_utils import paths, runs
+from sigen_utils import paths
+from sigen_utils.training import checkpoint
 def killed(temporary, content):
     open(temporary, "wb").write(content[:100])
     os.kill(os.getpid(), signal.SIGKILL)
@@ -188,15 +200,16 @@ def test_incomplete_runs_are_named(tmp_path):
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
     hot = TrainConfig(batch_size=4, learning_rate=float("inf"), log_every=1, checks=1)
     with pytest.raises(FloatingPointError, match="learning rate"):
-        fit_vae(toy_signatures(), VAE_SMALL, tmp_path / "run", steps=5, train=hot, progress=False)
+        small_fit("vae", tmp_path / "run", steps=5, train=hot)
 
 
-def test_minutes_bound_a_training(tmp_path):
-    started = time.monotonic()
-    run = fit_gan(toy_signatures(), GAN_SMALL, tmp_path / "run", minutes=0.05, train=QUICK, progress=False)
-    assert time.monotonic() - started < 20 and 2.5 < run.history[-1]["seconds"] < 10
-    with pytest.raises(ValueError, match="either"):
-        Budget(None, None)
+def test_a_budget_of_nothing_is_refused():
+    for steps, minutes in ((0, None), (5, 0.0)):
+        with pytest.raises(ValueError, match="trains nothing"):
+            Budget(steps, minutes)
+    half = Budget(10, 60.0, seconds_before=1800.0)
+    assert half.progress(3, torch.device("cpu")) == pytest.approx(0.5, abs=0.01)  # minutes are further than steps, ...
+    assert half.progress(8, torch.device("cpu")) == 0.8  # ... or steps than minutes
 
 
 def test_a_gan_keeps_its_best_moment_not_its_last(tmp_path):
@@ -261,7 +274,8 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
 
 
 def test_the_reports_models_train_as_written(tmp_path):
-    run = fit_gan(toy_signatures(), REPORT_GAN, tmp_path / "g", steps=2, progress=False)
+    run = RECIPES["report_gan"].fit(toy_signatures(), tmp_path / "g", 128, progress=False)
+    assert run.history[-1]["step"] == 2 and run.kind == "gan"
     assert run.config["training"]["batch_size"] == 64 and run.sample(3)[1] is None
     with pytest.raises(checkpoint.RunError, match="does not know people"):
         run.sample(1, person="1")
@@ -272,7 +286,8 @@ def test_the_reports_models_train_as_written(tmp_path):
 
 
 def test_the_reports_vae_sees_moved_and_noisy_pictures_at_a_fixed_rate(monkeypatch):
-    trainer = VAETrainer(toy_signatures(), vae.REPORT_VAE, recipes.VAE_REPORT, torch.device("cpu"))
+    recipe = RECIPES["report_vae"]
+    trainer = ReportVAETrainer(toy_signatures(), recipe.model, recipe.train, torch.device("cpu"))
     seen = []
     monkeypatch.setattr(trainer, "bound", lambda x, *rest: seen.append(x) or vae.elbo(trainer.model, x))
     index = torch.arange(8)
@@ -302,7 +317,7 @@ def test_the_command_line_begins_a_gan_as_a_vae(tmp_path, capsys):
     assert main(["train", "vae", "--scratch", "--run", vae_run, *small, *TINY_VAE]) == 0
     assert main(["train", "gan", "--run", gan_run, "--start", vae_run, *small]) == 0
     config = checkpoint.load_run(gan_run).config
-    assert config["model"]["latent_dim"] == 8 and config["model"]["fade_in"] == 0 and config["start"]
+    assert config["model"]["latent_dim"] == 8 and config["start"] and config["recipe"] == "gan"
     for wrong in (["train", "gan", "--start", gan_run], ["train", "vae", "--scratch", "--start", vae_run]):
         assert main([*wrong, "--run", str(tmp_path / "other"), *small]) == 2
         assert "--start" in capsys.readouterr().err
@@ -350,14 +365,12 @@ def test_committed_weights_are_small_enough_to_commit():
 
 
 def test_a_setting_of_sampling_can_be_published(tmp_path):
-    run = small_fit("gan", tmp_path / "run", 3)
-    assert checkpoint.reconfigured(run, []) is run and run.model.config.moves_drawn
-    still = checkpoint.reconfigured(run, ["moved=false"])
-    checkpoint.publish(still, tmp_path / "weights", dict(device="none"))
-    model = checkpoint.load_run(tmp_path / "weights").model
-    assert not model.config.moves_drawn and model.config.noise_dim == model.config.latent_dim
-    z, y = torch.randn(2, run.model.config.noise_dim), torch.tensor([0, 1])
-    assert not torch.allclose(still.model.guess(z, y), run.model.guess(z, y), atol=1e-2)
+    run = small_fit("vae", tmp_path / "run", 3)
+    assert checkpoint.reconfigured(run, []) is run
+    wide = checkpoint.reconfigured(run, ["bandwidth=1.5"])
+    checkpoint.publish(wide, tmp_path / "weights", dict(device="none"))
+    assert checkpoint.load_run(tmp_path / "weights").model.config.bandwidth == 1.5
+    assert not torch.allclose(wide.sample(4)[0], run.sample(4)[0], atol=1e-3)
     with pytest.raises(checkpoint.RunError, match="other settings"):
         checkpoint.reconfigured(run, ["latent_dim=9"])
 
@@ -387,9 +400,9 @@ def pretrained(tmp_path_factory):
     crowd = str(write_crowd_archive(folder / "crowd.npz"))
     vae_run, gan_run, out = (str(folder / name) for name in ("vae", "gan", "out"))
     small = ["--data", crowd, "--steps", "2", "--set", "batch_size=4"]
-    assert main(["train", "vae", "--scratch", "--run", vae_run, *small, *TINY_VAE]) == 0
-    gan_settings = ["people_by=codes", "n_people=0", "embedding_dim=8"]
-    assert main(["train", "gan", "--start", vae_run, "--run", gan_run, *small, *gan_settings]) == 0
+    assert main(["train", "vae", "--recipe", "corpus", "--run", vae_run, *small, *TINY_VAE]) == 0
+    game = ["train", "gan", "--recipe", "corpus", "--start", vae_run, "--run", gan_run, *small, "embedding_dim=8"]
+    assert main(game) == 0
     publish = ["publish-pretrained", "--vae", vae_run, "--gan", gan_run, "--out", out]
     assert main([*publish, "--crowd", "toy", "--device", "none"]) == 0
     return folder
@@ -397,15 +410,15 @@ def pretrained(tmp_path_factory):
 
 def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_path):
     start = checkpoint.load_pretrained(pretrained / "out")
-    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.judge
+    assert start.card["vae"]["steps"] == 2 and start.model.config.n_people == 0 and start.discriminator
     files = [f for f in (pretrained / "out").iterdir() if f.suffix != ".json"]
     assert {f.name for f in files} == {"vae.safetensors", "discriminator.safetensors"}
     kept = {v.dtype for f in files for k, v in load_file(f).items() if not k.endswith(checkpoint.STEP)}
     assert kept == {torch.float16, torch.int8}
     toy = toy_signatures()
-    config, settings = recipes.gan_from(start, toy)
-    settings = replace(settings, batch_size=4, n_fixed=4)
-    run = fit_gan(toy, config, tmp_path / "gan", steps=1, train=settings, start=start, progress=False)
+    recipe = small_recipe("gan", toy, start)
+    config = recipe.model
+    run = recipe.fit(toy, tmp_path / "gan", 4, start, progress=False)
     codes = vae.posterior_means(start.model, toy.train.images)
     own = codes[toy.train.labels == 2].float()
     held = torch.cat([run.model.encode_person(torch.tensor([2]), k) for k in range(config.exemplars)])
@@ -415,61 +428,59 @@ def test_pretrained_networks_hold_no_people_and_meet_a_class(pretrained, tmp_pat
     assert torch.cdist(x.flatten(1), x.flatten(1)).fill_diagonal_(9e9).min() > 0  # more than there are signatures
     with torch.no_grad():  # of all codes of the person, the one that draws the signature best
         still, x = torch.zeros(1, config.latent_dim), toy.x[toy.labels == 2][:1]
-        losses = [gan.redraw_loss(run.model.net(run.model.code(still, code[None])), x) for code in held]
+        losses = [gan.reconstruction_loss(run.model.net(run.model.code(still, code[None])), x) for code in held]
         assert torch.allclose(run.nearest_codes(x, torch.tensor([2]))[0], held[torch.stack(losses).argmin()], atol=1e-5)
-    config, settings = recipes.vae_from(start, toy)
-    run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
+    run = RECIPES["vae_pretrained"].for_class(toy, start).fit(toy, tmp_path / "vae", 32, start, progress=False)
     error = (run.reconstruct(toy.x[:4]) - start.model.reconstruct(toy.x[:4])).abs().mean()
     assert 0 < error < 0.05  # one step from where it began
 
 
 def test_checks_leave_most_of_the_minutes_to_the_training_and_the_last_one_never_falls_out(tmp_path, monkeypatch):
-    spent = []
+    clock, spent = [0.0], []
 
     def slow(self):
         spent.append(self.share)
-        time.sleep(0.4)
+        clock[0] += 0.4
         return dict(test_loss=0.0)
 
+    def counted(self, *rest):
+        clock[0] += 0.02
+        return step(self, *rest)
+
+    step = VAETrainer.step
+    monkeypatch.setattr(VAETrainer, "step", counted)
     monkeypatch.setattr(VAETrainer, "check", slow)
-    settings = TrainConfig(batch_size=4, checks=20, snapshots=2)
-    options = dict(train=settings, progress=False)
-    run = fit_vae(toy_signatures(), VAE_SMALL, tmp_path / "minutes", minutes=0.06, **options)
-    assert spent[-1] == 1 and len(spent) <= 5 and run.history[-1]["step"] > 3 * len(spent)
+    monkeypatch.setattr(Budget, "seconds", property(lambda self: clock[0]))
+    options = dict(train=TrainConfig(batch_size=4, checks=20, snapshots=2))
+    small_fit("vae", tmp_path / "minutes", 10_000, minutes=0.06, **options)
+    assert spent[-1] == 1 and len(spent) <= 5
     spent.clear()
-    fit_vae(toy_signatures(), VAE_SMALL, tmp_path / "steps", steps=6, **options)
+    small_fit("vae", tmp_path / "steps", 6, **options)
     assert len(spent) == 6  # steps are counted and not timed: the same checks on every machine
 
 
-def test_a_conditional_vae_samples_and_redraws_people_whatever_the_prior(pretrained, tmp_path):
-    start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = recipes.vae_from(start, toy)
-    config = replace(config, conditional=True)
-    settings = replace(settings, batch_size=16)
-    run = fit_vae(toy, config, tmp_path / "vae", steps=1, train=settings, start=start, progress=False)
-    assert run.model.person.to_code.weight.abs().sum() > 0  # what it learns in one step is little, so more of it
-    torch.nn.init.normal_(run.model.person.to_code.weight, std=3.0)
-    for prior in (None, "mixture", "gaussians", "normal"):
-        x, y = run.sample(8, seed=0, prior=prior)
-        assert x.shape == (8, 1, 128, 128) and y is not None
-        swapped, _ = run.sample(8, person="3", seed=0, prior=prior)
-        assert not torch.allclose(x, swapped, atol=1e-4)
-    assert torch.equal(run.sample(8, prior="mixture")[0], run.sample(8)[0])  # of everybody: people drawn evenly
-    with pytest.raises(ValueError, match="choose mixture"):
-        run.sample(1, prior="person")
-    told, alone = run.reconstruct(toy.x[:4], toy.names[:4]), run.reconstruct(toy.x[:4])
-    assert not torch.allclose(told, alone, atol=1e-4)
-    with pytest.raises(checkpoint.RunError, match="was not in"):
-        run.reconstruct(toy.x[:1], ["999"])
+def test_a_run_that_minutes_cut_short_says_so(tmp_path, monkeypatch):
+    whole = small_fit("vae", tmp_path / "whole", 4, minutes=60.0)
+    assert whole.config["finished"] is True and whole.config["share"] == 1
+    monkeypatch.setattr(Budget, "seconds", property(lambda self: 45.0))
+    cut = small_fit("vae", tmp_path / "cut", 4, minutes=0.5)
+    assert cut.config["finished"] is False and cut.config["share"] == 0.25 and cut.history[-1]["step"] == 1
+    assert small_fit("vae", tmp_path / "cut", 4, minutes=0.5).config == cut.config  # loaded, not trained again
+
+
+def of_recipe(name, data, start=None):
+    """Configurations of the model and the training of a recipe for the class `data`."""
+    recipe = RECIPES[name].for_class(data, start)
+    return recipe.model, recipe.train
 
 
 def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = recipes.gan_from(start, toy)
+    config, settings = of_recipe("gan", toy, start)
     cpu = torch.device("cpu")
-    trainer = GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.judge)
-    assert config.moved
-    trainer.model_config = replace(config, moved=False)
+    trainer = GANTrainer(toy, config, settings, cpu, 0, 1, start.model, start.discriminator)
+    assert config.warped
+    trainer.model_config = replace(config, warped=False)
     index, seen = torch.arange(len(toy.train)), set()
     codes = trainer.codes_of(toy.train.x)
     for seed in range(20):
@@ -482,7 +493,7 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
     trainer.model_config = config
     others = [trainer.others(index, torch.Generator().manual_seed(seed)) for seed in range(2)]
     assert (torch.cdist(others[0], others[1]).diagonal() > 0).all()  # moved anew each time
-    assert torch.allclose(trainer.who(toy.train.labels[:1]), codes[:1], atol=1e-2)
+    assert torch.allclose(trainer.codes_of_people(toy.train.labels[:1]), codes[:1], atol=1e-2)
     with pytest.raises(ValueError, match="needs a VAE"):
         GANTrainer(toy, config, settings, cpu)
 
@@ -490,17 +501,17 @@ def test_a_signature_is_judged_beside_another_one_of_its_writer(pretrained):
 @pytest.mark.parametrize("begin", ["pretrained", "noise"])
 def test_both_sides_of_a_pair_lie_equally_far_from_what_the_discriminator_is_told(pretrained, begin, monkeypatch):
     start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = recipes.gan_from(start, toy) if begin == "pretrained" else recipes.gan_alone_from(toy)
-    first = (start.model, start.judge) if begin == "pretrained" else ()
+    config, settings = of_recipe("gan", toy, start) if begin == "pretrained" else of_recipe("gan_alone", toy)
+    first = (start.model, start.discriminator) if begin == "pretrained" else ()
     trainer = GANTrainer(toy, config, settings, torch.device("cpu"), 0, 1, *first)
-    trainer.model_config = replace(config, moved=False)
-    draw, judge, seen = trainer.wrapped_g, trainer.update_discriminator, {}
+    trainer.model_config = replace(config, warped=False)
+    draw, update, seen = trainer.wrapped_g, trainer.update_discriminator, {}
 
     def drawing(z, y, *rest):
         return draw(z, seen.setdefault("drawn", y), *rest)
 
     def judging(real, fake, y, *rest):
-        return judge(real, fake, seen.setdefault("told", y), *rest)
+        return update(real, fake, seen.setdefault("told", y), *rest)
 
     monkeypatch.setattr(trainer, "wrapped_g", drawing)
     monkeypatch.setattr(trainer, "update_discriminator", judging)
@@ -514,38 +525,36 @@ def test_both_sides_of_a_pair_lie_equally_far_from_what_the_discriminator_is_tol
 
 def test_genuine_signatures_are_shown_with_a_pens_edges_and_moved_as_generated_ones_are(pretrained):
     start, toy = checkpoint.load_pretrained(pretrained / "out"), toy_signatures()
-    config, settings = recipes.gan_from(start, toy)
+    config, settings = of_recipe("gan", toy, start)
     index, cpu = torch.arange(4), torch.device("cpu")
 
     def shown(model, trained, *begin):
         trainer = GANTrainer(toy, model, trained, cpu, 0, 1, *begin)
         return trainer, trainer.genuine(index, torch.Generator().manual_seed(0))
 
-    _, still = shown(config, settings, start.model, start.judge)
-    assert torch.equal(still, pen(toy.train.x[:4])) and settings.reals.probability == 0
-    _, moved = shown(config, replace(settings, reals=PERSON_MOVES), start.model, start.judge)
+    _, still = shown(config, settings, start.model, start.discriminator)
+    assert torch.equal(still, pen(toy.train.x[:4])) and settings.augment.probability == 0
+    _, moved = shown(config, replace(settings, augment=PERSON_WARPS), start.model, start.discriminator)
     assert not torch.allclose(moved, still, atol=0.1)
-    trainer, alone = shown(*recipes.gan_alone_from(toy))
-    ways = registration.ways_to_others(toy.train.x, toy.train.labels)
-    reach = people.reach(toy.train.images, toy.train.labels, ways)
+    trainer, alone = shown(*of_recipe("gan_alone", toy))
+    ways = registration.displacements_to_others(toy.train.x, toy.train.labels)
+    reach = people.warp_strength(toy.train.images, toy.train.labels, ways)
     x, soft = toy.train.x[:4], soften(toy.train.x[:4]).half()
     noise = torch.randn(4, trainer.generator.signatures.numbers, generator=torch.Generator().manual_seed(0))
-    by_hand = registration.move_among(x, ways[:4].half(), PERSON_MOVES.times(reach), noise, soft)
+    by_hand = registration.warp_towards_others(x, ways[:4].half(), PERSON_WARPS.times(reach), noise, soft)
     assert torch.equal(alone, pen(by_hand))
-    assert trainer.reach == pytest.approx(reach) and trainer.start is None
-    table = gan.GANConfig(n_people=toy.n_people, widths=(8, 8, 16, 16), moves=0.3)
-    _, by_table = shown(table, recipes.GAN_ALONE)
-    near = PERSON_MOVES.times(0.3)
-    assert torch.equal(by_table, pen(move_ink(x, near, torch.Generator().manual_seed(0), soft=soft)))
-    _, report = shown(gan.REPORT_GAN, recipes.GAN_REPORT)
+    assert trainer.warp_strength == pytest.approx(reach) and trainer.start is None
+    report = RECIPES["report_gan"]
+    trainer = ReportGANTrainer(toy, report.model, report.train, cpu)
+    report = trainer.genuine(index, torch.Generator().manual_seed(0))
     grey = [((x > 0.02) & (x < 0.98)).float().mean() for x in (alone, report)]
     assert grey[0] < 0.7 * grey[1]  # the reports resampled pictures, which blurs
 
 
 def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
     toy = toy_signatures()
-    config, settings = recipes.gan_alone_from(toy)
-    assert (config, settings) == recipes.gan_from(None, toy) and config.people_by == "thumbnails"
+    config, settings = of_recipe("gan_alone", toy)
+    assert config.by_thumbnails and RECIPES["gan_alone"].start is None
     trainer = GANTrainer(toy, config, settings, torch.device("cpu"))
     assert trainer.start is None and not list(trainer.generator.encoder.parameters())
     x = toy.train.x[:4]
@@ -554,22 +563,23 @@ def test_a_gan_alone_begins_at_random_and_is_told_people_by_thumbnails():
     own = trainer.others(torch.arange(4), torch.Generator().manual_seed(0))
     assert own.shape == code.shape and not torch.equal(own, code)  # another signature of each, moved
     parts = trainer.step(torch.arange(16) % len(toy.train), 0.5, torch.Generator().manual_seed(0))
-    assert all(torch.isfinite(part).all() for part in parts.values()) and "redraw" in parts
+    assert all(torch.isfinite(part).all() for part in parts.values()) and "reconstruction" in parts
     with pytest.raises(ValueError, match="needs a VAE to start from"):
-        GANTrainer(toy, replace(config, people_by="codes"), settings, torch.device("cpu"))
+        GANTrainer(toy, replace(config, conditioning="codes"), settings, torch.device("cpu"))
 
 
-def test_the_command_trains_a_gan_alone_and_refuses_what_would_have_no_part_in_it(pretrained, tmp_path, capsys):
+def test_the_command_trains_a_gan_from_noise_and_refuses_what_would_have_no_part_in_it(pretrained, tmp_path, capsys):
     networks, vae_run, crowd = (str(pretrained / name) for name in ("out", "vae", "crowd.npz"))
-    alone = ["--alone", "--data", crowd, "--steps", "1", "--set", "batch_size=4", "watch=false"]
-    assert main(["train", "gan", *alone, "--run", str(tmp_path / "noise")]) == 0
+    alone = ["--data", crowd, "--steps", "1", "--set", "batch_size=4", "watch=false"]
+    assert main(["train", "gan", "--scratch", "--run", str(tmp_path / "noise"), *alone]) == 0
     noise = checkpoint.load_run(tmp_path / "noise")
-    assert noise.model.config.remembers and "start" not in noise.config
+    assert noise.model.config.by_thumbnails and "start" not in noise.config
     capsys.readouterr()
-    starts = (["gan", *alone, "--start", vae_run], ["gan", *alone, "--start", networks])
-    for words in (*starts, ["gan", *alone, "--recipe", "report"], ["vae", *alone]):
-        assert main(["train", *words, "--run", str(tmp_path / "other")]) == 2
-        assert "--alone" in capsys.readouterr().err
+    for start in (vae_run, networks):
+        for recipe in ("scratch", "report"):
+            words = ["train", "gan", "--recipe", recipe, "--start", start, "--run", str(tmp_path / "other")]
+            assert main([*words, *alone]) == 2
+            assert "begins at random" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 
@@ -582,18 +592,9 @@ def test_what_does_not_fit_is_refused(pretrained, tmp_path, capsys):
     assert main([*publish, "--vae", stranger, "--gan", gan_run]) == 2 and "did not start" in capsys.readouterr().err
     assert main([*publish, "--vae", gan_run]) == 2 and "holds a gan" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert main([*publish, "--vae", stranger, "--before", vae_run]) == 0  # two phases, counted together
-    card = checkpoint.load_pretrained(tmp_path / "out").card["vae"]
-    assert len(card["phases"]) == 2 and card["steps"] == sum(phase["steps"] for phase in card["phases"])
-    # A discriminator that knows the codes of what a VAE went on from stays of use, from its run and when published
-    old, names = str(pretrained / "out"), ("vae", "gan")
-    for before, judge in ((vae_run, gan_run), (old, old)):
-        assert main([*publish, "--vae", stranger, "--before", before, "--gan", judge]) == 0
-        new = checkpoint.load_pretrained(tmp_path / "out")
-        assert [new.card[name]["steps"] for name in names] == [3, 2] and len(new.card["vae"]["phases"]) == 2
-        assert all(torch.equal(value, checkpoint.load_pretrained(old).judge[name]) for name, value in new.judge.items())
-    assert main([*publish, "--vae", stranger, "--gan", old]) == 2 and "other codes" in capsys.readouterr().err
     assert checkpoint.load_pretrained(pretrained / "out").fingerprint() != checkpoint.load_run(vae_run).fingerprint()
+    assert main(["train", "gan", "--recipe", "corpus", "--run", str(tmp_path / "other"), *small]) == 2
+    assert "--start" in capsys.readouterr().err and not (tmp_path / "other").exists()
     with pytest.raises(checkpoint.RunError, match="no config.json"):
         checkpoint.load_pretrained(tmp_path)
     broken = tmp_path / "broken"
@@ -626,9 +627,9 @@ def test_overrides_are_checked():
     assert changed.batch_size == 8 and changed.noise == 0.2
     with pytest.raises(ValueError, match="choose one of"):
         overrides.parse_overrides(TrainConfig(), ["bath_size=8"])
-    for pair in ("batch_size=many", "noise=[1]", "watch=1", "reals=0.3", "seed=0.5"):
+    for pair in ("batch_size=many", "noise=[1]", "watch=1", "augment=0.3", "seed=0.5"):
         with pytest.raises(ValueError, match="of that kind"):
             overrides.parse_overrides(TrainConfig(), [pair])
     assert overrides.parse_overrides(VAE_SMALL, ["widths=[4,4]", "beta=2"]).widths == (4, 4)
     assert json.loads(json.dumps(checkpoint.config_dict("vae", VAE_SMALL, changed, toy_signatures())))["kind"] == "vae"
-    assert recipes.VAE_REPORT.learning_rate == 1e-5
+    assert RECIPES["report_vae"].train.learning_rate == 1e-5

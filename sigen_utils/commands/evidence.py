@@ -28,41 +28,6 @@ def _runs_of(folders: list[str], data, device) -> dict:
     return found
 
 
-def evaluate(args: argparse.Namespace) -> int:
-    from .. import metrics, paths
-    from ..augment import PERSON_MOVES
-    from ..data import load_signatures
-    from ..device import pick_device
-    from ..registration import ways_to_others
-
-    device = pick_device()
-    data = load_signatures(args.data, device, train_per_person=args.train_per_person)
-    runs = _runs_of(args.runs, data, device)
-    for reach in args.moved:
-        copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), f"training images, moved by {reach:g}")
-        runs[f"copies_moved_{reach:g}"] = copies
-    ways = ways_to_others(data.train.x, data.train.labels) if args.moved_among else None
-    for reach in args.moved_among:
-        label = f"training images, moved among each other and by {reach:g}"
-        copies = metrics.AugmentedCopies(data, PERSON_MOVES.times(reach), label, ways)
-        runs[f"copies_among_{reach:g}"] = copies
-    ruler = metrics.SignatureRuler(device=device) if args.ruler == "signature" else metrics.Ruler(device)
-    result = metrics.evaluate_runs(data, runs, ruler, seed=args.seed)
-    with paths.atomic_write(args.out) as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
-    blank = result["baselines"]["blank"]
-    shares = (f"{name} {100 * error / blank:.1f}" for name, error in result["baselines"].items())
-    print(f"held-out error of answers without a model, % of a blank page: {', '.join(shares)}")
-    columns = ("frechet_floors", "recall", "coverage", "top1", "nearest_train", "within_ruler", "within_pixels")
-    heads = ("floors", "recall", "cover", "top-1", "nearest", "within", "pixels", "% blank", "F1")
-    print(f"{result['ruler'] + ', n = ' + str(result['n']):24}" + "".join(f"{head:>8}" for head in heads))
-    for name, scores in {"genuine": result["floor"] | dict(frechet_floors=1.0), **result["models"]}.items():
-        again = scores.get("reconstruction") or {}
-        cells = [*(scores[column] for column in columns), again.get("percent_of_blank"), again.get("f1")]
-        print(f"{name:24}" + "".join("       -" if cell is None else f"{cell:8.2f}" for cell in cells))
-    return 0
-
-
 def usefulness(args: argparse.Namespace) -> int:
     from .. import metrics, paths
     from ..data import load_signatures

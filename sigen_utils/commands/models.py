@@ -1,4 +1,4 @@
-"""Commands: training, sampling, searching, and handing on.
+"""Commands: training, sampling, studies, and publishing weights.
 
 Each takes the parsed arguments and returns the process's status. Heavy imports are inside, so that help is quick.
 """
@@ -12,78 +12,91 @@ import os
 import platform
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+from . import prior
 
 
 def train(args: argparse.Namespace) -> int:
-    from .. import overrides, paths, recipes
+    from .. import paths
     from ..data import ensure_signatures, load_signatures
-    from ..experiments import contestants
-    from ..models import embedding, gan, vae
+    from ..overrides import parse_overrides
     from ..profiles import get_profile
+    from ..recipes import RECIPES
+    from ..synthesis import Corpus
 
-    if args.alone and (args.model != "gan" or args.recipe == "report"):
-        raise ValueError("--alone is a way to train our GAN, not another model or recipe")
-    if args.alone and args.start:
-        raise ValueError("--alone begins at random; nothing that --start names has part in it")
-    start = None if args.alone else _start(args)
-    data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
-    name = _name(args, start)
-    folder = Path(args.run or paths.runs_dir() / name)
-    if args.model == "ruler":
-        config, train_config = embedding.EmbeddingConfig(), recipes.RULER
-    elif args.recipe == "report":
-        config = vae.REPORT_VAE if args.model == "vae" else gan.REPORT_GAN
-        train_config = recipes.VAE_REPORT if args.model == "vae" else recipes.GAN_REPORT
+    on_corpus = args.model in ("autoencoder", "prior") and Path(args.data or "").suffix == ".npz"
+    recipe = RECIPES[_name(args, on_corpus)]
+    start = _start(args, recipe)
+    if on_corpus:
+        data = Corpus.load(args.data)
     else:
-        make = dict(vae=recipes.vae_from, gan=recipes.gan_from)
-        config, train_config = make[args.model](start, data)
-    fit = dict(vae=recipes.fit_vae, gan=recipes.fit_gan, ruler=recipes.fit_ruler)[args.model]
-    mine = [pair for pair in args.set if pair.split("=")[0] in config.__dataclass_fields__]
-    config = overrides.parse_overrides(config, mine)
-    train_config = overrides.parse_overrides(train_config, [pair for pair in args.set if pair not in mine])
-    steps, minutes = args.steps, args.minutes
-    if steps is None and minutes is None:
-        if args.model == "ruler":
-            raise ValueError("train ruler needs --steps or --minutes: it is made once, on a crowd, not in a profile")
-        steps, minutes = contestants.budget_of(name, get_profile()).values()
-    if args.model == "gan" and start is not None and start.judge is None:
-        print("the discriminator begins at random: none has practised on these codes")
-    run = fit(data, config, folder, start=start, steps=steps, minutes=minutes, train=train_config, resume=args.resume)
+        data = load_signatures(args.data or ensure_signatures(get_profile()), train_per_person=args.train_per_person)
+    recipe = recipe.for_class(data, start)
+    of_model = [pair for pair in args.set if pair.split("=")[0] in recipe.model.__dataclass_fields__]
+    of_training = [pair for pair in args.set if pair not in of_model]
+    model, settings = parse_overrides(recipe.model, of_model), parse_overrides(recipe.train, of_training)
+    recipe = replace(recipe, model=model, train=settings)
+    images = args.images or recipe.images[get_profile().name]
+    if args.steps:
+        images = args.steps * settings.batch_size * recipe.trainer.signatures
+    if args.model == "gan" and start is not None and start.discriminator is None:
+        print("the discriminator begins at random: no pretrained one knows these codes")
+    folder = Path(args.run or paths.runs_dir() / recipe.name)
+    run = recipe.fit(data, folder, images, start=start, minutes=args.minutes, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
-        print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}")
+        cut = "" if run.config["finished"] else f", {run.config['share']:.0%} of its images: the minutes were up"
+        print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}{cut}")
     return 0
 
 
-def _name(args: argparse.Namespace, start) -> str:
-    """What the comparison calls such a model: the folder of its run, and whose budget it gets."""
-    if args.recipe == "report":
-        return f"report_{args.model}"
-    if args.model == "gan":
-        return "gan" if start else "gan_alone"
-    return "vae_pretrained" if start and args.model == "vae" else args.model
+def _name(args: argparse.Namespace, on_corpus: bool) -> str:
+    """The recipe that is asked for."""
+    if args.model in ("ruler", "autoencoder"):
+        return args.model
+    if args.model == "prior":
+        return "corpus_prior" if on_corpus else "prior"
+    ours = dict(pretrained={"vae": "vae_pretrained", "gan": "gan"}, scratch={"vae": "vae", "gan": "gan_alone"})
+    return ours[args.recipe][args.model] if args.recipe in ours else f"{args.recipe}_{args.model}"
 
 
-def _start(args: argparse.Namespace):
+def _start(args: argparse.Namespace, recipe):
     """What `train` goes on from: the run or the pretrained networks named, else the committed ones, else nothing."""
-    if args.model == "ruler" or args.recipe == "report" or args.scratch:
-        if args.start or (args.model == "ruler" and args.recipe == "report"):
-            raise ValueError("--start begins our VAE and GAN with trained networks, not a ruler or another recipe")
+    if recipe.start is None:
+        if args.start:
+            raise ValueError(f"--start: the recipe {recipe.name} begins at random and goes on from nothing")
         return None
-    return _beginning(args)
+    if args.model == "prior":
+        return _codes(args.start)
+    if recipe.name == "corpus_gan" and not args.start:
+        raise ValueError("train gan --recipe corpus goes on from a VAE of that corpus: name its run with --start")
+    start = _beginning(args.start)
+    if start is None:
+        raise ValueError("no pretrained networks in weights/pretrained; train with --scratch")
+    return start
 
 
-def _beginning(args: argparse.Namespace):
-    """The run or the pretrained networks named by ``--start``, else the committed ones; None with ``--scratch``."""
+def _codes(named: str | None):
+    """The run `named`, else the committed one, whose codes a flow learns."""
+    from .. import paths
+    from ..training.checkpoint import RunError, load_run
+
+    start = load_run(named or paths.weights_dir() / "prior")
+    if start.kind not in ("autoencoder", "prior"):
+        raise RunError(f"{named}: holds a {start.kind}; --start needs a run of `train autoencoder` or `train prior`")
+    return start
+
+
+def _beginning(named: str | None):
+    """The run or the pretrained networks `named`, else the committed ones; None where there are none."""
     from ..training import checkpoint
 
-    if args.scratch:
-        return None
-    if not args.start:
+    if not named:
         return checkpoint.load_pretrained()
-    if _published(args.start):
-        return checkpoint.load_pretrained(args.start)
-    run = checkpoint.load_run(args.start)
+    if _published(named):
+        return checkpoint.load_pretrained(named)
+    run = checkpoint.load_run(named)
     if run.kind != "vae":
         raise ValueError("--start needs a run of `train vae`, or pretrained networks")
     return run
@@ -102,12 +115,32 @@ def sample(args: argparse.Namespace) -> int:
     if run.kind == "ruler":
         raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
-    x, y = run.sample(args.n, person=args.person, seed=args.seed)
-    ids = np.array([""] * args.n if y is None else [run.people[k] for k in y.tolist()])
+    if run.kind == "prior":
+        x, names = prior.draw(run, args)
+    elif args.new or args.like:
+        raise ValueError(f"{args.run}: --new and --like need a run of `train prior`; this is a {run.kind}")
+    else:
+        x, y = run.sample(args.n, person=args.person, seed=args.seed)
+        names = [""] * args.n if y is None else [run.people[k] for k in y.tolist()]
     x = (render(x)[:, 0] * 255).round().numpy().astype(np.uint8)
     with paths.atomic_write(out) as temporary:
-        np.savez_compressed(temporary, x=x, y=ids)
+        np.savez_compressed(temporary, x=x, y=np.array(names))
     print(f"{args.n} signatures -> {out}")
+    return 0
+
+
+def gallery(args: argparse.Namespace) -> int:
+    from .. import figures
+    from ..data import load_signatures
+    from ..experiments.gallery import gallery
+    from ..training.checkpoint import load_run
+
+    run, data = load_run(args.run), load_signatures(args.data)
+    if run.kind != "prior":
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train prior`")
+    out = Path(args.out)
+    met = bool(run.people) and run.config["data"]["fingerprint"] == data.fingerprint()
+    print(figures.save_figure(gallery(run.model, data, args.seed, met), out.stem, "png", out.parent))
     return 0
 
 
@@ -160,15 +193,16 @@ def ablate(args: argparse.Namespace) -> int:
     from ..experiments.ablation import arms_of, in_lines, summary, train_arms
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
-    start = _beginning(args)
+    start = None if args.scratch else _beginning(args.start)
     kind = "alone" if args.model == "gan" and start is None else args.model
-    arms = arms_of(kind, data, start)
+    arms = arms_of(kind, scratch=start is None)
     wanted = [*(args.arms or arms), *args.repeat]
     if unknown := set(wanted) - set(arms):
         raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)}")
     arms = {name: arm for name, arm in arms.items() if name in wanted}
     seeds = {name: range(args.seeds) if name in args.repeat or not args.repeat else (0,) for name in arms}
-    found = summary(train_arms(data, arms, out / f"runs_{kind}", seeds, args.minutes, args.steps, workers=args.workers))
+    found = train_arms(data, arms, out / f"runs_{kind}", args.images, seeds, start, workers=args.workers)
+    found = summary(found)
     _keep(args, f"ablation_{kind}", found, data, out, part=bool(args.arms))
     print("\n".join(in_lines(found)))
     return 0
@@ -182,10 +216,10 @@ def converge(args: argparse.Namespace) -> int:
     from ..experiments.seeds import collapsed, convergence_figure, repeat_training
 
     data, out = load_signatures(args.data, pick_device()), Path(args.out)
-    start = _beginning(args)
-    budget = dict(minutes=args.minutes, steps=args.steps, alone_steps=args.alone_steps, workers=args.workers)
-    alone = dict(alone_seeds=range(args.alone_seeds), only=args.arms)
-    found = summary(repeat_training(data, out / "runs", range(args.seeds), **budget, start=start, **alone))
+    start = None if args.scratch else _beginning(args.start)
+    alone = dict(alone_images=args.alone_images, alone_seeds=range(args.alone_seeds), only=args.arms)
+    found = repeat_training(data, out / "runs", args.images, range(args.seeds), start, workers=args.workers, **alone)
+    found = summary(found)
     _keep(args, "convergence", found, data, out, part=bool(args.arms))
     figures.save_figure(convergence_figure(found), "convergence", folder=out)
     for recipe, entries in found["arms"].items():
@@ -208,10 +242,9 @@ def publish(args: argparse.Namespace) -> int:
     if run.config["data"]["fingerprint"] != data.fingerprint():
         raise ValueError(f"{args.run} was not trained on {args.data}; name the signatures that it was trained on")
     scores = metrics.evaluate_runs(data, {"model": run}, seed=args.seed, trap=False)
-    last = run.history[-1]
-    card = dict(
-        steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, seed=run.config["training"]["seed"],
-        device=args.device, torch=torch.__version__, platform=f"{platform.system()} {platform.machine()}",
+    card = _cost(run) | dict(
+        seed=run.config["training"]["seed"], device=args.device, torch=torch.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
         ruler=scores["ruler"], n=scores["n"], scores=scores["models"]["model"],
     )  # fmt: skip
     publish(run, args.out, card)
@@ -222,31 +255,20 @@ def publish(args: argparse.Namespace) -> int:
 def publish_pretrained(args: argparse.Namespace) -> int:
     import torch
 
-    from ..training.checkpoint import discriminator, load_pretrained, load_run, publish_pretrained
+    from ..training.checkpoint import discriminator_of, load_run, publish_pretrained
 
-    run, judge = load_run(args.vae), None
+    run, networks_d = load_run(args.vae), None
     if run.kind != "vae":
         raise ValueError(f"--vae {args.vae}: holds a {run.kind}")
-    phases = [phase for folder in (*args.before, args.vae) for phase in _phases(folder, "vae")]
-    sums = {name: sum(phase[name] for phase in phases) for name in ("steps", "images", "minutes")}
-    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__, vae=sums | dict(phases=phases))
+    card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__, vae=_cost(run))
     if args.gan:
-        if _published(args.gan):
-            judge = load_pretrained(args.gan).judge
-            understood = args.gan in args.before
-        else:
-            gan_run = load_run(args.gan)
-            if gan_run.kind != "gan":
-                raise ValueError(f"--gan {args.gan}: holds a {gan_run.kind}")
-            judge = discriminator(gan_run)
-            starts = [load_run(one).fingerprint() for one in (*args.before, args.vae) if not _published(one)]
-            understood = gan_run.config["start"] in starts
-        if not understood:
-            raise ValueError(
-                f"{args.gan} did not start from {args.vae} nor from what is --before it: it knows other codes"
-            )
-        (card["gan"],) = _phases(args.gan, "gan")
-    publish_pretrained(run, judge, args.out, card)
+        gan_run = load_run(args.gan)
+        if gan_run.kind != "gan":
+            raise ValueError(f"--gan {args.gan}: holds a {gan_run.kind}")
+        if gan_run.config["start"] != run.fingerprint():
+            raise ValueError(f"{args.gan} did not start from {args.vae}: it knows other codes")
+        networks_d, card["gan"] = discriminator_of(gan_run), _cost(gan_run)
+    publish_pretrained(run, networks_d, args.out, card)
     print(f"{args.vae}{f', {args.gan}' if args.gan else ''} -> {args.out}")
     return 0
 
@@ -256,28 +278,21 @@ def _published(folder: str | Path) -> bool:
     return (Path(folder) / "vae.safetensors").exists()
 
 
-def publish_ruler(args: argparse.Namespace) -> int:
+def publish_of_corpus(args: argparse.Namespace) -> int:
     import torch
 
-    from ..training.checkpoint import load_run, publish_ruler
+    from ..training.checkpoint import load_run, publish_of_corpus
 
     run = load_run(args.run)
-    if run.kind != "ruler":
-        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train ruler`")
-    last = run.history[-1]
-    card = dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, crowd=args.crowd)
-    publish_ruler(run, args.out, card | dict(device=args.device, torch=torch.__version__))
+    if run.kind != args.kind:
+        raise ValueError(f"{args.run}: holds a {run.kind}; name a run of `train {args.kind}`")
+    publish_of_corpus(run, args.out, _cost(run) | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
     print(f"{args.run} -> {args.out}")
     return 0
 
 
-def _phases(folder: str | Path, kind: str) -> list[dict]:
-    """What a training took, from its own records, or what those did that published networks come from."""
-    from ..training.checkpoint import CARD, CONFIG, read_history
 
-    if _published(folder):
-        known = json.loads((Path(folder) / CARD).read_text())[kind]
-        return known.get("phases") or [known]
-    last, config = read_history(folder)[-1], json.loads((Path(folder) / CONFIG).read_text())
-    data = config["data"]["fingerprint"]
-    return [dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60, data=data)]
+def _cost(run) -> dict:
+    """What a training took, from its own records."""
+    last = run.history[-1]
+    return dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60)

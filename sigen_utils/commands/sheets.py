@@ -26,14 +26,30 @@ def crowd(args: argparse.Namespace) -> int:
     return 0
 
 
-def extract(args: argparse.Namespace) -> int:
-    from ..sheets import ExtractionConfig, extract
+def corpus(args: argparse.Namespace) -> int:
+    from ..models.prior import MAX_REFERENCES
+    from ..overrides import parse_overrides
+    from ..paths import display
+    from ..synthesis import Corpus, CrowdConfig
 
-    result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
-    print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
+    config = CrowdConfig(writers=args.writers, per_writer=MAX_REFERENCES + 1, seed=args.seed)
+    drawn = Corpus.draw(parse_overrides(config, args.set), workers=args.workers)
+    print(f"{len(drawn)} signatures of {drawn.n_writers} writers -> {display(drawn.save(args.out))}")
+    return 0
+
+
+def extract(args: argparse.Namespace) -> int:
+    from ..sheets import ExtractionConfig, extract, read_ids, read_layout
+
+    config = ExtractionConfig(layout=read_layout(args.columns), ids=read_ids(args.ids))
+    result = extract(args.sheets, args.out, config, workers=args.workers, corrections=args.corrections)
     for line in result.errors:
         print(f"error: {line}", file=sys.stderr)
-    return 1 if result.errors else 0
+    print(
+        f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures, "
+        f"{len(result.doubts)} to check, {len(result.errors)} errors"
+    )
+    return result.status
 
 
 def check(args: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """One change at a time: the same training with and without each ingredient, scored alike.
 
-An *arm* is a model with its settings and its beginning. `train_arms` trains every arm with every seed in a folder of
-its own, so that what was stopped goes on, and scores it by the protocol of notebook 04.
+An *arm* is a recipe with one field changed, or another recipe. `train_arms` trains every arm with every seed in a
+folder of its own, so that what was stopped goes on, and scores it by the protocol of notebook 04.
 """
 
 from __future__ import annotations
@@ -21,120 +21,96 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from .. import figures, metrics, recipes
-from ..augment import PERSON_MOVES, AugmentConfig
+from .. import figures, metrics
 from ..data import SignatureSet
-from ..models import gan, vae
+from ..models import vae
+from ..recipes import RECIPES, Recipe
 from ..render import render
-from ..training import checkpoint, loop
+from ..training import checkpoint
+from ..training.loop import CHECKED
 
 SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
-STILL = AugmentConfig(rotation=0.0, scale=0.0, shear=0.0, translation=0.0, elastic=0.0)
-KINDS = {"vae": "VAE", "alone": "GAN", "gan": "VAE-GAN"}  # what is taken apart, and how it is called
+KINDS = {"vae": "VAE", "alone": "GAN", "gan": "VAE-GAN"}  # what is ablated, and its name in tables
+OURS = {"vae": "vae_pretrained", "alone": "gan_alone", "gan": "gan"}  # its recipe
+CHANGES: dict[str, dict[str, tuple[str, Any]]] = {  # arm -> the field that is changed, and its value
+    "vae": {
+        "mse": ("model.likelihood", "mse"),
+        "optimal sigma": ("model.likelihood", "optimal_sigma"),
+        "continuous bernoulli": ("model.likelihood", "continuous_bernoulli"),
+        "no augmentation": ("train.augment.probability", 0.0),
+        "unmoved signatures": ("model.warped", False),
+        "no noise on the input": ("train.noise", 0.0),
+        "20 Gaussians": ("prior", "gaussians"),
+        "N(0, I)": ("prior", "normal"),
+    },
+    "alone": {
+        # Adam ignores the scale of a loss: at this weight the adversarial part of a step vanishes
+        "redrawing without the game": ("model.reconstruction_weight", 1e5),
+        "the game without redrawing": ("model.reconstruction_weight", 0.0),
+        "unmoved genuine signatures": ("train.augment.probability", 0.0),
+        "no shift before D": ("train.shift", 0),
+        "not rendered": ("model.rendered", False),
+        "no penalty": ("model.penalty", 0.0),
+        "last moment": ("train.keep_best", False),
+    },
+    "gan": {
+        "no penalty": ("model.penalty", 0.0),
+        "equal rates": ("model.learning_rate_d", RECIPES["gan"].model.learning_rate_g),
+        "last moment": ("train.keep_best", False),
+        "anchored": ("model.reconstruction_weight", 0.3),
+        "not rendered": ("model.rendered", False),
+        "moved genuine signatures": ("train.augment.probability", 1.0),
+        "twice the spread": ("model.noise_scale", 2 * RECIPES["gan"].model.noise_scale),
+    },
+}
+OTHERS = {"vae": {"from random weights": "vae", "as reported": "report_vae"}, "alone": {}, "gan": {}}
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A model configuration, how it is trained, and what it goes on from (None: random weights)."""
+def arms_of(kind: str, scratch: bool = False) -> dict[str, Recipe]:
+    """The arms of one of `KINDS`: ours, ours with each of `CHANGES` or another beta, and other recipes to compare with.
 
-    model: Any
-    train: loop.TrainConfig
-    start: checkpoint.Run | checkpoint.Pretrained | None = None
-    prior: str | None = None  # of a VAE's samples, as in `Run.sample`
-    steps: int | None = None  # a budget of its own, instead of that of all
-
-
-def vae_arms(data: SignatureSet, start: checkpoint.Run | checkpoint.Pretrained | None) -> dict[str, Arm]:
-    """Our VAE, it with one ingredient changed: likelihood, beta, augmentation, people, prior, start; the reports'."""
-    ours = Arm(*recipes.vae_from(start, data), start)
-    scratch = Arm(*recipes.vae_from(None, data))
-    vector = replace(scratch.model, latent_dim=scratch.model.whole_dim, detail=0)
-    likelihoods = ("mse", "optimal_sigma", "continuous_bernoulli")
-    return {
-        "ours": ours,
-        **{name.replace("_", " "): replace(ours, model=replace(ours.model, likelihood=name)) for name in likelihoods},
-        **{f"beta {b:g}": replace(ours, model=replace(ours.model, beta=b)) for b in BETAS if b != ours.model.beta},
-        "no augmentation": replace(ours, train=replace(ours.train, reals=STILL)),
-        "unmoved signatures": replace(ours, model=replace(ours.model, moved=False)),
-        "told the person": replace(ours, model=replace(ours.model, conditional=True)),
-        "told the person, N(0, I)": replace(ours, model=replace(ours.model, conditional=True), prior="normal"),
-        "no noise on the input": replace(ours, train=replace(ours.train, noise=0.0)),
-        "20 Gaussians": replace(ours, prior="gaussians"),
-        "N(0, I)": replace(ours, prior="normal"),
-        "from random weights": scratch,
-        "from random weights, a vector alone": replace(scratch, model=vector),
-        "as reported": Arm(vae.REPORT_VAE, recipes.VAE_REPORT),
-    }
-
-
-def gan_arms(data: SignatureSet, start: checkpoint.Run | checkpoint.Pretrained) -> dict[str, Arm]:
-    """Our VAE-GAN, and it with one ingredient changed: what D is shown, anchor, penalty, rates, choice."""
-    ours = Arm(*recipes.gan_from(start, data), start)
-    return {
-        "ours": ours,
-        "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
-        "equal rates": replace(ours, model=replace(ours.model, learning_rate_d=ours.model.learning_rate_g)),
-        "last moment": replace(ours, train=replace(ours.train, keep_best=False)),
-        "anchored": replace(ours, model=replace(ours.model, fidelity=0.3)),
-        "not rendered": replace(ours, model=replace(ours.model, rendered=False)),
-        "moved genuine signatures": replace(ours, train=replace(ours.train, reals=PERSON_MOVES)),
-        "twice the spread": replace(ours, model=replace(ours.model, spread=2 * ours.model.spread)),
-    }
-
-
-def alone_arms(data: SignatureSet) -> dict[str, Arm]:
-    """Our GAN from noise, and it with one ingredient changed: the redrawing, what D sees, how people are told."""
-    ours = Arm(*recipes.gan_alone_from(data))
-    table = gan.GANConfig(n_people=data.n_people, people_by="table")
-    return {
-        "ours": ours,
-        # Adam takes no notice of a loss's scale, so beside so much redrawing the game's part of a step is nothing
-        "redrawing without the game": replace(ours, model=replace(ours.model, fidelity=1e5)),
-        "the game without redrawing": replace(ours, model=replace(ours.model, fidelity=0.0)),
-        "people by a table": replace(ours, model=table),
-        "unmoved genuine signatures": replace(ours, train=replace(ours.train, reals=AugmentConfig(probability=0.0))),
-        "no shift before D": replace(ours, train=replace(ours.train, shift=0)),
-        "not rendered": replace(ours, model=replace(ours.model, rendered=False)),
-        "no penalty": replace(ours, model=replace(ours.model, penalty=0.0)),
-        "last moment": replace(ours, train=replace(ours.train, keep_best=False)),
-    }
-
-
-def arms_of(kind: str, data: SignatureSet, start: checkpoint.Run | checkpoint.Pretrained | None) -> dict[str, Arm]:
-    """The arms of one of `KINDS`; `start` as of `vae_arms` and `gan_arms`, the GAN from noise has none."""
-    return alone_arms(data) if kind == "alone" else dict(vae=vae_arms, gan=gan_arms)[kind](data, start)
+    With `scratch` ours of a VAE is the recipe that begins at random.
+    """
+    ours = RECIPES["vae" if scratch and kind == "vae" else OURS[kind]]
+    changes = dict(CHANGES[kind])
+    if kind == "vae":
+        changes |= {f"beta {b:g}": ("model.beta", b) for b in BETAS if b != ours.model.beta}
+    changed = {name: ours.changed(*change) for name, change in changes.items()}
+    others = {name: RECIPES[other] for name, other in OTHERS[kind].items() if other != ours.name}
+    return {"ours": ours, **changed, **others}
 
 
 def train_arms(
     data: SignatureSet,
-    arms: Mapping[str, Arm],
+    arms: Mapping[str, Recipe],
     folder: str | Path,
+    images: int | Mapping[str, int],
     seeds: Sequence[int] | Mapping[str, Sequence[int]] = (0,),
-    minutes: float | None = None,
-    steps: int | None = None,
+    start: checkpoint.Run | checkpoint.Pretrained | None = None,
     progress: Callable[[str], None] | None = print,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Train every arm with every seed, or load it, and score it.
+    """Train every arm with every seed, or load its run, and score it.
 
     Parameters
     ----------
     data
         The signatures.
     arms
-        By name; arms that differ in the prior only share a training.
+        By name; arms that differ in the prior only share a run.
     folder
-        A run each.
+        For the runs.
+    images
+        Signatures seen in one training; one number for all arms, or one per arm.
     seeds
-        Of the training and of the samples; for all arms alike, or by arm.
-    minutes, steps
-        Budget of one training, one of the two, for arms without one of their own.
+        Of the training and of the samples; for all arms, or per arm.
+    start
+        What those arms continue from whose recipe does not begin at random.
     progress
-        Called with a line a training; None for silence.
+        Called with one line per training; None for silence.
     workers
-        Trainings at a time, a process each. A GPU that waits for the launches of one training has time for several;
-        their minutes are then those of a shared one. Budgets should be steps.
+        Trainings at a time, one process each. A GPU has time for several small ones; their minutes are then longer.
 
     Returns
     -------
@@ -144,81 +120,95 @@ def train_arms(
         `metrics.evaluate_samples` and, for a VAE, ``beta``, ``percent_of_blank`` and ``f1`` of held-out signatures and
         the share ``active`` of its latents. A training whose loss became no number has ``diverged`` instead of scores.
     """
-    trainings: dict[Path, dict[str, Arm]] = {}
-    with_seed: dict[Path, int] = {}
+    arms = {name: arm.for_class(data, start if arm.start else None) for name, arm in arms.items()}
+    trainings: dict[Path, _Task] = {}
     for name, arm in arms.items():
         trained_as = next(other for other, one in arms.items() if replace(one, prior=arm.prior) == arm)
         for seed in seeds[name] if isinstance(seeds, Mapping) else seeds:
             place = Path(folder) / f"{trained_as.replace(' ', '_')}_{seed}"
-            trainings.setdefault(place, {})[name], with_seed[place] = arm, seed
-    tasks = [(own, place, with_seed[place], minutes, steps) for place, own in trainings.items()]
+            length = images[name] if isinstance(images, Mapping) else images
+            task = trainings.setdefault(place, _Task({}, place, seed, length, start if arm.start else None))
+            task.arms[name] = arm
+    tasks = list(trainings.values())
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
-    judge = _Judge(data)
-    with _judging(judge, workers) as scored_in_turn:
+    scorer = _Scorer(data)
+    with _scoring(scorer, workers) as scored_in_turn:
         for entries in scored_in_turn(tasks):
             for name, entry in entries.items():
                 found[name].append(entry)
                 if progress:
                     progress(f"{name}, seed {entry['seed']}: {_in_words(entry)}")
-    floor = judge.reference.floor
-    return dict(ruler=judge.ruler.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
+    floor = scorer.reference.floor
+    return dict(ruler=scorer.ruler.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
 
 
-class _Judge:
-    """Trains and scores what belongs to one training, against a reference that is made once."""
+@dataclass(frozen=True)
+class _Task:
+    """One training, and the arms that share it."""
+
+    arms: dict[str, Recipe]
+    place: Path
+    seed: int
+    images: int
+    start: checkpoint.Run | checkpoint.Pretrained | None
+
+
+class _Scorer:
+    """Trains and scores one run, against a reference that is computed once."""
 
     def __init__(self, data: SignatureSet):
         self.data, self.ruler = data, metrics.Ruler(data.device)
         self.reference = metrics.make_reference(data, self.ruler)
 
-    def __call__(self, task: tuple[dict[str, Arm], Path, int, float | None, int | None]) -> dict[str, dict[str, Any]]:
-        arms, place, seed, minutes, steps = task
-        arm = next(iter(arms.values()))
-        settings = replace(arm.train, seed=seed, snapshots=2, checks=min(6, arm.train.checks))
-        budget = dict(steps=arm.steps) if arm.steps else dict(minutes=minutes, steps=steps)
-        options = dict(start=arm.start, restart=True, progress=False, device=self.data.device)
-        fit = recipes.fit_vae if hasattr(arm.model, "likelihood") else recipes.fit_gan
+    def __call__(self, task: _Task) -> dict[str, dict[str, Any]]:
+        arm = next(iter(task.arms.values()))
+        checks = min(6, arm.train.checks)
+        arm = replace(arm, train=replace(arm.train, seed=task.seed, snapshots=2, checks=checks))
+        options = dict(start=task.start, restart=True, progress=False, device=self.data.device)
         try:
-            run = fit(self.data, arm.model, place, train=settings, **options, **budget)
-        except FloatingPointError:  # an outcome, not an accident
-            history = checkpoint.read_history(place) or [dict(seconds=0.0, images=0)]
-            told = dict(seed=seed, diverged=True, curve=_curve(history, arm, self.data))
-            return {name: told | _cost(history) for name in arms}
-        return {name: _scored(run, one, self.data, self.ruler, self.reference, seed) for name, one in arms.items()}
+            run = arm.fit(self.data, task.place, task.images, **options)
+        except FloatingPointError:  # a result, no error
+            history = checkpoint.read_history(task.place) or [dict(seconds=0.0, images=0)]
+            entry = dict(seed=task.seed, diverged=True, curve=_curve(history, self.data)) | _cost(history)
+            return dict.fromkeys(task.arms, entry)
+        return {name: _scored(run, one, self.data, self.ruler, self.reference, task.seed)
+                for name, one in task.arms.items()}  # fmt: skip
 
 
-_own_judge: _Judge | None = None  # of a worker process
+_own_scorer: _Scorer | None = None  # of a worker process
 
 
 def _begin_work(data: SignatureSet, device: torch.device, threads: int) -> None:
-    global _own_judge
+    global _own_scorer
     torch.set_num_threads(threads)
-    _own_judge = _Judge(data.to(device))
+    _own_scorer = _Scorer(data.to(device))
 
 
-def _work(task: tuple) -> dict[str, dict[str, Any]]:
-    return _own_judge(task)
+def _work(task: _Task) -> dict[str, dict[str, Any]]:
+    return _own_scorer(task)
 
 
 @contextlib.contextmanager
-def _judging(judge: _Judge, workers: int) -> Iterator[Callable[[Sequence[tuple]], Iterable[dict[str, dict[str, Any]]]]]:
-    """Something like ``map(judge, tasks)``, with so many processes; what comes back is in the tasks' order."""
+def _scoring(
+    scorer: _Scorer, workers: int
+) -> Iterator[Callable[[Sequence[_Task]], Iterable[dict[str, dict[str, Any]]]]]:
+    """A function like ``map(scorer, tasks)`` that uses so many processes and keeps the order."""
     if workers < 1:
-        raise ValueError(f"workers={workers}: at least one has to train")
+        raise ValueError(f"workers={workers}: give one or more")
     if workers == 1:
-        yield lambda tasks: map(judge, tasks)
+        yield lambda tasks: map(scorer, tasks)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     options = dict(mp_context=multiprocessing.get_context("spawn"), initializer=_begin_work)
-    arguments = (judge.data.to("cpu"), judge.data.device, threads)
+    arguments = (scorer.data.to("cpu"), scorer.data.device, threads)
     with ProcessPoolExecutor(workers, initargs=arguments, **options) as pool:
         yield lambda tasks: pool.map(_work, tasks)
 
 
-def _scored(run, arm: Arm, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:
+def _scored(run, arm: Recipe, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:
     x, y = run.sample(len(data), seed=seed, prior=arm.prior)
     score = metrics.evaluate_samples(data, render(x), y, ruler, seed, reference=reference)
-    entry = dict(seed=seed, curve=_curve(run.history, arm, data)) | _cost(run.history)
+    entry = dict(seed=seed, curve=_curve(run.history, data)) | _cost(run.history)
     entry |= {key: value for key, value in score.items() if key not in ("label", "reconstruction")}
     if run.kind == "vae":
         again = metrics.score_reconstruction(data.test.x, run.reconstruct(data.test.x, data.test.names))
@@ -232,11 +222,11 @@ def _cost(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return dict(minutes=history[-1]["seconds"] / 60, images=history[-1]["images"])
 
 
-def _curve(history: Sequence[Mapping[str, float]], arm: Arm, data: SignatureSet) -> list[list[float]]:
-    """Minutes, images and distance, or held-out error in percent of a blank page, at each check."""
+def _curve(history: Sequence[Mapping[str, float]], data: SignatureSet) -> list[list[float]]:
+    """Minutes, images and distance or, of a VAE, held-out error in percent of a blank page, at each check."""
     watched, unit = "distance", 1.0
-    if hasattr(arm.model, "likelihood"):
-        watched, unit = "test_squared_error", data.test.x[: loop.CHECKED].flatten(1).sum(1).mean().item() / 100
+    if any("test_squared_error" in record for record in history):
+        watched, unit = "test_squared_error", data.test.x[:CHECKED].flatten(1).sum(1).mean().item() / 100
     known = [record for record in history if math.isfinite(record.get(watched, math.nan))]
     return [[record["seconds"] / 60, record["images"], record[watched] / unit] for record in known]
 
@@ -249,13 +239,13 @@ def _in_words(entry: Mapping[str, Any]) -> str:
 
 
 def _in_order(arm: tuple[str, Any]) -> tuple:
-    """The yardstick first, the others by name with numbers as numbers: beta 4 before beta 16."""
+    """Ours first, the others by name, numbers by value: beta 4 before beta 16."""
     parts = re.split(r"(\d+(?:\.\d+)?)", arm[0])
     return arm[0] != "ours", [(float(part), "") if i % 2 else (-1.0, part) for i, part in enumerate(parts)]
 
 
 def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tuple[float, float | None] | None]]:
-    """Mean and, with several seeds, standard deviation of scores of every arm; None where a score does not apply."""
+    """Mean and, with several seeds, standard deviation of every arm's scores; None where a score does not apply."""
     out: dict[str, list[tuple[float, float | None] | None]] = {}
     for name, entries in sorted(found["arms"].items(), key=_in_order):
         columns_of = ([entry[column] for entry in entries if entry.get(column) is not None] for column in columns)
@@ -267,7 +257,7 @@ def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tu
 
 
 def in_lines(found: Mapping[str, Any]) -> list[str]:
-    """A plain table: mean over the seeds, and the spread where there are several."""
+    """A text table: mean over the seeds, and standard deviation if there are several."""
     heads = dict(zip(SCORES, ("floors", "recall", "cover", "top-1", "within", "nearest"), strict=True))
     heads |= dict(percent_of_blank="% blank", f1="F1", active="active")
     lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>18}" for head in heads.values())]
@@ -278,7 +268,7 @@ def in_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What is worth keeping of `train_arms`, as small JSON: no distributions of strokes but their distances."""
+    """The result of `train_arms` as small JSON: of strokes only distances, no distributions."""
     arms: dict[str, list[dict[str, Any]]] = {}
     for name, entries in found["arms"].items():
         for entry in entries:
@@ -297,7 +287,7 @@ def _short(value: float) -> float:
 
 @figures.styled
 def beta_figure(found: Mapping[str, Any], width: float = figures.TEXT_WIDTH) -> Figure:
-    """What the weight of the KL term does: held-out error, distance of the samples, latents in use."""
+    """Held-out error, distance of samples and active latents over the weight of the KL term."""
     swept = {
         e["beta"]: e
         for name, (e, *_) in found["arms"].items()
@@ -319,7 +309,7 @@ def beta_figure(found: Mapping[str, Any], width: float = figures.TEXT_WIDTH) -> 
 
 @figures.styled
 def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = figures.COLUMN_WIDTH) -> Figure:
-    """Held-out error over the clock, a line a seed, of some arms of a VAE's study."""
+    """Held-out error over minutes of some arms of a VAE's study, one line per seed."""
     fig = figures.ShownOnce(figsize=(width, 2.2), layout="constrained")
     ax = fig.subplots()
     for k, name in enumerate(arms):

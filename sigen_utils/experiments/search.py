@@ -1,8 +1,8 @@
 """A search over training settings: rates of G and D, latent size, length of the training, beta, batch.
 
-Optuna's TPE sampler proposes, a median rule prunes hopeless trials on the way, an SQLite file remembers: a study that
-was stopped goes on, and any number of processes or machines may work on one file. What is minimised is measured on
-each person's last *training* signature, which the trials do not train on; the held-out signatures are not looked at.
+Optuna's TPE sampler proposes settings and a median rule prunes trials. An SQLite file keeps the study, so that it can
+continue, and several processes may share it. The goal is measured on each person's last *training* signature, which
+trials do not train on. The held-out signatures are not used.
 
 References: Bergstra et al. 2011 (TPE); Hutter et al. 2014 (importance); Akiba et al. 2019 (Optuna).
 """
@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from .. import figures, metrics, recipes
+from .. import figures, metrics
 from ..data import SignatureSet
 from ..models import gan
 from ..models.layers import PLACES
+from ..recipes import RECIPES, Recipe
 from ..render import render
-from ..training import checkpoint, loop
+from ..training import checkpoint
 
 if TYPE_CHECKING:
     import optuna
@@ -82,28 +83,24 @@ def validation_split(data: SignatureSet) -> SignatureSet:
     return replace(train, is_test=held_out.to(train.device))
 
 
-def propose(
-    trial: optuna.Trial, kind: str, data: SignatureSet, config: StudyConfig
-) -> tuple[Any, loop.TrainConfig, int]:
-    """Model, training and steps of a trial: our VAE of the class alone, or our GAN from noise."""
+def propose(trial: optuna.Trial, kind: str, data: SignatureSet, config: StudyConfig) -> tuple[Recipe, int]:
+    """Recipe and images of a trial: our VAE of the class alone, or our GAN from noise."""
     batch = trial.suggest_categorical("batch_size", config.batch_size)
     images = trial.suggest_int("images", *config.images, log=True)
     settings: dict[str, Any] = dict(batch_size=batch, snapshots=1, checks=6, seed=config.seed, checkpoint_seconds=1e9)
-    steps, sizes = math.ceil(images / batch), dict(widths=config.widths)
+    recipe = RECIPES["vae" if kind == "vae" else "gan_alone"].for_class(data)
+    changes: dict[str, Any] = dict(widths=config.widths)
     if kind == "vae":
         whole = trial.suggest_categorical("latent_dim", config.latent_dim)
         detail = trial.suggest_categorical("detail", config.detail)
-        model, train = recipes.vae_from(None, data)
-        beta = trial.suggest_float("beta", *config.beta, log=True)
-        rate = trial.suggest_float("learning_rate", *config.learning_rate, log=True)
-        model = replace(model, latent_dim=whole + detail * PLACES**2, detail=detail, beta=beta, **sizes)
-        return model, replace(train, learning_rate=rate, **settings), steps
-    detail = trial.suggest_categorical("detail", gan.Thumbnail.DETAIL)
-    rates = {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
-    model, train = recipes.gan_alone_from(data)
-    latent_dim = model.whole_dim + detail * PLACES**2
-    model = replace(model, embedding_dim=32, latent_dim=latent_dim, detail=detail, **rates, **sizes)
-    return model, replace(train, **settings), steps
+        changes |= dict(beta=trial.suggest_float("beta", *config.beta, log=True))
+        settings |= dict(learning_rate=trial.suggest_float("learning_rate", *config.learning_rate, log=True))
+    else:
+        whole, detail = recipe.model.whole_dim, trial.suggest_categorical("detail", gan.Thumbnail.DETAIL)
+        changes |= {name: trial.suggest_float(name, *getattr(config, name), log=True) for name in _RATES}
+        changes |= dict(embedding_dim=32)
+    changes |= dict(latent_dim=whole + detail * PLACES**2, detail=detail)
+    return replace(recipe, model=replace(recipe.model, **changes), train=replace(recipe.train, **settings)), images
 
 
 _RATES = ("learning_rate_g", "learning_rate_d")
@@ -166,8 +163,7 @@ def run_study(
     goal = _vae_goal if kind == "vae" else _GANGoal(data)
 
     def objective(trial: optuna.Trial) -> float:
-        model, settings, steps = propose(trial, kind, data, config)
-        fit = recipes.fit_vae if kind == "vae" else recipes.fit_gan
+        recipe, images = propose(trial, kind, data, config)
         checks, watched = 0, "test_squared_error" if kind == "vae" else "distance"
 
         def watch(record: dict[str, float]) -> None:
@@ -178,24 +174,23 @@ def run_study(
                 raise optuna.TrialPruned
 
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "run"
-            run = fit(data, model, place, steps=steps, train=settings, on_check=watch, progress=False)
+            run = recipe.fit(data, Path(folder) / "run", images, on_check=watch, progress=False)
             trial.set_user_attr("seconds", run.history[-1]["seconds"])
             return goal(run, data)
 
-    def told(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if progress:
             value = "pruned" if trial.value is None else f"{trial.value:.3f}"
             settings = ", ".join(f"{k} {v:.3g}" for k, v in trial.params.items())
             progress(f"trial {trial.number}: {value}  ({settings})")
 
-    # A diverging rate is an answer, not an accident
-    study.optimize(objective, n_trials=trials, callbacks=[told], catch=(FloatingPointError,))
+    # A training that diverges is a result, no error
+    study.optimize(objective, n_trials=trials, callbacks=[report], catch=(FloatingPointError,))
     return study
 
 
 def _begun(storage: str) -> bool:
-    """Whether the storage is a file that is there: a second worker must not repeat the first one's proposals."""
+    """Whether the storage exists already: a second worker must not repeat the first one's proposals."""
     path = storage.removeprefix("sqlite:///")
     return path != storage and Path(path).exists()
 
@@ -230,7 +225,7 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 
 def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
-    """What is worth keeping of a study, as JSON.
+    """A study as small JSON.
 
     ``kind``, ``trials`` (``params, value`` (None if pruned or failed), ``state``, ``seconds``), ``importance`` and
     ``best`` (``value, params``; None without a whole trial).
@@ -243,7 +238,7 @@ def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
             seconds=trial.user_attrs.get("seconds"),
         )
         for trial in study.trials
-        if trial.state.is_finished()  # one that runs elsewhere, or whose process was killed, has no outcome yet
+        if trial.state.is_finished()  # a trial that runs elsewhere, or whose process was killed, has no result yet
     ]
     whole = [trial for trial in trials if trial["value"] is not None]
     best = min(whole, key=lambda trial: trial["value"]) if whole else None

@@ -1,49 +1,47 @@
 """Does a GAN converge every time? The same short training with several seeds, ours and the student reports' recipe.
 
-A seed counts as converged if at its *last* step, not at the best one, the samples lie within `LIMIT_FLOORS` floors of
-the genuine signatures *and* cover `LIMIT_COVERAGE` of them: the one without the other is met by smoke that happens to
-lie near the mean, or by one good picture. It counts as collapsed if they cover less than `COLLAPSED`; a game from noise
-may be neither yet. The curve beside the verdict is the distance to the training signatures.
+A seed has converged if at its *last* step, not at the best one, the samples lie within `LIMIT_FLOORS` floors of the
+genuine signatures *and* cover `LIMIT_COVERAGE` of them. Grey smoke near the mean may pass the first test alone, and one
+good picture the second. A seed has collapsed if its samples cover less than `COLLAPSED`. A short training from noise
+may be neither yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from .. import figures, recipes
+from .. import figures
 from ..data import SignatureSet
-from ..models import gan
-from ..training import checkpoint, loop
-from .ablation import Arm, train_arms
+from ..recipes import RECIPES
+from ..training import checkpoint
+from .ablation import train_arms
 
 LIMIT_FLOORS, LIMIT_COVERAGE = 10.0, 0.5
 COLLAPSED = 0.1  # of the genuine signatures
-RECIPES = {"ours": "from a decoder", "from noise": "from noise", "report": "as reported"}  # the arms, in a figure
+NAMES = {"ours": "from a decoder", "from noise": "from noise", "report": "as reported"}  # the arms, in a figure
 
 
 def repeat_training(
     data: SignatureSet,
     folder: str | Path,
+    images: int,
     seeds: Sequence[int] = range(10),
-    minutes: float | None = None,
-    steps: int | None = None,
     start: checkpoint.Run | checkpoint.Pretrained | None = None,
     progress: Callable[[str], None] | None = print,
-    alone_steps: int = 0,
+    alone_images: int = 0,
     alone_seeds: Sequence[int] = range(10),
     workers: int = 1,
     only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
+    """`train_arms` of our recipe (``ours``, from `start`) and the reports' (``report``), with verdicts.
 
-    With `alone_steps` also ours from random weights only (``from noise``), for so many steps and with `alone_seeds`.
-    `only` names the arms to train, all by default. Every entry gets ``converged``, the result ``limits``; `collapsed`
-    tells the rest.
+    Ours sees `images` signatures. With `alone_images` also ours from random weights only (``from noise``), with
+    `alone_seeds`; it and the reports', which begin at random, then see so many. `only` names the arms to train, all by
+    default. Every entry gets ``converged``, the result ``limits``.
 
     Raises
     ------
@@ -51,20 +49,16 @@ def repeat_training(
         If `only` names an arm that there is not.
     """
 
-    def to_the_end(settings: loop.TrainConfig) -> loop.TrainConfig:
-        return replace(settings, keep_best=False)
-
-    model, settings = recipes.gan_from(start, data)
-    arms = {"ours": Arm(model, to_the_end(settings), start)}
-    if alone_steps:
-        model, settings = recipes.gan_alone_from(data)
-        arms["from noise"] = Arm(model, to_the_end(settings), steps=alone_steps)
-    arms["report"] = Arm(gan.REPORT_GAN, recipes.GAN_REPORT)
+    arms = {"ours": RECIPES["gan"].changed("train.keep_best", False)}
+    if alone_images:
+        arms["from noise"] = RECIPES["gan_alone"].changed("train.keep_best", False)
+    arms["report"] = RECIPES["report_gan"]
     if unknown := set(only or arms) - set(arms):
-        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)} (from noise: with alone_steps)")
+        raise ValueError(f"no arm {sorted(unknown)[0]!r}; choose of {', '.join(arms)} (from noise: with alone_images)")
     arms = {name: arm for name, arm in arms.items() if name in (only or arms)}
     of_each = {name: alone_seeds if name == "from noise" else seeds for name in arms}
-    found = train_arms(data, arms, folder, of_each, minutes, steps, progress, workers)
+    length = {name: images if name == "ours" else alone_images or images for name in arms}
+    found = train_arms(data, arms, folder, length, of_each, start, progress, workers)
     for entry in (entry for entries in found["arms"].values() for entry in entries):
         entry["converged"] = not entry.get("diverged") and (
             entry["frechet_floors"] <= LIMIT_FLOORS and entry["coverage"] >= LIMIT_COVERAGE
@@ -73,15 +67,15 @@ def repeat_training(
 
 
 def collapsed(entries: Sequence[dict[str, Any]]) -> int:
-    """How many of these trainings diverged, or ended with samples that cover less than `COLLAPSED` of the genuine."""
+    """Number of trainings that diverged, or whose last samples cover less than `COLLAPSED` of the genuine ones."""
     return sum(entry.get("diverged", False) or entry["coverage"] < COLLAPSED for entry in entries)
 
 
 @figures.styled
 def convergence_figure(found: dict[str, Any], width: float = figures.COLUMN_WIDTH) -> Figure:
-    """Distance to the training signatures over images seen, a line a seed; a dot: the criterion at the last step.
+    """Distance over images seen, in floors, one line per seed, and a dot for the criterion at the last step.
 
-    In floors. A line is the distance that the training watches, the dot that of all samples to all genuine signatures.
+    A line is the distance of some samples to training signatures; the dot is that of all samples to all genuine ones.
     """
     floor = found["floor"]["frechet"]
     fig = figures.ShownOnce(figsize=(width, 2.6), layout="constrained")
@@ -90,11 +84,11 @@ def convergence_figure(found: dict[str, Any], width: float = figures.COLUMN_WIDT
         good, dead = sum(entry["converged"] for entry in entries), collapsed(entries)
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
-            label = f"{RECIPES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
-            look = dict(color=figures.COLORS[k], linewidth=0.8)
-            ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **look)
+            label = f"{NAMES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
+            style = dict(color=figures.COLORS[k], linewidth=0.8)
+            ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **style)
             if images and not entry.get("diverged"):
-                ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **look)
+                ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **style)
     ax.axhline(found["limits"]["floors"], color="0.45", linewidth=0.7, linestyle=(0, (4, 2)))
     ax.annotate("converged below", (0.01, found["limits"]["floors"]), (0, 1.5), fontsize=6.5, color="0.3",
                 xycoords=ax.get_yaxis_transform(), textcoords="offset points")  # fmt: skip

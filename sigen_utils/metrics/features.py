@@ -144,6 +144,8 @@ class Ruler:
         Goes with every number that was measured in these features.
     dim : int
         Length of a feature vector.
+    version : str
+        Twelve hex digits that change with the weights.
     """
 
     name = "efflite0_block10"
@@ -153,7 +155,12 @@ class Ruler:
         self.device = torch.device(device)
         state = torch.load(find_weights(), map_location="cpu", weights_only=True)
         self._net = EfficientNetLite0(state).to(self.device, memory_format=torch.channels_last)
+        self.version = WEIGHTS_SHA256[:12]
         self._cache: dict[bytes, np.ndarray] = {}
+
+    def keep_in(self, values: dict[bytes, np.ndarray]) -> None:
+        """Remember features in this dictionary from now on, for instance that of a `store.Store`."""
+        self._cache = values
 
     def features(self, x: torch.Tensor, batch: int | None = None) -> np.ndarray:
         """Feature vectors of pictures; the same picture is never computed twice.
@@ -227,6 +234,7 @@ class SignatureRuler(Ruler):
             raise checkpoint.RunError(f"{folder}: holds a {run.kind}, not a ruler; name a run of `train ruler`")
         self.device, self.dim = torch.device(device), run.model.config.dim
         self._net = run.model.to(memory_format=torch.channels_last)
+        self.version = run.fingerprint()
         self._cache = {}
 
     @torch.inference_mode()

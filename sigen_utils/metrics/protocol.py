@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..augment import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
-from ..models.people import reach
-from ..registration import move_among, ways_to_others
+from ..augment import PERSON_WARPS, WARP_NUMBERS, AugmentConfig, soften, warp_ink
+from ..models.people import warp_strength
+from ..registration import displacements_to_others, warp_towards_others
 from . import distances
 from .features import Ruler
 from .reconstruction import reconstruction_baselines, score_reconstruction
@@ -248,7 +248,7 @@ class AugmentedCopies:
     label
         Name for readers.
     ways
-        `registration.ways_to_others` of the training side: these are followed as well, and `config` is needed.
+        `registration.displacements_to_others` of the training side: these are followed as well, and `config` is needed.
     """
 
     conditional = True
@@ -278,18 +278,18 @@ class AugmentedCopies:
         picked = self.train.subset(index)
         if self.ways is None:
             return moved_copies(picked.x, seed, self.config), picked.labels
-        numbers, device = MOVE_NUMBERS + self.ways.shape[1], picked.x.device
+        numbers, device = WARP_NUMBERS + self.ways.shape[1], picked.x.device
         noise = torch.randn(n, numbers, device=device, generator=torch.Generator(device).manual_seed(seed))
         parts = zip(*(values.split(64) for values in (picked.x, self.ways[index.to(device)], noise)), strict=True)
-        moved = [move_among(x, ways, self.config, how, soften(x)) for x, ways, how in parts]
+        moved = [warp_towards_others(x, ways, self.config, how, soften(x)) for x, ways, how in parts]
         return torch.cat(moved), picked.labels
 
 
 def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
     """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
     train = data.train
-    ways = ways_to_others(train.x, train.labels)
-    moves = PERSON_MOVES.times(reach(train.images, train.labels, ways))
+    ways = displacements_to_others(train.x, train.labels)
+    moves = PERSON_WARPS.times(warp_strength(train.images, train.labels, ways))
     far = AugmentedCopies(data, moves, "training images, moved like samples", ways)
     return {COPIES: AugmentedCopies(data), FAR_COPIES: far}
 
@@ -298,7 +298,7 @@ def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = 
     """Signatures ``[n, 1, H, W]`` turned and bent by `config`; without it as little as in `AugmentedCopies`."""
     slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, elastic=0.7, probability=1.0)
     generator = torch.Generator(x.device).manual_seed(seed)
-    return torch.cat([move_ink(part, config or slight, generator) for part in x.split(64)])
+    return torch.cat([warp_ink(part, config or slight, generator) for part in x.split(64)])
 
 
 def evaluate_runs(

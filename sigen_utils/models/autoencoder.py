@@ -90,19 +90,16 @@ class Autoencoder(nn.Module):
         """Ink in [0, 1] decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``."""
         return torch.sigmoid(self.decode(self.encode(x)[0]))
 
+    def forward(self, x: Tensor, beta: float, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """-log p(x|z) + beta KL(q(z|x) || N(0, I)), summed over pixels and codes, averaged over the batch, in nats.
 
-def negative_elbo(
-    model: Autoencoder, x: Tensor, beta: float, generator: torch.Generator | None = None
-) -> dict[str, Tensor]:
-    """-log p(x|z) + beta KL(q(z|x) || N(0, I)), summed over pixels and codes, averaged over the batch, in nats.
-
-    Returns
-    -------
-    dict
-        Scalars ``loss``, ``reconstruction`` and ``kl``, and ``logits`` ``[N, 1, 128, 128]``.
-    """
-    mu, logvar = model.encode(x)
-    logits = model.decode(model.reparameterize(mu, logvar, generator))
-    reconstruction = F.binary_cross_entropy_with_logits(logits.float(), x.float(), reduction="sum") / len(x)
-    kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum() / len(x)
-    return dict(loss=reconstruction + beta * kl, reconstruction=reconstruction, kl=kl, logits=logits)
+        Returns
+        -------
+        dict
+            Scalars ``loss``, ``reconstruction`` and ``kl``.
+        """
+        mu, logvar = self.encode(x)
+        logits = self.decode(self.reparameterize(mu, logvar, generator)).float()
+        reconstruction = F.binary_cross_entropy_with_logits(logits, x.float(), reduction="sum") / len(x)
+        kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum() / len(x)
+        return dict(loss=reconstruction + beta * kl, reconstruction=reconstruction, kl=kl)

@@ -1,4 +1,4 @@
-"""What a model remembers of the people it can sign as: their training signatures, as ink."""
+"""Stored training signatures of the people that a model can sign as, warped for every sample."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..augment import BEND_POINTS, MOVE_NUMBERS, PERSON_MOVES, SOFTENED, AugmentConfig, move_ink, soften, soften_all
-from ..registration import move_among, ways_to_others
+from ..augment import GRID_POINTS, PERSON_WARPS, SOFTENED, WARP_NUMBERS, AugmentConfig, soften, soften_all, warp_ink
+from ..registration import displacements_to_others, warp_towards_others
 
 SIDE = 128  # pixels
 COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
-NEAREST = 0.01  # times `PERSON_MOVES`: a move along ways needs some bend of its own, see `registration.move_among`
-FARTHEST = 1.6  # times `PERSON_MOVES`: beyond that signatures are no longer read as the same
+NEAREST = 0.01  # times `PERSON_WARPS`: the least elastic part that `registration.warp_towards_others` accepts
+FARTHEST = 1.6  # times `PERSON_WARPS`: beyond that signatures are no longer read as the same
 ENOUGH = 600  # signatures tell how far to move
 FALLS = 0.09  # exponent by which a signature's newness falls with the number known, where that cannot be measured
 
 
-def reach(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
+def warp_strength(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
     """How far moves at random have to go for a moved signature to be as new as the person's own next one.
 
     How new a signature is: how far it lies from the nearest one known of the person. A moved one is compared with all
@@ -32,12 +32,12 @@ def reach(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
     images, y
         Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
     ways
-        `registration.ways_to_others` of each, where these are followed besides.
+        `registration.displacements_to_others` of each, where these are followed besides.
 
     Returns
     -------
     float
-        In units of `augment.PERSON_MOVES`, from `NEAREST` to `FARTHEST`; 1 where nobody has two signatures.
+        In units of `augment.PERSON_WARPS`, from `NEAREST` to `FARTHEST`; 1 where nobody has two signatures.
     """
     order = y.argsort(stable=True)[:ENOUGH]
     x, y = images[order][:, None].float() / 255, y[order]
@@ -46,7 +46,7 @@ def reach(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
     if not others.any():
         return 1.0
     ways = None if ways is None else ways[order]
-    numbers = MOVE_NUMBERS + (0 if ways is None else ways.shape[1])
+    numbers = WARP_NUMBERS + (0 if ways is None else ways.shape[1])
     noise = torch.randn(len(x), numbers, generator=torch.Generator().manual_seed(0)).to(x.device)
     known, soft = F.avg_pool2d(x, COARSE).flatten(1), soften(x)
 
@@ -60,7 +60,7 @@ def reach(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
     goal, low, high = genuine * (beside / (beside + 1)) ** falls, NEAREST, FARTHEST
     for _ in range(8):  # halves: to a hundredth
         middle = (low + high) / 2
-        moved = move(x, ways, PERSON_MOVES.times(middle), noise, soft)
+        moved = warp(x, ways, PERSON_WARPS.times(middle), noise, soft)
         too_near = newness(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
         low, high = (middle, high) if too_near else (low, middle)
     return (low + high) / 2
@@ -86,11 +86,11 @@ def in_turn(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tens
     return orders[y, turn // k, turn % k]
 
 
-def move(x: Tensor, ways: Tensor | None, config: AugmentConfig, noise: Tensor, soft: Tensor | None) -> Tensor:
-    """`registration.move_among` of the parameters, or `augment.move_ink` where no `ways` are known."""
+def warp(x: Tensor, ways: Tensor | None, config: AugmentConfig, noise: Tensor, soft: Tensor | None) -> Tensor:
+    """`registration.warp_towards_others` of the parameters, or `augment.warp_ink` where no `ways` are known."""
     if ways is None:
-        return move_ink(x, config, noise=noise, soft=soft)
-    return move_among(x, ways, config, noise, soft)
+        return warp_ink(x, config, noise=noise, soft=soft)
+    return warp_towards_others(x, ways, config, noise, soft)
 
 
 class Signatures(nn.Module):
@@ -108,7 +108,7 @@ class Signatures(nn.Module):
     def __init__(self, n_people: int, exemplars: int):
         super().__init__()
         self.register_buffer("packed", torch.zeros(n_people, exemplars, SIDE**2 // 8, dtype=torch.uint8))
-        ways = torch.zeros(n_people, exemplars, exemplars - 1, 2, BEND_POINTS, BEND_POINTS, dtype=torch.float16)
+        ways = torch.zeros(n_people, exemplars, exemplars - 1, 2, GRID_POINTS, GRID_POINTS, dtype=torch.float16)
         self.register_buffer("ways", ways)
         self.register_buffer("reach", torch.ones(()))
         self._soft: Tensor | None = None
@@ -142,12 +142,12 @@ class Signatures(nn.Module):
     @property
     def numbers(self) -> int:
         """Of noise that move a signature."""
-        return MOVE_NUMBERS + self.ways.shape[2]
+        return WARP_NUMBERS + self.ways.shape[2]
 
     @property
     def moves(self) -> AugmentConfig:
         """How far signatures of these people are moved at random."""
-        return PERSON_MOVES.times(float(self.reach))
+        return PERSON_WARPS.times(float(self.reach))
 
     @torch.no_grad()
     def remember(self, images: Tensor, y: Tensor) -> None:
@@ -166,11 +166,11 @@ class Signatures(nn.Module):
         bits = ink.flatten(2).unflatten(2, (-1, 8)).to(torch.uint8)
         ways = None
         if len(y) <= SOFTENED and k > 1:
-            ways = ways_to_others((images > 127)[:, None].float(), y)
+            ways = displacements_to_others((images > 127)[:, None].float(), y)
             repeated = torch.arange(k - 1, device=y.device) % max(ways.shape[1], 1)
             known = ways[place.clamp(max=len(y) - 1)] * (count > 0).view(-1, 1, 1, 1, 1, 1)
             self.ways.copy_(known[:, :, repeated] if ways.shape[1] else 0.0)
-        self.reach.fill_(reach(images, y, ways))
+        self.reach.fill_(warp_strength(images, y, ways))
         self.packed.copy_((bits << torch.arange(8, dtype=torch.uint8, device=bits.device)).sum(3))
         self.forget_soft()
 
@@ -186,14 +186,14 @@ class Signatures(nn.Module):
         which
             Below `exemplars`, one for all or int64 ``[n]``.
         noise
-            ``[n, numbers]`` from N(0, I): moves them towards others of the person, see `registration.move_among`, and
-            at random. None leaves them as they are.
+            ``[n, numbers]`` from N(0, I): warps them, see `registration.warp_towards_others`. None leaves them as they
+            are.
         moves
-            Of the latter; `augment.PERSON_MOVES` times `reach` by default.
+            Of the latter; `augment.PERSON_WARPS` times `reach` by default.
         """
         x = self._unpack(self.packed[y, which])
         if noise is None:
             return x
         soft = self.soft()
         soft = None if soft is None else soft[y, which]
-        return move_among(x, self.ways[y, which], moves or self.moves, noise, soft)
+        return warp_towards_others(x, self.ways[y, which], moves or self.moves, noise, soft)

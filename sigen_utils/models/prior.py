@@ -1,6 +1,6 @@
 """Densities of codes, p(z | R): what turns an autoencoder into a generator.
 
-Each has `sample(n, references, generator)`, and `log_prob` where there is one. R is a set of 0 to `MAX_REFERENCES`
+Each has `sample(n, generator, person)` and `log_prob(z, generator, person)`. R is a set of 0 to `MAX_REFERENCES`
 signatures of one writer, given as their codes. `Flow` learns p(z | R); with R empty it draws people who do not exist.
 
 References: Lipman et al. 2023, Liu et al. 2023 (flow matching, rectified flow); Esser et al. 2024 (logit-normal times);
@@ -10,17 +10,22 @@ Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Edwards & Storkey 201
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .autoencoder import SIDE, Autoencoder, AutoencoderConfig
 from .layers import ResidualBlock
+
+Person = tuple[Tensor, Tensor]  # what `Flow.person` makes of a set of references
 
 MAX_REFERENCES = 3
 PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places
 FREQUENCIES = 64  # of the embedding of time
+LATE = 1.0  # shift of the logit of times: codes carry the noise of q(z|x), so little is left to learn near t = 0
+STEPS = 16  # of Heun's method, each two evaluations of the velocity
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class FlowConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+
+
+def time_grid(steps: int, device: torch.device) -> Tensor:
+    """Times from 1 to 0, ``[steps + 1]``, spread as those of the training are (Esser et al. 2024, eq. 23)."""
+    even, shift = torch.linspace(1, 0, steps + 1, device=device), math.exp(LATE)
+    return shift * even / (1 + (shift - 1) * even)
 
 
 def with_places(z: Tensor) -> Tensor:
@@ -100,6 +111,57 @@ class ReferenceEncoder(nn.Module):
         return self.layers(with_places(z))
 
 
+class Normal(nn.Module):
+    """N(0, I), what the KL term pulls codes towards and what the assignment samples from. It knows no people."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def sample(self, n: int, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Codes ``[n, channels, 16, 16]``."""
+        return torch.randn(n, self.channels, SIDE, SIDE, generator=generator)
+
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Log density ``[n]`` of codes ``[n, channels, 16, 16]``, in nats."""
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum((1, 2, 3))
+
+
+class Gaussians(nn.Module):
+    """A mixture of diagonal Gaussians fitted to codes after training, the classic post-hoc prior; no people in it."""
+
+    def __init__(self, channels: int, components: int = 20):
+        super().__init__()
+        shape = (components, channels, SIDE, SIDE)
+        self.register_buffer("weights", torch.full((components,), 1 / components))
+        self.register_buffer("means", torch.zeros(shape))
+        self.register_buffer("deviations", torch.ones(shape))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor, seed: int = 0) -> Gaussians:
+        """Fit to codes ``[N, channels, 16, 16]`` by expectation maximisation."""
+        from sklearn.mixture import GaussianMixture
+
+        k = len(self.weights)
+        found = GaussianMixture(k, covariance_type="diag", reg_covar=1e-3, random_state=seed).fit(z.flatten(1).numpy())
+        self.weights.copy_(torch.from_numpy(found.weights_))
+        self.means.copy_(torch.from_numpy(found.means_).reshape(self.means.shape))
+        self.deviations.copy_(torch.from_numpy(found.covariances_).sqrt().reshape(self.means.shape))
+        return self
+
+    def sample(self, n: int, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Codes ``[n, channels, 16, 16]``."""
+        which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        eps = torch.randn(n, *self.means.shape[1:], generator=generator)
+        return self.means[which] + self.deviations[which] * eps
+
+    def log_prob(self, z: Tensor, generator: torch.Generator | None = None, person: Person | None = None) -> Tensor:
+        """Log density ``[n]`` of codes ``[n, channels, 16, 16]``, in nats."""
+        unit = (z[:, None] - self.means) / self.deviations
+        each = -0.5 * (unit.square() + math.log(2 * math.pi)) - self.deviations.log()
+        return torch.logsumexp(each.sum((2, 3, 4)) + self.weights.log(), dim=1)
+
+
 class Flow(nn.Module):
     """A rectified flow: a velocity field that carries N(0, I) at t = 1 to the codes of signatures at t = 0.
 
@@ -129,7 +191,7 @@ class Flow(nn.Module):
         self.leave = nn.Sequential(nn.GroupNorm(max(1, widths[0] // 16), widths[0]), nn.SiLU(), last)
         self.register_buffer("scale", torch.ones(1, config.channels, 1, 1))
 
-    def person(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def person(self, features: Tensor, mask: Tensor) -> Person:
         """What is kept of a set of references.
 
         Parameters
@@ -149,7 +211,7 @@ class Flow(nn.Module):
         mean = torch.where((n > 0)[:, None, None, None], mean, self.nobody.to(mean.dtype))
         return mean, F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(mean.dtype)
 
-    def forward(self, z: Tensor, t: Tensor, person: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, person: Person) -> Tensor:
         """Velocity ``[N, channels, 16, 16]`` at codes `z` and times `t` ``[N]``, for the people of `Flow.person`."""
         mean, count = person
         rates = torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, device=z.device))
@@ -171,14 +233,23 @@ class Flow(nn.Module):
                 h = F.interpolate(self.upsample[k - 1](h), scale_factor=2)
         return self.leave(h)
 
+    def nobody_in(self, n: int) -> Person:
+        """What `forward` is told where there are no references, for `n` codes."""
+        nothing = self.nobody.new_zeros(n, 1)
+        return self.person(nothing[:, :, None, None, None] * self.nobody[:, None], nothing)
+
     @torch.no_grad()
     def sample(
-        self, person: tuple[Tensor, Tensor], generator: torch.Generator | None = None, steps: int = 16
+        self, n: int, generator: torch.Generator | None = None, person: Person | None = None, steps: int = STEPS
     ) -> Tensor:
-        """Codes ``[N, channels, 16, 16]`` of the people of `Flow.person`, by Heun's method in `steps` steps."""
-        n, device = len(person[0]), person[0].device
-        z = torch.randn(n, *(self.config.channels, 16, 16), generator=generator, device=device)
-        times = torch.linspace(1, 0, steps + 1, device=device)
+        """Codes ``[n, channels, 16, 16]`` by the people of `Flow.person` (None: nobody), in `steps` steps of Heun.
+
+        The noise is drawn on the generator's device, so that a seed gives the same signatures on every device.
+        """
+        person, device = person or self.nobody_in(n), self.scale.device
+        where = device if generator is None else generator.device
+        z = torch.randn(n, self.config.channels, SIDE, SIDE, generator=generator, device=where).to(device)
+        times = time_grid(steps, device)
         for now, then in zip(times[:-1], times[1:], strict=True):
             velocity = self(z, now.expand(n), person)
             ahead = z + (then - now) * velocity
@@ -187,18 +258,48 @@ class Flow(nn.Module):
             z = z + (then - now) * velocity
         return z * self.scale
 
+    def log_prob(
+        self, z: Tensor, generator: torch.Generator | None = None, person: Person | None = None, steps: int = STEPS
+    ) -> Tensor:
+        """Log density of codes ``[n, channels, 16, 16]``, ``[n]`` in nats, an unbiased estimate up to the step size.
 
-def draw_references(n: int, unconditional: float, generator: torch.Generator, device: torch.device) -> Tensor:
+        The change of variables along the flow: log p(z at 0) = log N(z at 1) + integral of the velocity's divergence,
+        which is estimated with one random direction of signs a code (Hutchinson 1989; Grathwohl et al. 2019).
+        """
+        n, person = len(z), person or self.nobody_in(len(z))
+        signs = torch.randint(0, 2, z.shape, generator=generator, device=z.device).to(z.dtype) * 2 - 1
+        at, total = z / self.scale, z.new_zeros(n)
+
+        def slope(place: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                place = place.detach().requires_grad_()
+                velocity = self(place, t.expand(n), person)
+                (back,) = torch.autograd.grad((velocity * signs).sum(), place)
+            return velocity.detach(), (back * signs).sum((1, 2, 3))
+
+        times = time_grid(steps, z.device).flip(0)
+        for now, then in zip(times[:-1], times[1:], strict=True):
+            velocity, spread = slope(at, now)
+            after, spread_after = slope(at + (then - now) * velocity, then)
+            at = at + (then - now) * 0.5 * (velocity + after)
+            total = total + (then - now) * 0.5 * (spread + spread_after)
+        size = SIDE**2
+        return Normal(self.config.channels).log_prob(at) + total - size * self.scale.log().sum()
+
+
+def draw_references(
+    n: int, size: int, unconditional: float, generator: torch.Generator, device: torch.device
+) -> Tensor:
     """Which of a writer's others are references of each of their signatures, float 0/1 ``[n, size, size]``.
 
-    For n sets of `MAX_REFERENCES` + 1 signatures: row j holds the references of signature j, never itself, 1 to
-    MAX_REFERENCES of the others, or none for a share `unconditional`.
+    For n sets of `size` signatures: row j holds the references of signature j, never itself, one or more of the others
+    up to `MAX_REFERENCES`, or none for a share `unconditional`.
     """
-    size = MAX_REFERENCES + 1
     order = torch.rand(n, size, size, generator=generator, device=device)
     order += 2 * torch.eye(size, device=device)  # the target comes last
     rank = order.argsort(-1).argsort(-1)
-    count = torch.randint(1, size, (n, size, 1), generator=generator, device=device)
+    most = min(size - 1, MAX_REFERENCES)
+    count = torch.randint(1, most + 1, (n, size, 1), generator=generator, device=device)
     kept = torch.rand(n, size, 1, generator=generator, device=device) >= unconditional
     return ((rank < count) & kept).float()
 
@@ -209,8 +310,8 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
     Parameters
     ----------
     z, references
-        Codes drawn from q(z|x), and posterior means of the same signatures, ``[n, 4, channels, 16, 16]``: n writers
-        with 4 signatures each. Every signature is a target once, with a random part of the other three as references.
+        Codes drawn from q(z|x), and posterior means of the same signatures, ``[n, size, channels, 16, 16]``: n writers
+        with `size` signatures each. Every signature is a target once, with some of the others as references.
 
     Returns
     -------
@@ -219,10 +320,10 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
     """
     n, size = z.shape[:2]
     features = flow.references((references / flow.scale).flatten(0, 1)).unflatten(0, (n, size))
-    mask = draw_references(n, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
+    mask = draw_references(n, size, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
     person = flow.person(features.repeat_interleave(size, 0), mask)
     target = (z / flow.scale).flatten(0, 1)
-    t = torch.sigmoid(torch.randn(len(target), generator=generator, device=z.device))
+    t = torch.sigmoid(LATE + torch.randn(len(target), generator=generator, device=z.device))
     eps = torch.randn(target.shape, generator=generator, device=z.device)
     at = t[:, None, None, None]
     velocity = flow((1 - at) * target + at * eps, t, person)
@@ -233,3 +334,94 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
         conditional=error[has].sum() / has.sum().clamp(min=1),
         unconditional=error[~has].sum() / (~has).sum().clamp(min=1),
     )
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """A VAE with a learned prior: its two parts, and for how many people it keeps references."""
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    n_people: int = 0
+
+    def __post_init__(self):
+        if isinstance(self.autoencoder, dict):  # when read back from config.json
+            object.__setattr__(self, "autoencoder", AutoencoderConfig(**self.autoencoder))
+        if isinstance(self.flow, dict):
+            object.__setattr__(self, "flow", FlowConfig(**self.flow))
+        if self.autoencoder.channels != self.flow.channels:
+            raise ValueError(f"codes of {self.autoencoder.channels} channels, a flow of {self.flow.channels}")
+
+
+class PriorVAE(nn.Module):
+    """An autoencoder and the flow that draws its codes: new people, known people, strangers from references.
+
+    It holds no pictures. Of a known person it keeps the mean output of the reference encoder, 256 numbers.
+    """
+
+    def __init__(self, config: PriorConfig = PriorConfig()):
+        super().__init__()
+        self.config = config
+        self.autoencoder = Autoencoder(config.autoencoder).requires_grad_(False)
+        self.flow = Flow(config.flow)
+        self.register_buffer("people", torch.zeros(config.n_people, config.flow.person, PERSON_SIDE, PERSON_SIDE))
+        self.register_buffer("references", torch.zeros(config.n_people))  # how many each was taken from
+
+    def forward(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """`flow_matching_loss` of posteriors, mean and log-variance each ``[n, size, channels, 16, 16]``."""
+        z = self.autoencoder.reparameterize(mu, logvar, generator)
+        return flow_matching_loss(self.flow, z, mu, generator)
+
+    @torch.no_grad()
+    def describe(self, x: Tensor) -> Tensor:
+        """What the flow is told of signatures, ink ``[N, 1, 128, 128]``: ``[N, person, 4, 4]``."""
+        return torch.cat([self.flow.references(self.autoencoder.encode(p)[0] / self.flow.scale) for p in x.split(64)])
+
+    @torch.no_grad()
+    def remember(self, x: Tensor, y: Tensor) -> None:
+        """Keep the mean description of each person's signatures, ink ``[N, 1, 128, 128]`` of people `y` ``[N]``."""
+        count = y.bincount(minlength=self.config.n_people)
+        total = torch.zeros_like(self.people).index_add_(0, y, self.describe(x))
+        self.people.copy_(total / count.clamp(min=1)[:, None, None, None])
+        self.references.copy_(count)
+
+    @torch.no_grad()
+    def draw(self, people: Tensor, count: Tensor, generator: torch.Generator | None, steps: int = STEPS) -> Tensor:
+        """Raw ink ``[N, 1, 128, 128]`` of people given by their descriptions ``[N, person, 4, 4]``.
+
+        `count` ``[N]`` says of how many references each is the mean; where it is 0, somebody new signs.
+        """
+        out = []
+        for some, n in zip(people.split(64), count.split(64), strict=True):
+            person = self.flow.person(some[:, None], (n > 0).float()[:, None])
+            told = F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(person[0].dtype)
+            out.append(
+                torch.sigmoid(self.autoencoder.decode(self.flow.sample(len(n), generator, (person[0], told), steps)))
+            )
+        return torch.cat(out)
+
+    def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
+        """Signatures of people who do not exist, raw ink ``[people * per_person, 1, 128, 128]``, person by person.
+
+        The first signature of each is drawn without references, the others with those before it as references, so
+        that they are one person's.
+        """
+        nobody = self.people.new_zeros(people, self.config.flow.person, PERSON_SIDE, PERSON_SIDE)
+        drawn, described = [], []
+        for k in range(per_person):
+            known = torch.stack(described[:MAX_REFERENCES]).mean(0) if k else nobody
+            count = torch.full((people,), min(k, MAX_REFERENCES), device=nobody.device)
+            drawn.append(self.draw(known, count, generator))
+            described.append(self.describe(drawn[-1]))
+        return torch.stack(drawn, dim=1).flatten(0, 1)
+
+    def known(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Signatures of the people with indices `y` ``[n]`` that the model keeps, raw ink ``[n, 1, 128, 128]``."""
+        y = y.to(self.people.device)
+        return self.draw(self.people[y], self.references[y], generator)
+
+    def like(self, references: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A signature by the writer of each set of references, ink ``[n, k, 1, 128, 128]``: ``[n, 1, 128, 128]``."""
+        n, k = references.shape[:2]
+        described = self.describe(references.flatten(0, 1)).unflatten(0, (n, k)).mean(1)
+        return self.draw(described, torch.full((n,), k, device=described.device), generator)

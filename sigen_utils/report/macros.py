@@ -11,10 +11,10 @@ from .formatting import (
     FORMATS,
     LABELS,
     MISSING,
-    contestants,
     label,
     latex,
     mean_with_spread,
+    models_compared,
     models_of,
     plain,
     significant,
@@ -57,7 +57,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "AloneCoverage": ("comparison.models.gan_alone.coverage", "share"),
     "AloneTopOne": ("comparison.models.gan_alone.top1", "share"),
     "AloneMinutes": ("training.gan_alone.minutes", "minutes"),
-    "AloneFidelity": ("training.gan_alone.fidelity", "setting"),
+    "AloneFidelity": ("training.gan_alone.reconstruction_weight", "setting"),
     "AloneFullFloors": ("comparison.models.gan_alone_reference.frechet_floors", "floors"),
     "AloneFullCoverage": ("comparison.models.gan_alone_reference.coverage", "share"),
     "AloneFullRecall": ("comparison.models.gan_alone_reference.recall", "share"),
@@ -123,7 +123,7 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
 def _ranking(results: dict, score: str, kind: str, lowest_first: bool, where: str = "comparison") -> str:
     """``label (value)`` of every model, best first."""
     rows = []
-    for model in contestants(results):
+    for model in models_compared(results):
         path = f"{where}.models.{model}.{score}"
         if isinstance(value := stored(results, path), int | float):
             rows.append((value if lowest_first else -value, f"{label(results, model)} ({plain(results, path, kind)})"))
@@ -132,7 +132,7 @@ def _ranking(results: dict, score: str, kind: str, lowest_first: bool, where: st
 
 def _named(results: dict, wanted: Callable[[str], bool]) -> str:
     """The labels of the models for which `wanted` holds, or "none"."""
-    models = contestants(results)
+    models = models_compared(results)
     if not models:
         return MISSING
     return ", ".join(label(results, model) for model in models if wanted(model)) or "none"
@@ -289,7 +289,6 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "NoiseArm": lambda r: _over_seeds(r, "ablation_alone", "ours", "frechet_floors", "floors"),
     "NoGameArm": lambda r: _over_seeds(r, "ablation_alone", "redrawing without the game", "frechet_floors", "floors"),
     "NoRedrawArm": lambda r: _over_seeds(r, "ablation_alone", "the game without redrawing", "frechet_floors", "floors"),
-    "TableArm": lambda r: _over_seeds(r, "ablation_alone", "people by a table", "frechet_floors", "floors"),
     "GaussiansArm": lambda r: _over_seeds(r, "ablation_vae", "20 Gaussians", "frechet_floors", "floors"),
     "NormalArm": lambda r: _over_seeds(r, "ablation_vae", "N(0, I)", "frechet_floors", "floors"),
     "KernelArm": lambda r: _over_seeds(r, "ablation_vae", "ours", "frechet_floors", "floors"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import paths
 
-SECTIONS = ("provenance", "data", "training", "comparison", "usefulness", "studies")
+SECTIONS = ("provenance", "data", "training", "comparison", "usefulness", "questions", "studies")
 
 
 class ReportError(ValueError):

@@ -26,6 +26,7 @@ from ..paths import atomic_write, display
 from ..processes import can_spawn
 from . import ink
 from .config import SynthesisConfig
+from .corpus import Corpus
 from .crowd import CrowdConfig, draw_crowd, write_crowd
 from .photo import make_view, take_photo
 from .sheet import draw_page, signature_strokes, stored_ink
@@ -37,6 +38,7 @@ _MEANING = (
 )
 
 __all__ = [
+    "Corpus",
     "CrowdConfig",
     "SynthesisConfig",
     "Writer",

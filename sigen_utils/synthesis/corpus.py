@@ -30,8 +30,11 @@ class Corpus:
     """
 
     bits: np.ndarray
+    held_out: int = 0  # the last writers, that many, are to check on
 
     def __post_init__(self):
+        if not 0 <= self.held_out < max(1, len(self.bits)):
+            raise ValueError(f"cannot hold {self.held_out} of {len(self.bits)} writers out")
         if self.bits.dtype != np.uint8 or self.bits.ndim != 4 or self.bits.shape[2:] != (128, 16):
             found = f"{self.bits.dtype} {self.bits.shape}"
             raise ValueError(f"a corpus is uint8 [writers, signatures, 128, 16], not {found}")
@@ -52,11 +55,30 @@ class Corpus:
         rows = self.bits.reshape(-1, 128, 16)[index.cpu().numpy()]
         return torch.from_numpy(np.unpackbits(rows, axis=-1)).to(device).float()[:, None]
 
-    def split(self, held_out: int) -> tuple[Corpus, Corpus]:
-        """The first writers, to train on, and the last `held_out`, to check on."""
-        if not 0 < held_out < self.n_writers:
-            raise ValueError(f"cannot hold {held_out} of {self.n_writers} writers out")
-        return Corpus(self.bits[:-held_out]), Corpus(self.bits[-held_out:])
+    # What a `training.loop.Trainer` asks of a set of signatures
+    @property
+    def train(self) -> Corpus:
+        """The writers to train on."""
+        return Corpus(self.bits[: self.n_writers - self.held_out])
+
+    @property
+    def test(self) -> Corpus:
+        """The writers to check on."""
+        return Corpus(self.bits[self.n_writers - self.held_out :])
+
+    @property
+    def is_test(self) -> torch.Tensor:
+        """bool ``[N]``, which signatures are held out."""
+        return torch.arange(len(self)) >= (self.n_writers - self.held_out) * self.per_writer
+
+    @property
+    def people(self) -> list[str]:
+        """Nobody: synthetic writers have no names, and a model does not remember them."""
+        return []
+
+    def to(self, device: str | torch.device) -> Corpus:
+        """The corpus itself; `ink` brings what is asked for to a device."""
+        return self
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change with the ink of any signature."""
@@ -78,8 +100,8 @@ class Corpus:
         return path
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Corpus:
-        """Read what `save` wrote.
+    def load(cls, path: str | os.PathLike, held_out: int = 128) -> Corpus:
+        """Read what `save` wrote, and hold the last writers out.
 
         Raises
         ------
@@ -88,6 +110,6 @@ class Corpus:
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return cls(archive["bits"])
+                return cls(archive["bits"], held_out)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: not a corpus ({error}); make one with `python -m sigen_utils crowd`") from error

@@ -28,15 +28,28 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from .. import paths
-from ..augment import PERSON_MOVES, move_ink
+from ..augment import PERSON_WARPS, warp_ink
 from ..data import SignatureSet, to_image, to_model
+from ..models.autoencoder import Autoencoder, AutoencoderConfig
+from ..models.baselines import ReportGANConfig, ReportGenerator, ReportVAE
 from ..models.embedding import Embedding, EmbeddingConfig
-from ..models.gan import GANConfig, Generator, project
+from ..models.gan import GANConfig, Generator, invert
+from ..models.prior import PriorConfig, PriorVAE
 from ..models.vae import VAE, VAEConfig, reconstruction_loss
 from ..overrides import parse_overrides
 
 WEIGHTS, STATE, CONFIG, HISTORY = "last.safetensors", "last.state.pt", "config.json", "history.jsonl"
 CARD, FINISHED = "card.json", "finished"
+OUTCOME = ("finished", "share")  # of a config: how far the training came, no part of what was asked for
+NETWORKS = {  # a config's kind -> the kind of model, its network and that one's configuration
+    "vae": ("vae", VAE, VAEConfig),
+    "gan": ("gan", Generator, GANConfig),
+    "report_vae": ("vae", ReportVAE, VAEConfig),
+    "report_gan": ("gan", ReportGenerator, ReportGANConfig),
+    "ruler": ("ruler", Embedding, EmbeddingConfig),
+    "autoencoder": ("autoencoder", Autoencoder, AutoencoderConfig),
+    "prior": ("prior", PriorVAE, PriorConfig),
+}
 STEP, PACKED_FROM = ".step", 4096  # of `packed`: what the steps of rows are called, numbers below which nothing is won
 # What a trained model depends on, with the scores by which a GAN's moment is chosen
 CODE = ("augment.py", "data.py", "device.py", "recipes.py", "registration.py", "render.py")
@@ -72,6 +85,7 @@ class RunFolder:
         path = self.path / CONFIG
         if path.exists():
             there, new = json.loads(path.read_text()), json.loads(json.dumps(config))
+            there = {name: value for name, value in there.items() if name not in OUTCOME}
             if there != new:
                 if not restart:
                     differs = ", ".join(sorted(k for k in there.keys() | new.keys() if there.get(k) != new.get(k)))
@@ -114,8 +128,12 @@ class RunFolder:
         with paths.atomic_write(self.path / STATE) as temporary:
             torch.save(state, temporary)
 
-    def finish(self) -> None:
-        """Say that nothing more will be written."""
+    def finish(self, steps: int) -> None:
+        """Say that nothing more will be written, and in the config what share of the `steps` asked for was made."""
+        path, done = self.path / CONFIG, read_history(self.path)[-1]["step"]
+        outcome = dict(finished=done >= steps, share=round(min(1.0, done / steps), 4))
+        with paths.atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(json.loads(path.read_text()) | outcome, indent=1))
         with paths.atomic_write(self.path / FINISHED) as temporary:
             temporary.touch()
 
@@ -152,7 +170,7 @@ def read_history(run_dir: str | Path) -> list[dict]:
 class Run:
     """A trained model and where it came from."""
 
-    model: nn.Module  # a `VAE`, a `Generator` or an `Embedding`, in eval mode
+    model: nn.Module  # one of the networks of `NETWORKS`, in eval mode
     kind: str  # "vae", "gan" or "ruler"
     config: dict
     history: list[dict]
@@ -160,10 +178,10 @@ class Run:
     run_dir: Path
 
     @property
-    def judge(self) -> dict[str, Tensor] | None:
+    def discriminator(self) -> dict[str, Tensor] | None:
         """The pretrained discriminator where this run went on from the pretrained networks, whose codes it shares."""
         start = load_pretrained() if self.config.get("start") else None
-        return start.judge if start and self.config["start"] == start.fingerprint() else None
+        return start.discriminator if start and self.config["start"] == start.fingerprint() else None
 
     @property
     def conditional(self) -> bool:
@@ -187,13 +205,13 @@ class Run:
 
     @torch.inference_mode()
     def decode(self, z: Tensor, y: Tensor | None = None, batch_size: int = 64) -> Tensor:
-        """Raw ink ``[n, 1, 128, 128]`` of codes ``[n, latent_dim]`` (and people ``[n]``, if the model is told)."""
+        """Raw ink ``[n, 1, 128, 128]`` of a VAE's codes ``[n, latent_dim]``, or of a GAN's noise and people ``[n]``."""
         out = []
         for start in range(0, len(z), batch_size):
             part = z[start : start + batch_size].to(self.device)
             who = None if y is None else y[start : start + batch_size].to(self.device)
             if self.kind == "vae":
-                out.append(self.model.to_ink(self.model.decode(part, who)))
+                out.append(self.model.to_ink(self.model.decode(part)))
             else:
                 out.append(self.model.guess(part, who))
         return torch.cat(out)
@@ -215,7 +233,7 @@ class Run:
         prior
             Of a VAE's codes. "mixture" (default where it knows people): a component around every signature that it
             remembers, of everybody or, with `person`, of one. "gaussians": the few of `vae.fit_prior`. "normal": N(0,
-            I), as the student reports sampled (their VAE's default).
+            I), as the student reports sampled (their VAE's default). Only the first knows people.
 
         Returns
         -------
@@ -229,7 +247,7 @@ class Run:
             raise RunError(f"{self.run_dir}: this model remembers nobody's signatures, so it has no such mixture")
         generator = torch.Generator().manual_seed(seed)
         y, own = None, prior in (None, "mixture")
-        if self.conditional and (own or self.model.config.conditional):
+        if self.conditional and own:
             places = torch.randperm(self.model.config.n_people, generator=generator)
             y = places.repeat(n // len(places) + 1)[:n]  # evenly, in a seeded order
             if person is not None:
@@ -241,8 +259,7 @@ class Run:
             if y is not None and own:
                 z = self.model.sample_person(y.to(self.device), generator)
             else:
-                default = "normal" if self.model.config.architecture == "report" else "gaussians"
-                z = self.model.sample_prior(n, generator, prior or default)
+                z = self.model.sample_prior(n, generator, prior or self.model.default_prior)
         else:
             z = self.model.noise(n, y, generator)
         return self.decode(z, y).float().clamp(0, 1), y
@@ -250,19 +267,18 @@ class Run:
     @property
     def reconstructs(self) -> bool:
         """Whether `reconstruct` works: a VAE encodes, our GAN projects, the reports' GAN can do neither."""
-        return self.kind == "vae" or (self.kind == "gan" and self.model.config.recipe == "stable")
+        return isinstance(self.model, VAE | Generator)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, people: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.project`.
+        """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.invert`.
 
-        `people` says whose each signature is; a GAN that knows people needs it, a VAE only looks at it if it is
-        conditional.
+        `people` says whose each signature is; a GAN that knows people needs it.
         """
         if not self.reconstructs:
             raise RunError(f"{self.run_dir}: this model has no encoder, nor logits to project with")
-        told, y = self.model.config.conditional, None
-        if told and (people is not None or self.kind == "gan"):
+        y = None
+        if self.kind == "gan" and self.conditional:
             if people is None or len(people) != len(x):
                 raise RunError(f"{self.run_dir}: say whose each signature is (people), the model draws people")
             y = torch.tensor([self.person_index(person) for person in people], device=self.device)
@@ -270,11 +286,10 @@ class Run:
         for start in range(0, len(x), batch_size):
             part = x[start : start + batch_size].to(self.device)
             if self.kind == "vae":
-                who = None if y is None else y[start : start + batch_size]
-                out.append(self.model.reconstruct(part, who).float())
+                out.append(self.model.reconstruct(part).float())
                 continue
             e = None if y is None else self.nearest_codes(part, y[start : start + batch_size])
-            out.append(torch.sigmoid(self.model.net(project(self.model, part, e)).float()))
+            out.append(torch.sigmoid(self.model.net(invert(self.model, part, e)).float()))
         return torch.cat(out)
 
     @torch.no_grad()
@@ -284,8 +299,6 @@ class Run:
         Of the codes of the person the one that the GAN, without noise, draws most alike.
         """
         model = self.model
-        if not model.config.remembers:
-            return model.embedding(y)
         codes = torch.stack([model.encode_person(y, k) for k in range(model.config.exemplars)], 1)  # [n, k, latent_dim]
         still = torch.zeros_like(codes[:, 0])
         logits = (model.net(model.code(still, code)) for code in codes.unbind(1))
@@ -310,8 +323,7 @@ class Run:
 
 def build_model(kind: str, config: dict) -> nn.Module:
     """The network that samples (or measures), from the ``model`` part of a run's config."""
-    kinds = dict(vae=(VAE, VAEConfig), gan=(Generator, GANConfig), ruler=(Embedding, EmbeddingConfig))
-    network, settings = kinds[kind]
+    _, network, settings = NETWORKS[kind]
     return network(settings(**config))
 
 
@@ -340,7 +352,7 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
             f"{run_dir}: config or weights are damaged or of another version ({error}); train again"
         ) from error
     model.eval().to(device)
-    return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
+    return Run(model, NETWORKS[config["kind"]][0], config, read_history(run_dir), config["data"]["people"], run_dir)
 
 
 def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
@@ -354,7 +366,7 @@ def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
     if not pairs:
         return run
     settings = dataclasses.asdict(parse_overrides(run.model.config, pairs))
-    model = build_model(run.kind, settings)
+    model = build_model(run.config["kind"], settings)
     try:
         model.load_state_dict(run.model.state_dict())
     except RuntimeError as error:
@@ -390,10 +402,15 @@ def publish(run: Run, folder: str | Path, card: dict) -> None:
     _publish(Path(folder), tensors, {HISTORY: history, CARD: card, CONFIG: run.config})
 
 
-def publish_ruler(run: Run, folder: str | Path, card: dict) -> None:
-    """Write what others need to measure with a ruler: weights in half precision, without its writers."""
+def publish_of_corpus(run: Run, folder: str | Path, card: dict) -> None:
+    """Write a network that was trained on a corpus of synthetic writers, without their names.
+
+    What measures keeps half precision, for scores of years should agree; a prior is `packed`.
+    """
     config = run.config | dict(data=run.config["data"] | dict(people=[]))
-    _publish(Path(folder), {WEIGHTS: halved(run.model.state_dict())}, {CARD: card, CONFIG: config})
+    smaller = halved if run.kind == "ruler" else packed
+    history = "".join(json.dumps(record) + "\n" for record in run.history)
+    _publish(Path(folder), {WEIGHTS: smaller(run.model.state_dict())}, {HISTORY: history, CARD: card, CONFIG: config})
 
 
 def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -446,6 +463,9 @@ def _publish(folder: Path, tensors: dict[str, dict], texts: dict[str, Any]) -> N
             temporary.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
 
 
+OF_A_CROWD = ("prior_", "signatures")  # parts of a VAE that are of no use to a class; how a person's codes spread is
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """Networks that know signatures before they meet a class: trained on a crowd of synthetic writers.
@@ -454,7 +474,7 @@ class Pretrained:
     ----------
     model
         The VAE, without people.
-    judge
+    discriminator
         State dict of a discriminator that has learned, from the crowd, what ink and whose hand it sees (people are
         described to it by codes of `model`); None where there is only a VAE.
     card
@@ -462,7 +482,7 @@ class Pretrained:
     """
 
     model: VAE
-    judge: dict[str, Tensor] | None
+    discriminator: dict[str, Tensor] | None
     card: dict
     folder: Path
 
@@ -477,27 +497,26 @@ class Pretrained:
         device = next(self.model.parameters()).device
         generator, out = torch.Generator(device).manual_seed(seed), []
         for part in x.split(64):
-            moved = move_ink(part.to(device), PERSON_MOVES, generator)
+            moved = warp_ink(part.to(device), PERSON_WARPS, generator)
             codes = self.model.sample_around(self.model.encode(moved)[0], generator)
             out.append(self.model.to_ink(self.model.decode(codes)).float())
         return torch.cat(out)
 
 
-def discriminator(gan_run: Run) -> dict[str, Tensor]:
+def discriminator_of(gan_run: Run) -> dict[str, Tensor]:
     """State dict of the discriminator that a GAN's run ended with; it lies with what a resume needs."""
     return torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]["discriminator"]
 
 
-def publish_pretrained(vae_run: Run, judge: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
+def publish_pretrained(vae_run: Run, discriminator: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
     """Write a VAE trained on a crowd, without its writers, and a discriminator's state dict; see `Pretrained`.
 
     The configuration comes last, so that a folder without it is not taken for complete.
     """
-    crowds = ("prior_", "signatures")  # of no use to a class; how one person's codes spread is
-    parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(crowds)})
-    if judge is not None:
-        parts |= dict(discriminator=judge)
-    people = ("n_people", "exemplars", "moved", "bandwidth", "components")  # who they were, how a class is drawn
+    parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(OF_A_CROWD)})
+    if discriminator is not None:
+        parts |= dict(discriminator=discriminator)
+    people = ("n_people", "exemplars", "warped", "bandwidth", "components")  # who they were, how a class is drawn
     config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
     tensors = {f"{name}.safetensors": packed(state) for name, state in parts.items()}
     _publish(Path(folder), tensors, {CARD: card, CONFIG: config})
@@ -518,14 +537,16 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
         raise RunError(f"{where}: no {CONFIG} in it; name a folder made by `publish-pretrained`")
     try:
         model = VAE(VAEConfig(**json.loads((where / CONFIG).read_text())))
-        model.load_state_dict(model.state_dict() | load_tensors(where / "vae.safetensors"))
-        judge, file = None, where / "discriminator.safetensors"
+        missing, other = model.load_state_dict(load_tensors(where / "vae.safetensors"), strict=False)
+        if other or (missing := [name for name in missing if not name.startswith(OF_A_CROWD)]):
+            raise RuntimeError(f"not there: {missing}, of no network here: {other}")
+        discriminator, file = None, where / "discriminator.safetensors"
         if file.exists():
-            judge = {key: value.float() for key, value in load_tensors(file).items()}
+            discriminator = {key: value.float() for key, value in load_tensors(file).items()}
         card = json.loads((where / CARD).read_text())
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise RunError(f"{where}: config or weights are damaged or of another version ({error})") from error
-    return Pretrained(model.eval(), judge, card, where)
+    return Pretrained(model.eval(), discriminator, card, where)
 
 
 def load_reference(

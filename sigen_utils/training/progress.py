@@ -1,7 +1,4 @@
-"""Parts of a training loop: device, precision, processes, budget, averaged weights, means, progress.
-
-References: Karras et al. 2020 (averaged generator with a half-life in images).
-"""
+"""Budget, schedule, running means and progress bar of a training."""
 
 from __future__ import annotations
 
@@ -16,13 +13,11 @@ from tqdm.auto import tqdm
 
 
 class Budget:
-    """How far a training is: by steps, or by minutes of the clock over all its sessions."""
+    """How far a training is: its share of `steps` or, where that is more, of `minutes` over all its sessions."""
 
-    def __init__(self, steps: int | None, minutes: float | None, seconds_before: float = 0.0):
-        if (steps is None) == (minutes is None):
-            raise ValueError("give either steps or minutes")
-        if (minutes if steps is None else steps) <= 0:
-            raise ValueError(f"a budget of {minutes if steps is None else steps} trains nothing")
+    def __init__(self, steps: int, minutes: float | None = None, seconds_before: float = 0.0):
+        if steps <= 0 or (minutes is not None and minutes <= 0):
+            raise ValueError(f"a budget of {steps} steps and {minutes} minutes trains nothing")
         self.steps, self.minutes = steps, minutes
         self.started = time.monotonic() - seconds_before
 
@@ -32,9 +27,10 @@ class Budget:
 
     def progress(self, step: int, device: torch.device) -> float:
         """Share of the budget used before step `step`, in [0, 1]; the same in every process."""
-        if self.steps is not None:
-            return min(1.0, step / self.steps)
-        share = min(1.0, self.seconds / (60 * self.minutes))
+        share = min(1.0, step / self.steps)
+        if self.minutes is None:
+            return share
+        share = min(1.0, max(share, self.seconds / (60 * self.minutes)))
         if dist.is_initialized():  # clocks differ: the first process decides
             shared = torch.tensor([share], device=device)
             dist.broadcast(shared, 0)
@@ -53,11 +49,11 @@ def cosine(progress: float, end: float, warmup: float = 0.02) -> float:
 
 
 class Means:
-    """Running sums of scalar tensors that stay on the device until someone reads them."""
+    """Running means of scalar tensors, kept on the device until they are read."""
 
     def __init__(self):
         self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}  # of each name: a penalty comes only every few steps
+        self.counts: dict[str, int] = {}  # of each name: not every step has all of them
 
     def add(self, **values: Tensor) -> None:
         for name, value in values.items():
@@ -72,7 +68,7 @@ class Means:
         return out
 
     def state_dict(self) -> dict[str, dict]:
-        """Sums begun before a checkpoint belong to the next line of the history, also after a resume."""
+        """Sums since the last line of the history, so that a resumed run logs the same next line."""
         return dict(sums=dict(self.sums), counts=dict(self.counts))
 
     def load_state_dict(self, state: dict[str, dict]) -> None:
@@ -80,14 +76,14 @@ class Means:
 
 
 class Moments:
-    """`n` moments spread evenly over a training, the first after its first step, the last at its end."""
+    """`n` moments spread evenly over a training, from its first step to its end."""
 
     def __init__(self, n: int, share: float, steps_done: int):
         self.n = n
-        self.next = math.floor(share * (n - 1)) + 1 if steps_done else 0  # those before a resume are over
+        self.next = math.floor(share * (n - 1)) + 1 if steps_done else 0  # after a resume, skip those that have passed
 
     def due(self, share: float) -> bool:
-        """Whether a moment has come; each comes once."""
+        """Whether the next moment has come."""
         if share * (self.n - 1) < self.next or self.next >= self.n:
             return False
         self.next = math.floor(share * (self.n - 1)) + 1
@@ -95,7 +91,7 @@ class Moments:
 
 
 class Progress:
-    """A bar for people, a line every half minute for logs."""
+    """A progress bar in a terminal, a line every half minute elsewhere."""
 
     def __init__(self, label: str, show: bool):
         self.label, self.show, self.last = label, show, time.monotonic()

@@ -1,0 +1,239 @@
+"""Rows without a model: what a blank page, a copy or a stranger gets in every table.
+
+Each is a `sampling.Sampler`. A model has to beat these before its scores mean anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from torch import Generator, Tensor
+
+from ..augment import PERSON_WARPS, WARP_NUMBERS, soften, warp_ink
+from ..models.people import in_turn, warp_strength
+from ..registration import displacements_to_others, warp_towards_others
+from ..synthesis import CrowdConfig, write_crowd
+
+if TYPE_CHECKING:
+    from ..data import SignatureSet
+    from ..training.checkpoint import Pretrained
+
+WRITERS_SEED = 4_000_003  # of the protocol's own writers: in no class, and in no corpus that a model was trained on
+PER_WRITER = 4
+
+
+class Blank:
+    """An empty page."""
+
+    label = "blank page"
+
+    def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
+        return torch.zeros(people * per_person, 1, 128, 128)
+
+    def known(self, y: Tensor, generator: Generator) -> Tensor:
+        return torch.zeros(len(y), 1, 128, 128)
+
+    def like(self, references: Tensor, generator: Generator) -> Tensor:
+        return torch.zeros_like(references[:, 0])
+
+
+class _OfTraining:
+    """What draws from training signatures: of each person the first k, k being the least that somebody has.
+
+    A "new" person is a training person, each used before one is used again.
+    """
+
+    def __init__(self, train: SignatureSet):
+        train = train.to("cpu")
+        order, count = train.labels.argsort(stable=True), train.labels.bincount(minlength=train.n_people)
+        if count.min() < 2:
+            raise ValueError("rows without a model need two training signatures of every person")
+        self.k = int(count.min())
+        place = (count.cumsum(0) - count)[:, None] + torch.arange(self.k)
+        self.rows = order[place]  # [P, k]
+        self.x, self.labels = train.x, train.labels
+
+    def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
+        rounds = -(-people // len(self.rows))
+        who = torch.cat([torch.randperm(len(self.rows), generator=generator) for _ in range(rounds)])[:people]
+        return self.known(who.repeat_interleave(per_person), generator)
+
+    def known(self, y: Tensor, generator: Generator) -> Tensor:
+        return self.known_from(y, generator)[0]
+
+    def known_from(self, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Signatures of the people `y`, and which training signature of the person each comes from, int64 ``[n]``."""
+        source = in_turn(y, self.k, generator)
+        return self.draw(self.rows[y, source], generator), source
+
+    def draw(self, index: Tensor, generator: Generator) -> Tensor:
+        """Raw ink made from the training signatures `index` ``[n]``."""
+        raise NotImplementedError
+
+
+class MeanImage(_OfTraining):
+    """The mean of all training signatures."""
+
+    label = "mean image"
+
+    def draw(self, index: Tensor, generator: Generator) -> Tensor:
+        return self.x.mean(0, keepdim=True).expand(len(index), -1, -1, -1)
+
+    def like(self, references: Tensor, generator: Generator) -> Tensor:
+        return self.draw(torch.arange(len(references)), generator)
+
+
+class Copies(_OfTraining):
+    """Training signatures as they are; of a stranger the reference as it is."""
+
+    label = "copies"
+
+    def draw(self, index: Tensor, generator: Generator) -> Tensor:
+        return self.x[index]
+
+    def like(self, references: Tensor, generator: Generator) -> Tensor:
+        return references[:, 0]
+
+
+class Warps(_OfTraining):
+    """Training signatures warped towards others of their person and at random, as far as held-out ones lie away.
+
+    This is what the exemplar models put into their decoders. Of a stranger's one reference there is no other to be
+    warped towards, so it is warped at random.
+    """
+
+    label = "registration warps"
+
+    def __init__(self, train: SignatureSet):
+        super().__init__(train)
+        ink = (self.x > 0.5).float()
+        self.ways = displacements_to_others(ink, self.labels)
+        self.moves = PERSON_WARPS.times(warp_strength((ink[:, 0] * 255).to(torch.uint8), self.labels, self.ways))
+
+    def draw(self, index: Tensor, generator: Generator) -> Tensor:
+        noise = torch.randn(len(index), WARP_NUMBERS + self.ways.shape[1], generator=generator)
+        out = []
+        for part, how in zip(index.split(64), noise.split(64), strict=True):
+            ink = (self.x[part] > 0.5).float()
+            out.append(warp_towards_others(ink, self.ways[part], self.moves, how, soften(ink)))
+        return torch.cat(out)
+
+    def like(self, references: Tensor, generator: Generator) -> Tensor:
+        ink = (references[:, 0] > 0.5).float()
+        return torch.cat([warp_ink(part, PERSON_WARPS, generator) for part in ink.split(64)])
+
+
+class MeanOfTwo(_OfTraining):
+    """Two signatures, encoded by the pretrained VAE, their codes averaged and decoded.
+
+    As a new person: one signature each of two people, the same two for all draws. As a known one: two of the person's.
+    """
+
+    label = "mean of two codes"
+
+    def __init__(self, train: SignatureSet, pretrained: Pretrained):
+        super().__init__(train)
+        self.model = pretrained.model
+
+    def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
+        pairs = torch.stack([torch.randperm(len(self.rows), generator=generator)[:2] for _ in range(people)])
+        sides = [in_turn(who.repeat_interleave(per_person), self.k, generator) for who in pairs.T]
+        pairs = pairs.repeat_interleave(per_person, 0)
+        return self._mean(*(self.rows[who, which] for who, which in zip(pairs.T, sides, strict=True)))
+
+    def known_from(self, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        one = in_turn(y, self.k, generator)
+        other = (one + torch.randint(1, self.k, (len(y),), generator=generator)) % self.k
+        return self._mean(self.rows[y, one], self.rows[y, other]), one
+
+    @torch.inference_mode()
+    def _mean(self, one: Tensor, other: Tensor) -> Tensor:
+        device, out = next(self.model.parameters()).device, []
+        for pair in zip(one.split(64), other.split(64), strict=True):
+            codes = [self.model.encode(self.x[side].to(device))[0] for side in pair]
+            out.append(self.model.to_ink(self.model.decode((codes[0] + codes[1]) / 2)).float().cpu())
+        return torch.cat(out)
+
+
+class Writers:
+    """Synthetic writers of the protocol's own: strangers to every class, in whatever name they sign.
+
+    Parameters
+    ----------
+    x
+        Ink ``[W, c, 1, 128, 128]``, c signatures of each.
+    """
+
+    label = "fresh synthetic writers"
+
+    def __init__(self, x: Tensor):
+        self.x = x
+
+    def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
+        writers, each = self.x.shape[:2]
+        if people > writers or per_person > each:
+            raise ValueError(f"{people} people with {per_person} signatures, of {writers} writers with {each}")
+        return self.x[torch.randperm(writers, generator=generator)[:people], :per_person].flatten(0, 1)
+
+    def known(self, y: Tensor, generator: Generator) -> Tensor:
+        return self.x[y % len(self.x), in_turn(y, self.x.shape[1], generator)]
+
+    def like(self, references: Tensor, generator: Generator) -> Tensor:
+        return self.x[torch.randint(len(self.x), (len(references),), generator=generator), 0]
+
+
+class NearestWriter(_OfTraining):
+    """The synthetic writer whose signature is most like the one asked for signs instead.
+
+    Parameters
+    ----------
+    train
+        Training signatures.
+    writers
+        `Writers` to choose from.
+    features
+        Raw ink to features in which likeness is measured.
+    """
+
+    label = "nearest synthetic writer"
+
+    def __init__(self, train: SignatureSet, writers: Writers, features: Callable[[Tensor], np.ndarray]):
+        super().__init__(train)
+        self.writers, self.features = writers.x, features
+        self.known_features = features(self.writers.flatten(0, 1))  # [W * c, d]
+
+    def draw(self, index: Tensor, generator: Generator) -> Tensor:
+        return self.like(self.x[index][:, None], generator)
+
+    def like(self, references: Tensor, generator: Generator) -> Tensor:
+        nearest = cdist(self.features(references[:, 0]), self.known_features).argmin(1) // self.writers.shape[1]
+        which = torch.randint(self.writers.shape[1], (len(references),), generator=generator)
+        return self.writers[torch.from_numpy(nearest), which]
+
+
+def draw_writers(writers: int, folder: str | Path, seed: int = WRITERS_SEED, workers: int | None = None) -> Tensor:
+    """Ink ``[writers, PER_WRITER, 1, 128, 128]`` of synthetic writers, drawn once into `folder`."""
+    path = Path(folder) / f"writers_{seed}_{writers}x{PER_WRITER}.npz"
+    if not path.exists():
+        write_crowd(path, CrowdConfig(writers=writers, per_writer=PER_WRITER, seed=seed), workers)
+    with np.load(path, allow_pickle=False) as archive:
+        x = torch.from_numpy(archive["x"])
+    return (x > 127).float().view(writers, PER_WRITER, 1, 128, 128)
+
+
+def rows_without_a_model(
+    train: SignatureSet,
+    writers: Tensor,
+    features: Callable[[Tensor], np.ndarray],
+    pretrained: Pretrained | None = None,
+) -> dict[str, object]:
+    """All of them by name. `writers` as of `draw_writers`; without `pretrained` no mean of codes."""
+    fresh = Writers(writers)
+    rows = dict(blank=Blank(), mean_image=MeanImage(train), copies=Copies(train), warps=Warps(train))
+    rows |= {"mean_of_two": MeanOfTwo(train, pretrained)} if pretrained else {}
+    return rows | dict(nearest_writer=NearestWriter(train, fresh, features), fresh_writers=fresh)

@@ -1,0 +1,109 @@
+"""Pictures as the protocol sees them: rendered, measured in two feature extractors, strokes counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import registering
+from .copies import Misfits
+from .features import Ruler, SignatureRuler
+from .store import Store
+from .strokes import stroke_statistics
+
+VERIFIER = SignatureRuler.name  # in whose features people are told apart
+USED_IN_TRAINING = {
+    Ruler.name: "chooses which step of a GAN's training is kept, on training signatures; no loss contains it",
+    SignatureRuler.name: "no: trained on synthetic writers only, and no training or search asks it",
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Rendered pictures with what was measured of them.
+
+    Attributes
+    ----------
+    x
+        Rendered ink float32 ``[n, 1, 128, 128]``.
+    features
+        By extractor ``[n, d]``.
+    strokes
+        `stroke_statistics`.
+    """
+
+    x: torch.Tensor
+    features: Mapping[str, np.ndarray]
+    strokes: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, index: np.ndarray) -> Seen:
+        features = {name: values[index] for name, values in self.features.items()}
+        strokes = {name: values[index] for name, values in self.strokes.items()}
+        return Seen(self.x[torch.as_tensor(index)], features, strokes)
+
+
+class Eye:
+    """Renders and measures; what was measured once is kept by the pictures' content.
+
+    Parameters
+    ----------
+    rulers
+        Feature extractors; by default both of the project. One of them is named `VERIFIER`.
+    render
+        What every picture passes; `render.render` by default.
+    folder
+        Where features and registrations outlive the process; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        rulers: list[Ruler] | None = None,
+        render: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        folder: str | Path | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        if render is None:
+            from ..render import render
+        self.render, self.device = render, device
+        self.rulers = [Ruler(device), SignatureRuler(device=device)] if rulers is None else rulers
+        if VERIFIER not in self.names:
+            raise ValueError(f"one of the feature extractors has to be {VERIFIER}, not only {', '.join(self.names)}")
+        self.stores = []
+        for ruler in self.rulers:
+            store = Store(folder and Path(folder) / f"features_{ruler.name}_{ruler.version}.npz")
+            ruler.keep_in(store.values)
+            self.stores.append(store)
+        store = Store(folder and Path(folder) / f"misfits_{registering.version()}.npz")
+        self.misfits = Misfits(store.values, device)
+        self.stores.append(store)
+
+    @property
+    def names(self) -> list[str]:
+        return [ruler.name for ruler in self.rulers]
+
+    def __call__(self, raw: torch.Tensor, strokes: bool = True) -> Seen:
+        """`Seen` of raw ink ``[n, 1, 128, 128]``; `strokes` False leaves the counting out.
+
+        Raises
+        ------
+        ValueError
+            If the pictures hold values that are not finite.
+        """
+        if not torch.isfinite(raw).all():
+            raise ValueError("the pictures hold values that are not finite: their model has diverged")
+        parts = [self.render(part.to(self.device)).cpu() for part in raw.split(256)]
+        x = torch.cat(parts) if parts else raw
+        features = {ruler.name: ruler.features(x) for ruler in self.rulers}
+        return Seen(x, features, stroke_statistics(x) if strokes else {})
+
+    def save(self) -> None:
+        """Write the caches."""
+        for store in self.stores:
+            store.save()
