@@ -288,7 +288,7 @@ def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray
         raise DataError(f"{folder}: no picture of {len(pairs)} shows a signature. " + "; ".join(bad[:5]))
     if bad:
         more = f"; and {len(bad) - 20} more" if len(bad) > 20 else ""
-        message = f"{folder}: {len(bad)} pictures left out. " + "; ".join(bad[:20]) + more
+        message = f"{folder}: {len(bad)} {'pictures' if len(bad) > 1 else 'picture'} left out. " + "; ".join(bad[:20]) + more
         warnings.warn(message, DataWarning, stacklevel=4)
     return np.stack(pictures), names, files
 

@@ -126,6 +126,13 @@ def test_a_picture_without_ink_is_named_with_its_remedy(level):
         assert found.problem.startswith("picture: no ink in it; scan or photograph")
 
 
+def test_a_solid_area_is_no_signature():
+    pixels = np.full((300, 400, 3), 240.0)
+    pixels[120:170, 150:220] = 30
+    found = read(pixels)
+    assert "solid" in found.flags and not found.image.any() and "no strokes" in found.problem
+
+
 def test_a_pen_keeps_its_straight_strokes_and_underlines():
     cover = mask()
     cv2.line(cover, (60, 190), (370, 184), 255, 6, cv2.LINE_AA)  # not finer than the rest
@@ -265,6 +272,20 @@ def test_without_its_reader_a_format_comes_with_the_commands(tmp_path, monkeypat
     with pytest.raises(ImageError) as error:
         read_pages(tmp_path / name)
     assert all(command in str(error.value) for command in commands)
+
+
+@pytest.mark.parametrize("name, module", [("IMG.HEIC", "pillow_heif"), ("scan.pdf", "pypdfium2")])
+def test_with_its_reader_a_format_is_read(tmp_path, name, module):
+    reader = pytest.importorskip(module)
+    plain = Image.fromarray(as_picture(painted()))
+    if module == "pillow_heif":
+        reader.register_heif_opener()
+        plain.save(tmp_path / name, format="HEIF")
+    else:
+        plain.save(tmp_path / name, save_all=True, append_images=[plain])
+    found = read_signatures(tmp_path / name)
+    assert len(found) == (2 if module == "pypdfium2" else 1)
+    assert all(alike(page.image, WANTED) > 0.93 for page in found)
 
 
 def test_too_many_pixels_are_refused_before_decoding(tmp_path):

@@ -23,6 +23,7 @@ NEAR = 1 / 24  # side of the window whose darkest ink sets the threshold, over t
 LEAST = 0.035  # contrast that no clean paper has
 SHARE = 0.33  # of the darkest ink nearby: the level at which a stroke's edge is drawn
 FAINT = 0.15  # contrast of ink below which it is flagged
+CROWDED = (0.5, 0.8)  # of the ink's box: shares above which it is flagged, and no signature
 COARSE = 48  # px: ink with a shorter longer side is flagged
 
 
@@ -76,6 +77,11 @@ def find_ink(rgb: np.ndarray) -> Ink:
         rgb, page = _cut(rgb, near), None if page is None else _cut(page, near)
     if longest < COARSE * max(scale, 1):
         done += ("coarse",)
+    share, shortest = float(_cut(mask, box).mean()), min(box[1] - box[0], box[3] - box[2])
+    if share > CROWDED[0] and shortest > 0.15 * longest:  # a dash fills its box too
+        if share > CROWDED[1]:
+            return Ink(NOTHING, tuple(dict.fromkeys((*flags, *done, "solid"))))
+        done += ("crowded",)
     return Ink(_cut(mask, box).astype(np.uint8) * 255, tuple(dict.fromkeys((*flags, *done))))
 
 
