@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from . import registering
-from .copies import Misfits
+from .copy_test import Misfits
 from .features import Ruler, SignatureRuler
 from .store import Store
 from .strokes import stroke_statistics
