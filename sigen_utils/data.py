@@ -276,7 +276,7 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
 def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray, list[str], list[str]]:
     """The same of (person, file) pairs; what cannot be read is named and left out."""
     extracted = (folder / "manifest.csv").is_file()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with images.quietly(), ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda pair: _read_picture(pair[1], extracted), pairs)
         pictures, names, files, bad = [], [], [], []
         for (who, path), (pages, problems) in zip(pairs, results, strict=True):
@@ -288,7 +288,7 @@ def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray
         raise DataError(f"{folder}: no picture of {len(pairs)} shows a signature. " + "; ".join(bad[:5]))
     if bad:
         more = f"; and {len(bad) - 20} more" if len(bad) > 20 else ""
-        message = f"{folder}: {len(bad)} pictures left out. " + "; ".join(bad[:20]) + more
+        message = f"{folder}: {len(bad)} {'pictures' if len(bad) > 1 else 'picture'} left out. " + "; ".join(bad[:20]) + more
         warnings.warn(message, DataWarning, stacklevel=4)
     return np.stack(pictures), names, files
 

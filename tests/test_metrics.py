@@ -534,3 +534,14 @@ def test_a_wave_shows_at_its_own_frequency():
     )
     with pytest.raises(ValueError, match="square"):
         metrics.radial_spectrum(torch.zeros(1, 1, 8, 16))
+
+
+@pytest.mark.parametrize("people", [2, 3])
+def test_very_few_people_have_an_error_rate_with_an_interval(people):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(people), 4)
+    features = rng.normal(size=(people, 8))[labels] * 5 + rng.normal(size=(4 * people, 8))
+    score = metrics.verification(features, labels)
+    assert 0 <= score["eer_low"] <= score["eer_high"] <= 1 and score["people"] == people
+    with pytest.raises(ValueError, match="needs two people or more"):
+        metrics.verification(features[labels == 0], labels[labels == 0])

@@ -251,13 +251,15 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
     small = ["--set", "latent_dim=4", "detail=0", "widths=[8,8]", "components=2", "batch_size=4", "snapshots=1"]
     assert main([*train, "--run", str(tmp_path / "a"), *small]) == 0
     scored = ["--data", str(folder), "--runs", str(tmp_path / "a"), "--train-per-person", "2"]
-    for ruler in ("imagenet", "signature"):
-        moved = ["--moved", "0", "1.5", "--moved-among", "0.01"]
-        assert main(["evaluate", *scored, "--ruler", ruler, *moved, "--out", str(tmp_path / "e.json")]) == 0
-        models = json.loads((tmp_path / "e.json").read_text())["models"]
-        assert models["a"]["reconstruction"]["f1"] >= 0
-        assert models["copies_moved_0"]["nearest_train"] == 1 > models["copies_moved_1.5"]["nearest_train"]
-        assert models["copies_moved_0"]["nearest_train"] > models["copies_among_0.01"]["nearest_train"]
+    kept = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "e.json")]
+    assert main(["evaluate", *scored, *kept]) == 0
+    rows = json.loads((tmp_path / "e.json").read_text())["known"]["rows"]
+    assert rows.keys() >= {"a", "blank", "copies", "warps", "fresh_writers"}
+    assert rows["copies"]["scores"]["copy_auc"]["value"] == 0 < rows["blank"]["scores"]["copy_auc"]["value"]
+    two = [*scored[:2], "--runs", f"twice={tmp_path / 'a'},{tmp_path / 'a'}", *scored[4:]]
+    assert main(["evaluate", *two, *kept]) == 0
+    found = json.loads((tmp_path / "e.json").read_text())["known"]["rows"]["twice"]["scores"]["copy_auc"]
+    assert found["seeds"][0] == found["seeds"][1] == rows["a"]["scores"]["copy_auc"]["value"]
     out = ["--out", str(tmp_path / "u.json")]
     assert main(["usefulness", *scored, "--duplicates", "1", "2", *out]) == 0
     found = json.loads((tmp_path / "u.json").read_text())
@@ -268,7 +270,7 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
         assert main(command) == 2  # another split than in the training
         assert "another split" in capsys.readouterr().err
     twice = [*scored[:3], str(tmp_path / "a"), *scored[3:]]
-    assert main(["evaluate", *twice, *out]) == 2 and "two runs are called a" in capsys.readouterr().err
+    assert main(["evaluate", *twice, *out]) == 2 and "two models of one name" in capsys.readouterr().err
     assert main(["sample", "--run", str(REPO / "weights/ruler"), "--n", "1", *out]) == 2
     assert "a ruler measures" in capsys.readouterr().err
 
