@@ -39,8 +39,8 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict in about a quarter of its size, on the CPU; `unpacked` reads it.
 
     Each row of a matrix or kernel (an index of the first dimension) becomes signed bytes and a step size, stored under
-    the name plus `STEP`. Rows are symmetric about zero (Jacob et al. 2018, sec. 3). The largest
-    error is half a step, 1/254 of the row's largest weight. Small tensors and vectors stay in half precision, integers stay as they are.
+    the name plus `STEP`. Rows are symmetric about zero (Jacob et al. 2018, sec. 3). The largest error is half a step,
+    1/254 of the row's largest weight. Small tensors and vectors stay in half precision, integers stay as they are.
     """
     out = {}
     for name, value in halved(state).items():
