@@ -69,7 +69,7 @@ def _sheet_commands(command: Command) -> None:
 def _model_commands(command: Command) -> None:
     """Training and sampling."""
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
-    sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
+    sub.add_argument("model", choices=("vae", "gan", "extractor", "autoencoder", "prior"))
     words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
     sub.add_argument("--data", help=words)
     sub.add_argument(
@@ -114,12 +114,12 @@ def _model_commands(command: Command) -> None:
 def _score_commands(command: Command) -> None:
     """Scores, and tests by eye."""
 
-    def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
+    def scored(sub: argparse.ArgumentParser, extractor: str) -> None:
         sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
         sub.add_argument("--train-per-person", type=int, help="as in the training")
         sub.add_argument("--runs", nargs="+", required=True)
         words = "features to measure in: the project's own, or a network trained on photographs (default: %(default)s)"
-        sub.add_argument("--ruler", choices=("imagenet", "signature"), default=ruler, help=words)
+        sub.add_argument("--extractor", choices=("imagenet", "signature"), default=extractor, help=words)
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--out", required=True, help="file .json")
 
@@ -160,10 +160,12 @@ def _score_commands(command: Command) -> None:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="folder for realism.json and a picture side by side")
 
-    sub = command("verify", evidence.verify, "equal error rate of each ruler on a set of genuine signatures")
+    sub = command(
+        "verify", evidence.verify, "equal error rate of each feature extractor on a set of genuine signatures"
+    )
     sub.add_argument("--data", required=True, help="folder of signatures")
     sub.add_argument("--forgeries", action="store_true", help="also against the forgeries in the folder")
-    sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
+    sub.add_argument("--extractor", help="run of `train extractor` (default: weights/extractor)")
     sub.add_argument("--seed", type=int, default=0)
 
 
@@ -212,7 +214,10 @@ def _study_commands(command: Command) -> None:
 
 def _publish_commands(command: Command) -> None:
     """Weights for others."""
-    for kind, example in (("ruler", "a ruler for everybody"), ("prior", "a learned prior for everybody")):
+    for kind, example in (
+        ("extractor", "a feature extractor for everybody"),
+        ("prior", "a learned prior for everybody"),
+    ):
         text = f"{example}: smaller weights, without the writers of its corpus"
         sub = command(f"publish-{kind}", models.publish_of_corpus, text)
         sub.set_defaults(kind=kind)

@@ -230,7 +230,7 @@ RECIPES = {
             start=LEARNED_PRIOR,
         ),
         Recipe(
-            "ruler",
+            "extractor",
             EmbeddingTrainer,
             EmbeddingConfig(),
             TrainConfig(

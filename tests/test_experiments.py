@@ -190,7 +190,7 @@ def test_a_study_is_kept_with_where_it_came_from(tmp_path, monkeypatch):
     assert studies.recorded("search_vae", data.subset(torch.arange(8))) is None, "other signatures"
     assert studies.recorded("search_gan", data) is None
     with pytest.raises(ValueError, match="choose one of"):
-        studies.record("search_ruler", found, data, "")
+        studies.record("search_extractor", found, data, "")
 
 
 def test_arms_measured_later_join_those_that_are_kept(tmp_path, monkeypatch):

@@ -271,8 +271,8 @@ def test_the_command_line_scores_runs_and_searches(tmp_path, capsys):
         assert "another split" in capsys.readouterr().err
     twice = [*scored[:3], str(tmp_path / "a"), *scored[3:]]
     assert main(["evaluate", *twice, *out]) == 2 and "two models of one name" in capsys.readouterr().err
-    assert main(["sample", "--run", str(REPO / "weights/ruler"), "--n", "1", *out]) == 2
-    assert "a ruler measures" in capsys.readouterr().err
+    assert main(["sample", "--run", str(REPO / "weights/extractor"), "--n", "1", *out]) == 2
+    assert "a feature extractor measures" in capsys.readouterr().err
 
 
 def test_the_reports_models_train_as_written(tmp_path):

@@ -53,7 +53,7 @@ def train(args: argparse.Namespace) -> int:
 
 def _name(args: argparse.Namespace, on_corpus: bool) -> str:
     """The recipe that is asked for."""
-    if args.model in ("ruler", "autoencoder"):
+    if args.model in ("extractor", "autoencoder"):
         return args.model
     if args.model == "prior":
         return "corpus_prior" if on_corpus else "prior"
@@ -112,8 +112,8 @@ def sample(args: argparse.Namespace) -> int:
     if args.n < 1:
         raise ValueError(f"--n {args.n}: ask for one signature or more")
     run = load_run(args.run)
-    if run.kind == "ruler":
-        raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
+    if run.kind == "extractor":
+        raise ValueError(f"{args.run}: a feature extractor measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
     if run.kind == "prior":
         x, names = prior.draw(run, args)
@@ -245,7 +245,7 @@ def publish(args: argparse.Namespace) -> int:
     card = _cost(run) | dict(
         seed=run.config["training"]["seed"], device=args.device, torch=torch.__version__,
         platform=f"{platform.system()} {platform.machine()}",
-        ruler=scores["ruler"], n=scores["n"], scores=scores["models"]["model"],
+        extractor=scores["extractor"], n=scores["n"], scores=scores["models"]["model"],
     )  # fmt: skip
     publish(run, args.out, card)
     print(f"{args.run} -> {args.out}: {card['scores']['frechet_floors']:.2f} floors")

@@ -29,7 +29,7 @@ from ..render import render
 from ..training import checkpoint
 from ..training.loop import CHECKED
 
-SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
+SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_extractor", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
 KINDS = {"vae": "VAE", "alone": "GAN", "gan": "VAE-GAN"}  # what is ablated, and its name in tables
 OURS = {"vae": "vae_pretrained", "alone": "gan_alone", "gan": "gan"}  # its recipe
@@ -115,8 +115,8 @@ def train_arms(
     Returns
     -------
     dict
-        ``ruler, n, floor`` and ``arms``: name -> list, an entry a seed, of ``seed, minutes, images, curve`` (a list of
-        minutes, images and distance or held-out error in percent of a blank page), the scores of
+        ``extractor, n, floor`` and ``arms``: name -> list, an entry a seed, of ``seed, minutes, images, curve`` (a list
+        of minutes, images and distance or held-out error in percent of a blank page), the scores of
         `metrics.evaluate_samples` and, for a VAE, ``beta``, ``percent_of_blank`` and ``f1`` of held-out signatures and
         the share ``active`` of its latents. A training whose loss became no number has ``diverged`` instead of scores.
     """
@@ -139,7 +139,7 @@ def train_arms(
                 if progress:
                     progress(f"{name}, seed {entry['seed']}: {_in_words(entry)}")
     floor = scorer.reference.floor
-    return dict(ruler=scorer.ruler.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
+    return dict(extractor=scorer.extractor.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class _Scorer:
     """Trains and scores one run, against a reference that is computed once."""
 
     def __init__(self, data: SignatureSet):
-        self.data, self.ruler = data, metrics.Ruler(data.device)
-        self.reference = metrics.make_reference(data, self.ruler)
+        self.data, self.extractor = data, metrics.FeatureExtractor(data.device)
+        self.reference = metrics.make_reference(data, self.extractor)
 
     def __call__(self, task: _Task) -> dict[str, dict[str, Any]]:
         arm = next(iter(task.arms.values()))
@@ -171,7 +171,7 @@ class _Scorer:
             history = checkpoint.read_history(task.place) or [dict(seconds=0.0, images=0)]
             entry = dict(seed=task.seed, diverged=True, curve=_curve(history, self.data)) | _cost(history)
             return dict.fromkeys(task.arms, entry)
-        return {name: _scored(run, one, self.data, self.ruler, self.reference, task.seed)
+        return {name: _scored(run, one, self.data, self.extractor, self.reference, task.seed)
                 for name, one in task.arms.items()}  # fmt: skip
 
 
@@ -205,9 +205,9 @@ def _scoring(
         yield lambda tasks: pool.map(_work, tasks)
 
 
-def _scored(run, arm: Recipe, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:
+def _scored(run, arm: Recipe, data: SignatureSet, extractor, reference, seed: int) -> dict[str, Any]:
     x, y = run.sample(len(data), seed=seed, prior=arm.prior)
-    score = metrics.evaluate_samples(data, render(x), y, ruler, seed, reference=reference)
+    score = metrics.evaluate_samples(data, render(x), y, extractor, seed, reference=reference)
     entry = dict(seed=seed, curve=_curve(run.history, data)) | _cost(run.history)
     entry |= {key: value for key, value in score.items() if key not in ("label", "reconstruction")}
     if run.kind == "vae":
@@ -260,7 +260,9 @@ def in_lines(found: Mapping[str, Any]) -> list[str]:
     """A text table: mean over the seeds, and standard deviation if there are several."""
     heads = dict(zip(SCORES, ("floors", "recall", "cover", "top-1", "within", "nearest"), strict=True))
     heads |= dict(percent_of_blank="% blank", f1="F1", active="active")
-    lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>18}" for head in heads.values())]
+    lines = [
+        f"{found['extractor'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>18}" for head in heads.values())
+    ]
     for name, scores in means(found, list(heads)).items():
         cells = ["-" if one is None else f"{one[0]:.3g}" + (f" ± {one[1]:.2g}" if one[1] else "") for one in scores]
         lines.append(f"{name:26}" + "".join(f"{cell:>18}" for cell in cells))

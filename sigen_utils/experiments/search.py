@@ -204,12 +204,12 @@ class _GANGoal:
     """Fréchet distance of a run's samples from the validation signatures, as many of them."""
 
     def __init__(self, data: SignatureSet):
-        self.ruler = metrics.Ruler(data.device)
-        self.real = self.ruler.features(render(data.test.x))
+        self.extractor = metrics.FeatureExtractor(data.device)
+        self.real = self.extractor.features(render(data.test.x))
 
     def __call__(self, run, data: SignatureSet) -> float:
         x, _ = run.sample(len(self.real), seed=0)
-        return float(metrics.frechet_distance(self.real, self.ruler.features(render(x))))
+        return float(metrics.frechet_distance(self.real, self.extractor.features(render(x))))
 
 
 def importance(study: optuna.Study) -> dict[str, float]:

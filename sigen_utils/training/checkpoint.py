@@ -46,7 +46,7 @@ NETWORKS = {  # a config's kind -> the kind of model, its network and that one's
     "gan": ("gan", Generator, GANConfig),
     "report_vae": ("vae", ReportVAE, VAEConfig),
     "report_gan": ("gan", ReportGenerator, ReportGANConfig),
-    "ruler": ("ruler", Embedding, EmbeddingConfig),
+    "extractor": ("extractor", Embedding, EmbeddingConfig),
     "autoencoder": ("autoencoder", Autoencoder, AutoencoderConfig),
     "prior": ("prior", PriorVAE, PriorConfig),
 }
@@ -238,7 +238,7 @@ def publish_of_corpus(run: Run, folder: str | Path, card: dict) -> None:
     A feature extractor keeps half precision, so that scores stay comparable; a prior is `packed`.
     """
     config = run.config | dict(data=run.config["data"] | dict(people=[]))
-    smaller = halved if run.kind == "ruler" else packed
+    smaller = halved if run.kind == "extractor" else packed
     history = "".join(json.dumps(record) + "\n" for record in run.history)
     _publish(Path(folder), {WEIGHTS: smaller(run.model.state_dict())}, {HISTORY: history, CARD: card, CONFIG: config})
 

@@ -15,7 +15,7 @@ from .progress import cosine
 class EmbeddingTrainer(Trainer):
     """AdamW on the supervised contrastive loss: a batch is some signatures of each of some writers."""
 
-    kind = "ruler"
+    kind = "extractor"
 
     def build(self) -> None:
         self.model = self.place(embedding.Embedding(self.model_config))

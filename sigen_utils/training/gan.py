@@ -253,15 +253,15 @@ class _Selection:
     def __init__(self, train_set: SignatureSet):
         from .. import metrics  # scores are heavy to import, and a VAE needs none
 
-        self.metrics, self.ruler = metrics, metrics.Ruler(train_set.device)
+        self.metrics, self.extractor = metrics, metrics.FeatureExtractor(train_set.device)
         n = min(SELECTED, len(train_set))
         part = train_set.subset(torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0))[:n])
-        self.real = self.ruler.features(render(part.x))
+        self.real = self.extractor.features(render(part.x))
 
     def measure(self, draw: Callable[[int], Tensor]) -> dict[str, float]:
         """Fréchet ``distance`` and ``coverage`` of generated against as many training signatures; `draw(n)` makes n."""
         x = render(draw(len(self.real)))
         with torch.autocast(x.device.type, enabled=False):
-            fake = self.ruler.features(x)
+            fake = self.extractor.features(x)
         overlap = self.metrics.prdc(self.real, fake, min(5, len(fake) - 1))
         return dict(distance=float(self.metrics.frechet_distance(self.real, fake)), coverage=overlap["coverage"])

@@ -29,7 +29,7 @@ class Run:
     """A trained model and where it came from."""
 
     model: nn.Module  # one of the networks of `NETWORKS`, in eval mode
-    kind: str  # "vae", "gan" or "ruler"
+    kind: str  # "vae", "gan" or "extractor"
     config: dict
     history: list[dict]
     people: list[str]
