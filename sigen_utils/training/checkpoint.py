@@ -40,7 +40,7 @@ from .tensors import halved, load_tensors, packed, save_tensors
 
 STATE, CONFIG, HISTORY = "last.state.pt", "config.json", "history.jsonl"
 CARD, FINISHED = "card.json", "finished"
-OUTCOME = ("finished", "share")  # of a config: how far the training came, no part of what was asked for
+OUTCOME = ("finished", "share")  # keys of a config that are results, not settings
 NETWORKS = {  # a config's kind -> the kind of model, its network and that one's configuration
     "vae": ("vae", VAE, VAEConfig),
     "gan": ("gan", Generator, GANConfig),
@@ -50,13 +50,13 @@ NETWORKS = {  # a config's kind -> the kind of model, its network and that one's
     "autoencoder": ("autoencoder", Autoencoder, AutoencoderConfig),
     "prior": ("prior", PriorVAE, PriorConfig),
 }
-# What a trained model depends on, with the scores by which a GAN's moment is chosen
+# What a trained model depends on, including the scores that choose a GAN's best check
 CODE = ("augment.py", "data.py", "device.py", "recipes.py", "registration.py", "render.py")
 CODE += ("models/*.py", "training/*.py", "metrics/distances.py", "metrics/features.py")
 
 
 def code_fingerprint() -> str:
-    """Twelve hex digits that change with the code a trained model depends on."""
+    """Twelve hex digits of the code that a trained model depends on."""
     package = Path(__file__).parent.parent
     files = [path for pattern in CODE for path in sorted(package.glob(pattern))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
@@ -124,7 +124,7 @@ class RunFolder:
             torch.save(state, temporary)
 
     def finish(self, steps: int) -> None:
-        """Say that nothing more will be written, and in the config what share of the `steps` asked for was made."""
+        """Mark the run as complete, and store in its config which share of the `steps` asked for it made."""
         path, done = self.path / CONFIG, read_history(self.path)[-1]["step"]
         outcome = dict(finished=done >= steps, share=round(min(1.0, done / steps), 4))
         with paths.atomic_write(path) as temporary:
@@ -148,11 +148,11 @@ def read_history(run_dir: str | Path) -> list[dict]:
     if not path.exists():
         return []
     lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline was never finished
+    return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline is incomplete
 
 
 def build_model(kind: str, config: dict) -> nn.Module:
-    """The network that samples (or measures), from the ``model`` part of a run's config."""
+    """The network of a run, from the ``kind`` and ``model`` of its config."""
     _, network, settings = NETWORKS[kind]
     return network(settings(**config))
 
@@ -186,7 +186,7 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
 
 
 def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
-    """The same weights with ``key=value`` settings of the model applied, of those that only sampling uses.
+    """The run with ``key=value`` settings of its model changed, such as only sampling uses.
 
     Raises
     ------
@@ -207,22 +207,22 @@ def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
 def publish(run: Run, folder: str | Path, card: dict) -> None:
     """Write what others need to sample from a run, small enough to commit.
 
-    Weights in eight bits (`packed`), the thumbnails of the class, the history, the configuration, and `card`, what
-    else a reader wants to know. The configuration comes last, so that a folder without it is not taken for a run.
+    Weights in eight bits (`packed`), the thumbnails of the class, the history, `card` and the configuration. The
+    configuration is written last, so that an incomplete folder is no run.
 
     Parameters
     ----------
     run
         A complete run.
     folder
-        Where to; files of an earlier publication are replaced.
+        Where to; existing files are replaced.
     card
-        JSON-serialisable, for instance device, minutes and scores.
+        JSON-serialisable: device, minutes, scores.
 
     Raises
     ------
     RunError
-        If the run does not hold the thumbnails of its class, without which nobody can tell whether it fits.
+        If the run has no thumbnails of its class, by which others recognise it.
     """
     thumbnails = run.thumbnails()
     if thumbnails is None:
@@ -235,7 +235,7 @@ def publish(run: Run, folder: str | Path, card: dict) -> None:
 def publish_of_corpus(run: Run, folder: str | Path, card: dict) -> None:
     """Write a network that was trained on a corpus of synthetic writers, without their names.
 
-    What measures keeps half precision, for scores of years should agree; a prior is `packed`.
+    A feature extractor keeps half precision, so that scores stay comparable; a prior is `packed`.
     """
     config = run.config | dict(data=run.config["data"] | dict(people=[]))
     smaller = halved if run.kind == "ruler" else packed
@@ -253,20 +253,19 @@ def _publish(folder: Path, tensors: dict[str, dict], texts: dict[str, Any]) -> N
             temporary.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
 
 
-OF_A_CROWD = ("prior_", "signatures")  # parts of a VAE that are of no use to a class; how a person's codes spread is
+OF_A_CROWD = ("prior_", "signatures")  # parts of a VAE that a class replaces by its own
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Networks that know signatures before they meet a class: trained on a crowd of synthetic writers.
+    """Networks pretrained on a corpus of synthetic writers.
 
     Attributes
     ----------
     model
         The VAE, without people.
     discriminator
-        State dict of a discriminator that has learned, from the crowd, what ink and whose hand it sees (people are
-        described to it by codes of `model`); None where there is only a VAE.
+        State dict of a discriminator that was trained with codes of `model`; None if there is only a VAE.
     card
         What they were trained on, how long, and where.
     """
@@ -283,37 +282,43 @@ class Pretrained:
 
     @torch.inference_mode()
     def duplicate(self, x: Tensor, seed: int = 0) -> Tensor:
-        """Raw ink ``[n, 1, 128, 128]`` of another signature like each of `x`, by people it has never seen."""
+        """Raw ink ``[n, 1, 128, 128]``: one more signature by the writer of each of `x`, known or not."""
         device = next(self.model.parameters()).device
         generator, out = torch.Generator(device).manual_seed(seed), []
         for part in x.split(64):
-            moved = warp_ink(part.to(device), PERSON_WARPS, generator)
-            codes = self.model.sample_around(self.model.encode(moved)[0], generator)
+            warped = warp_ink(part.to(device), PERSON_WARPS, generator)
+            codes = self.model.sample_around(self.model.encode(warped)[0], generator)
             out.append(self.model.to_ink(self.model.decode(codes)).float())
         return torch.cat(out)
 
 
 def discriminator_of(gan_run: Run) -> dict[str, Tensor]:
-    """State dict of the discriminator that a GAN's run ended with; it lies with what a resume needs."""
+    """State dict of the discriminator at the end of a GAN's run, from the state that a resume needs."""
     return torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]["discriminator"]
 
 
 def publish_pretrained(vae_run: Run, discriminator: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
-    """Write a VAE trained on a crowd, without its writers, and a discriminator's state dict; see `Pretrained`.
+    """Write a VAE trained on a corpus, without its writers, and a discriminator's state dict; see `Pretrained`.
 
-    The configuration comes last, so that a folder without it is not taken for complete.
+    The configuration is written last, so that an incomplete folder is recognised.
     """
     parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(OF_A_CROWD)})
     if discriminator is not None:
         parts |= dict(discriminator=discriminator)
-    people = ("n_people", "exemplars", "warped", "bandwidth", "components")  # who they were, how a class is drawn
+    people = (
+        "n_people",
+        "exemplars",
+        "warped",
+        "bandwidth",
+        "components",
+    )  # of the corpus, or of sampling from a class
     config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
     tensors = {f"{name}.safetensors": packed(state) for name, state in parts.items()}
     _publish(Path(folder), tensors, {CARD: card, CONFIG: config})
 
 
 def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
-    """The committed pretrained networks (or those in `folder`); None where the repository has none.
+    """The committed pretrained networks, or those in `folder`; None if the repository has none.
 
     Raises
     ------
@@ -329,7 +334,7 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
         model = VAE(VAEConfig(**json.loads((where / CONFIG).read_text())))
         missing, other = model.load_state_dict(load_tensors(where / "vae.safetensors"), strict=False)
         if other or (missing := [name for name in missing if not name.startswith(OF_A_CROWD)]):
-            raise RuntimeError(f"not there: {missing}, of no network here: {other}")
+            raise RuntimeError(f"missing tensors: {missing}, unexpected ones: {other}")
         discriminator, file = None, where / "discriminator.safetensors"
         if file.exists():
             discriminator = {key: value.float() for key, value in load_tensors(file).items()}
@@ -342,9 +347,9 @@ def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
 def load_reference(
     name: str, data: SignatureSet, device: str | torch.device = "cpu", beyond: Run | None = None
 ) -> Run | None:
-    """The committed model `name`, or None where there is none that was trained on this class.
+    """The committed model `name` if it was trained on this class, else None.
 
-    Nor is it given where the run `beyond` was trained on nearly as many images: it would be the same model twice.
+    None also if the run `beyond` was trained on nearly as many images: it would be the same model twice.
     """
     folder = paths.weights_dir() / name
     if not (folder / CONFIG).exists():
@@ -358,7 +363,7 @@ def load_reference(
 
 
 def config_dict(kind: str, model: Any, training: Any, data, extra: dict | None = None) -> dict:
-    """What ``config.json`` holds: enough to tell whether two runs are the same work."""
+    """The content of ``config.json``: enough to tell whether two runs are the same."""
     return dict(
         kind=kind,
         model=dataclasses.asdict(model),

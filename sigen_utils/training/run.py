@@ -37,8 +37,8 @@ class Run:
 
     @property
     def discriminator(self) -> dict[str, Tensor] | None:
-        """The pretrained discriminator where this run went on from the pretrained networks, whose codes it shares."""
-        from .checkpoint import load_pretrained  # which reads runs itself
+        """The pretrained discriminator, if this run continued from the pretrained networks and shares their codes."""
+        from .checkpoint import load_pretrained  # imports this module
 
         start = load_pretrained() if self.config.get("start") else None
         return start.discriminator if start and self.config["start"] == start.fingerprint() else None
@@ -57,7 +57,7 @@ class Run:
         return hashlib.sha256((self.run_dir / WEIGHTS).read_bytes()).hexdigest()[:12]
 
     def person_index(self, person: str) -> int:
-        """Index of a person ID; RunError names the remedy if it is not one of the training's."""
+        """Index of a person ID; RunError if the training set did not have it."""
         if person not in self.people:
             known = f"{self.people[0]} ... {self.people[-1]}" if self.people else "none"
             raise RunError(f"{self.run_dir}: person {person!r} was not in the training set; known IDs: {known}")
@@ -73,7 +73,7 @@ class Run:
             if self.kind == "vae":
                 out.append(self.model.to_ink(self.model.decode(part)))
             else:
-                out.append(self.model.guess(part, who))
+                out.append(self.model.ink_probability(part, who))
         return torch.cat(out)
 
     @torch.inference_mode()
@@ -87,13 +87,13 @@ class Run:
         n
             How many.
         person
-            Whose; None draws people evenly. An unconditional model has no choice and returns no people.
+            Whose; None draws people evenly. An unconditional model returns no people.
         seed
             Seed of the draw; the same seed gives the same signatures on the same device.
         prior
-            Of a VAE's codes. "mixture" (default where it knows people): a component around every signature that it
-            remembers, of everybody or, with `person`, of one. "gaussians": the few of `vae.fit_prior`. "normal": N(0,
-            I), as the student reports sampled (their VAE's default). Only the first knows people.
+            Of a VAE's codes. "mixture" (default if it knows people): a kernel density around the codes of training
+            signatures, of everybody or of `person`. "gaussians": those of `vae.fit_prior`. "normal": N(0, I), the
+            default of the reports' VAE. Only the first knows people.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class Run:
         if prior not in (None, "mixture", "gaussians", "normal"):
             raise ValueError(f"prior={prior!r}: choose mixture, gaussians or normal")
         if prior == "mixture" and not self.conditional:
-            raise RunError(f"{self.run_dir}: this model remembers nobody's signatures, so it has no such mixture")
+            raise RunError(f"{self.run_dir}: this model knows no people, so it has no such mixture")
         generator = torch.Generator().manual_seed(seed)
         y, own = None, prior in (None, "mixture")
         if self.conditional and own:
@@ -126,21 +126,21 @@ class Run:
 
     @property
     def reconstructs(self) -> bool:
-        """Whether `reconstruct` works: a VAE encodes, our GAN projects, the reports' GAN can do neither."""
+        """Whether `reconstruct` works: a VAE encodes, our GAN is inverted, the reports' GAN allows neither."""
         return isinstance(self.model, VAE | Generator)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, people: Sequence[str] | None = None, batch_size: int = 64) -> Tensor:
-        """Ink ``[N, 1, 128, 128]`` drawn again: by a VAE from the posterior mean, by a GAN after `gan.invert`.
+        """Reconstructions ``[N, 1, 128, 128]``: a VAE's from the posterior mean, a GAN's by `gan.invert`.
 
-        `people` says whose each signature is; a GAN that knows people needs it.
+        `people` are the IDs of the writers; a GAN that knows people needs them.
         """
         if not self.reconstructs:
-            raise RunError(f"{self.run_dir}: this model has no encoder, nor logits to project with")
+            raise RunError(f"{self.run_dir}: this model has no encoder and cannot be inverted")
         y = None
         if self.kind == "gan" and self.conditional:
             if people is None or len(people) != len(x):
-                raise RunError(f"{self.run_dir}: say whose each signature is (people), the model draws people")
+                raise RunError(f"{self.run_dir}: give the writer of each signature (people)")
             y = torch.tensor([self.person_index(person) for person in people], device=self.device)
         out = []
         for start in range(0, len(x), batch_size):
@@ -154,9 +154,9 @@ class Run:
 
     @torch.no_grad()
     def nearest_codes(self, x: Tensor, y: Tensor) -> Tensor:
-        """Codes ``[n, latent_dim]`` a projection of `x` ``[n, 1, 128, 128]`` by the people `y` ``[n]`` starts from.
+        """Codes ``[n, latent_dim]`` from which the inversion of `x` ``[n, 1, 128, 128]`` by the people `y` starts.
 
-        Of the codes of the person the one that the GAN, without noise, draws most alike.
+        Of each person's codes the one whose picture has the smallest reconstruction loss.
         """
         model = self.model
         codes = torch.stack([model.encode_person(y, k) for k in range(model.config.exemplars)], 1)  # [n, k, latent_dim]
@@ -166,7 +166,7 @@ class Run:
         return codes[torch.arange(len(x), device=x.device), losses.argmin(0)]
 
     def snapshots(self) -> list[tuple[int, Tensor]]:
-        """(step, ink ``[n, 1, 128, 128]``) of the fixed noise at each kept moment of the training."""
+        """(step, ink ``[n, 1, 128, 128]``) of the fixed samples stored during the training."""
         out = []
         for path in sorted((self.run_dir / "samples").glob("step_*.png")):
             with Image.open(path) as picture:

@@ -38,10 +38,9 @@ def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict in about a quarter of its size, on the CPU; `unpacked` reads it.
 
-    Each row of a matrix or kernel (all that shares an index of the first dimension) becomes signed bytes and, under
-    the name with `STEP` after it, the float that one step of them is worth; rows are symmetric about zero, as in
-    Jacob et al. 2018, sec. 3. The largest error is half a step, 1/254 of the row's largest weight. What is small or
-    has one dimension stays in half precision, what is no float stays as it is.
+    Each row of a matrix or kernel (an index of the first dimension) becomes signed bytes and a step size, stored under
+    the name plus `STEP`. Rows are symmetric about zero (Jacob et al. 2018, sec. 3). The largest error is half a step,
+    1/254 of the row's largest weight. Small tensors and vectors stay in half precision, integers stay as they are.
     """
     out = {}
     for name, value in halved(state).items():
