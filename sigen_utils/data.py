@@ -287,8 +287,8 @@ def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray
     if not pictures:
         raise DataError(f"{folder}: no picture of {len(pairs)} shows a signature. " + "; ".join(bad[:5]))
     if bad:
-        more = f"; and {len(bad) - 20} more" if len(bad) > 20 else ""
-        message = f"{folder}: {len(bad)} {'pictures' if len(bad) > 1 else 'picture'} left out. " + "; ".join(bad[:20]) + more
+        named = "; ".join(bad[:20]) + (f"; and {len(bad) - 20} more" if len(bad) > 20 else "")
+        message = f"{folder}: {len(bad)} {'pictures' if len(bad) > 1 else 'picture'} left out. {named}"
         warnings.warn(message, DataWarning, stacklevel=4)
     return np.stack(pictures), names, files
 

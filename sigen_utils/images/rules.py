@@ -322,7 +322,7 @@ def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> l
         if abs(line.curve[-1, 1] - line.curve[0, 1]) > 0.35 * len(rest):
             continue  # in a narrow strip level strokes are as long as lines
         over = first - line.curve[0, 0], line.curve[-1, 0] - last
-        beyond = len(line) > 0.6 * width and min(over) > -0.05 * width and max(over) > 0.04 * width
+        beyond = len(line) > 0.7 * width and line.even < 0.35 and min(over) > -0.05 * width and max(over) > 0.04 * width
         whole = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge
         straight = len(line) > max(0.6 * width, 0.35 * max(rest.shape)) and line.even < 0.15
         straight &= line.bend(1) < min(0.0008 * len(line) + 0.25, 0.006 * len(rest) + 0.25)
