@@ -44,6 +44,10 @@ CELL_DOUBTS = {
     "ink_mixed": "a stamp or stain cannot be told from the ink, left out; write the ID to take it as it is",
     "foreign_ink": "a stamp or stain was taken out; look at what is left",
 }
+SHEET_DOUBTS = {
+    "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or name them with --columns",
+    "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
+}
 SET_ASIDE = {
     "header": "no person, a header or footer", "merged": "cells are merged", "print": "only print in it",
     "blank": "nothing in it", "no_id": "ink, but no ID", "ink": "cells are merged, with writing in them",
@@ -432,9 +436,9 @@ def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, in
                 found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
             if why == "no_id":
                 found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID if it is a person")
-        if "columns_by_content" in output.flags:
-            found[output.sheet, 0, 0] = ("", "no column is ruled; check that none was cut in two, or name them: --columns")
-        if "turn_unsure" in output.flags:
-            found[output.sheet, 0, 0] = ("", "nothing printed can be read; check that the sheet is read upright")
+        for flag, why in SHEET_DOUBTS.items():
+            if flag in output.flags:
+                person, note = found.get((output.sheet, 0, 0), ("", ""))
+                found[output.sheet, 0, 0] = (person, "; ".join(filter(None, (note, why))))
     order = {output.sheet: k for k, output in enumerate(outputs)}
     return [(*place, *found[place]) for place in sorted(found, key=lambda p: (order[p[0]], p[1], p[2]))]

@@ -161,6 +161,7 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     """Readings of every table that lies straight in a straightened picture."""
     tables, paper = find_tables(straight)
     tables = [table for table in tables if table.tidy >= TIDY]
+    tables = [table for table in tables if not any(_within(other, table) for other in tables)]  # a page's own edge
     largest = max((_area(table) for table in tables), default=0.0)
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
     main = tables[0] if first and tables else None
@@ -184,6 +185,14 @@ def _open(straight: Straightened) -> Table | None:
 
 def _area(table: Table) -> float:
     return float(np.ptp(table.rows) * np.ptp(table.cols))
+
+
+def _within(table: Table, frame: Table) -> bool:
+    """Whether a table lies inside of another one that has fewer cells."""
+    if table is frame or table.sides.size <= frame.sides.size:
+        return False
+    pairs = ((table.rows, frame.rows), (table.cols, frame.cols))
+    return all(outer[0] < inner.mean() < outer[-1] and np.ptp(outer) > np.ptp(inner) for inner, outer in pairs)
 
 
 def _certain(table: Table) -> bool:
