@@ -10,7 +10,6 @@ from .audit import contact_sheet, draw_audit
 from .config import ExtractionConfig, SheetError
 from .corrections import read_corrections
 from .files import ExtractionResult, extract
-
 from .grid import Grid, find_grid
 from .normalise import normalise_mask, normalised
 from .photo import read_photo

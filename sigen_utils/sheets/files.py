@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..paths import atomic_write, display
 from ..images import is_picture
+from ..paths import atomic_write, display
 from .audit import QUIET, contact_sheet, draw_audit, save_audit
 from .config import ExtractionConfig, SheetError
 from .corrections import CORRECTIONS, SUGGESTED, Fixes, fixes_of, read_corrections, safe_name, write_suggested
@@ -45,7 +45,7 @@ CELL_DOUBTS = {
     "foreign_ink": "a stamp or stain was taken out; look at what is left",
 }
 SHEET_DOUBTS = {
-    "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or name them with --columns",
+    "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or use --columns",
     "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
 }
 SET_ASIDE = {
@@ -158,7 +158,7 @@ def extract(
     with _swapped_in(out_dir) as folder:
         outputs = []
         jobs = [
-            (str(path), name, label, config, {k: v for k, v in fixes.items() if k.partition("#")[0] == name}, str(folder))
+            (str(path), name, label, config, {k: v for k, v in fixes.items() if _file_of(k) == name}, str(folder))
             for (name, path), label in zip(sheets.items(), _labels(list(sheets)), strict=True)
         ]
         for tables, error in _run(jobs, workers):
@@ -222,6 +222,11 @@ def list_sheets(folder: Path, out_dir: Path | None = None) -> dict[str, Path]:
 def _natural(path: Path, folder: Path) -> list:
     name = path.relative_to(folder).as_posix().lower()
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _file_of(sheet: str) -> str:
+    """The file that a table is on: ``scan.tif#2`` is on ``scan.tif``."""
+    return sheet.partition("#")[0]
 
 
 def _labels(names: list[str]) -> list[str]:
@@ -435,7 +440,7 @@ def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, in
             if why in ("ink", "print"):
                 found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
             if why == "no_id":
-                found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID if it is a person")
+                found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID to take it")
         for flag, why in SHEET_DOUBTS.items():
             if flag in output.flags:
                 person, note = found.get((output.sheet, 0, 0), ("", ""))

@@ -394,8 +394,10 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
             return None
     row_lines, col_lines = sorted({p[0] for p in sure_rows}), sorted({p[0] for p in sure_cols})
     for _ in range(2):
-        kept_rows, kept_cols = _touching(level, upright, row_lines, col_lines), _touching(upright, level, col_lines, row_lines)
-        row_lines, col_lines = kept_rows, kept_cols
+        row_lines, col_lines = (
+            _touching(level, upright, row_lines, col_lines),
+            _touching(upright, level, col_lines, row_lines),
+        )
         if len(row_lines) < 2 or not col_lines:
             return None
     xs, _ = _closed(upright.at[col_lines], left, right)
