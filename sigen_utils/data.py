@@ -357,7 +357,7 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
 
 def needs_sheets(folder: Path) -> bool:
     """Whether a synthetic class has to be drawn into `folder`: no photographs, or a synthesis that was interrupted."""
-    if not folder.is_dir() or not any(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir()):
+    if not folder.is_dir() or not any(p.is_file() and images.is_picture(p) for p in folder.rglob("*")):
         return True
     return (folder / "masks").is_dir() and not (folder / "truth.json").is_file()  # which is written last
 
