@@ -18,7 +18,7 @@ KEY := $(shell printf '%s|%s|%s' $(call quote,$(SIGEN_PROFILE)) $(call quote,$(S
 RUN := build/run-$(KEY).stamp
 STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || echo results; \
 	find $(call quote,$(SHEETS)) -newer $(RUN) 2>/dev/null | head -n 1)
-SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
+SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*/*)
 
 .PHONY: all setup test report bench stress studies pretrain prior test-colab lock clean help FORCE

@@ -81,7 +81,7 @@ class ExemplarSampler:
         for part in references.split(64):
             moved = warp_ink(_one_of(part, generator).to(device), PERSON_WARPS, generator)
             z = model.noise(len(part), None, generator).to(device)
-            out.append(model.guess(z, model.encode(moved)).float().cpu())
+            out.append(model.ink_probability(z, model.encode(moved)).float().cpu())
         return torch.cat(out).clamp(0, 1)
 
 

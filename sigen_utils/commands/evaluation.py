@@ -15,7 +15,7 @@ COLUMNS = {  # of what is printed; the file holds all scores
     ),
     "known": (
         "efflite0_block10/energy", "signature_crowd/energy", "signature_crowd/top1", "signature_crowd/within",
-        "copy_auc", "copy_z", "copy_below_median", "copy_named",
+        "copy_auc", "copy_z", "copy_z_in_turn", "copy_below_tenth", "copy_named",
     ),
     "like": ("euclidean/global", "s_norm/global", "svm_rbf/global", "svm_rbf/person"),
 }  # fmt: skip
@@ -40,18 +40,18 @@ def evaluate(args: argparse.Namespace) -> int:
     corpus = load_signatures(args.corpus).x if args.corpus else None
     folder = Path(args.cache or paths.home() / "build" / "cache")
     eye = Eye(folder=folder, device=device)
-    fresh = unseen.n_people if unseen else data.n_people
-    writers = draw_writers(questions.COHORT + min(fresh, questions.PEOPLE), folder)
+    cohort = questions.COHORT if unseen else 0
+    writers = draw_writers(cohort + min((unseen or data).n_people, questions.PEOPLE), folder)
     samplers, labels = _samplers(args.runs, data, device)
     rows = rows_without_a_model(
-        data.train, writers[questions.COHORT :], lambda x: eye(x, strokes=False).features[VERIFIER], load_pretrained()
+        data.train, writers[cohort:], lambda x: eye(x, strokes=False).features[VERIFIER], load_pretrained()
     )
     samplers |= {name: [sampler] for name, sampler in rows.items()}
     if unseen is None:
         print("no --unseen: no table of new people (A) and none of strangers (C)")
     with torch.inference_mode():
         result = questions.evaluate(
-            data, samplers, eye, unseen, writers[: questions.COHORT], corpus, labels, args.seed, args.strangers
+            data, samplers, eye, unseen, writers[:cohort], corpus, labels, args.seed, args.strangers
         )
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))

@@ -291,7 +291,6 @@ def publish_of_corpus(args: argparse.Namespace) -> int:
     return 0
 
 
-
 def _cost(run) -> dict:
     """What a training took, from its own records."""
     last = run.history[-1]

@@ -13,7 +13,7 @@ Diaz et al. 2017, Maruyama et al. 2021 (duplicates).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -52,12 +52,16 @@ class Trial:
         Features of those to be refused ``[P, i, d]``: one signature each of other people.
     cohort
         Features of synthetic writers ``[W, c, d]``: neither strangers nor anybody that a model was trained on.
+    against_cohort
+        By kernel, what all rows need: the cohort among itself ``[W, W]``, and with the signatures to be accepted and
+        refused ``[P, g, W]``, ``[P, i, W]``. Filled when first asked for.
     """
 
     references: np.ndarray
     genuine: np.ndarray
     impostors: np.ndarray
     cohort: np.ndarray
+    against_cohort: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 def trial(features: np.ndarray, cohort: np.ndarray, seed: int = 0) -> Trial:
@@ -153,15 +157,18 @@ def _svm(kernel: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]):
         from sklearn.svm import SVC  # heavy to import
 
         cohort = tried.cohort[:, 0]
-        out = ([], [])
-        among = kernel(cohort, cohort, cohort)
+        if kernel.__name__ not in tried.against_cohort:
+            sides = [[kernel(one, cohort, cohort) for one in side] for side in (tried.genuine, tried.impostors)]
+            tried.against_cohort[kernel.__name__] = kernel(cohort, cohort, cohort), *map(np.array, sides)
+        among, *against = tried.against_cohort[kernel.__name__]
         labels = np.r_[np.ones(enrolled.shape[1]), np.zeros(len(cohort))]
-        for own, *sides in zip(enrolled, tried.genuine, tried.impostors, strict=True):
+        out = ([], [])
+        for person, own in enumerate(enrolled):
             across = kernel(own, cohort, cohort)
             gram = np.block([[kernel(own, own, cohort), across], [across.T, among]])
             machine = SVC(C=SOFT_MARGIN, kernel="precomputed", class_weight="balanced").fit(gram, labels)
-            for side, values in zip(sides, out, strict=True):
-                asked = np.hstack([kernel(side, own, cohort), kernel(side, cohort, cohort)])
+            for side, known, values in zip((tried.genuine, tried.impostors), against, out, strict=True):
+                asked = np.hstack([kernel(side[person], own, cohort), known[person]])
                 values.append(machine.decision_function(asked))
         return np.array(out[0]), np.array(out[1])
 

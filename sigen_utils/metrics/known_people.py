@@ -2,7 +2,7 @@
 
 What a perfect sampler of a person gets is measured with the person's training signatures in the place of samples.
 Unchanged training signatures would get the same: distances cannot tell a sampler from a copier. The copy test
-(`copies`) can.
+(`copy_test`) can.
 
 Reference: Gneiting & Raftery 2007 (the energy score, a proper scoring rule).
 """
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .copies import GOALS as COPY_GOALS
-from .copies import CopyReference, Misfits, copy_reference, copy_test
+from .copy_test import GOALS as COPY_GOALS
+from .copy_test import CopyReference, Misfits, copy_reference, copy_test, copy_test_of_genuine
 from .scores import Goal, Score, draws_of_people, ratio_over_people
 from .seen import Seen
 
@@ -108,17 +108,15 @@ def score_known(
         for what, values in found.items():
             scores[f"{name}/{what}"] = ratio_over_people(values, reference.genuine[name][what], times)
     left = misfits(reference.copies.references[y], made.x)
-    return scores | copy_test(reference.copies.held_out, left, y, times, sources)
+    return scores | copy_test(reference.copies, left, y, times, sources)
 
 
 def score_genuine(reference: Known, seed: int = 0) -> dict[str, Score]:
-    """The row "genuine": training signatures in the place of samples, which the copy test sees as held out in turn."""
+    """The row "genuine": training signatures in the place of samples, held out in turn for the copy test."""
     people = len(reference.train_rows)
     one = Score(1.0, np.zeros(0), people)
     scores = {f"{name}/{what}": one for name, found in reference.genuine.items() for what in found}
-    left = np.concatenate(reference.copies.others)
-    y = np.repeat(np.arange(people), [len(one) for one in reference.copies.others])
-    return scores | copy_test(reference.copies.held_out, left, y, draws_of_people(people, seed))
+    return scores | copy_test_of_genuine(reference.copies, draws_of_people(people, seed))
 
 
 def _scores(

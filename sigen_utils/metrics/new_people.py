@@ -122,9 +122,10 @@ def score_new(reference: Strangers, made: Seen, seed: int = 0) -> dict[str, Scor
         if name == VERIFIER:
             below = (near < np.quantile(reference.nearest[name], 0.1)).mean(1)
             scores["near_tenth"] = mean_over_people(below, mine)
-        for what, values in _identities(made.features[name], people, each).items():
-            real = _identities(reference.seen.features[name], people, each)[what]
-            scores[f"{name}/{what}"] = _ratio(values, real, mine, theirs)
+        invented, real = (_identities(x.features[name], people, each) for x in (made, reference.seen))
+        for what in ("top1", "within"):
+            scores[f"{name}/{what}"] = _ratio(invented[what], real[what], mine, theirs)
+        scores[f"{name}/between"] = _ratio_of_pairs(invented["between"], real["between"], mine, theirs)
     distance = cdist(made.features[VERIFIER], made.features[VERIFIER])
     scores["collisions"] = _collisions(_close(distance, reference.limit, people, each), reference.close, mine, theirs)
     return scores
@@ -202,13 +203,12 @@ def _compare_ink(real: Seen, fake: Seen) -> dict[str, float]:
 
 
 def _identities(features: np.ndarray, people: int, each: int) -> dict[str, np.ndarray]:
-    """Of each person: share of signatures whose nearest other one is theirs, spread within, distance to others."""
+    """By person: share of signatures whose nearest other one is theirs, and spread within; by pair: mean distance."""
     distance = cdist(features, features)
     who = np.repeat(np.arange(people), each)
-    blocks = distance.reshape(people, each, people, each)
-    total = blocks.sum((1, 3))
-    within = np.diag(total) / (each * (each - 1))
-    between = (total.sum(1) - np.diag(total)) / (each * each * (people - 1))
+    between = distance.reshape(people, each, people, each).mean((1, 3))
+    within = np.diag(between) * each / (each - 1)
+    np.fill_diagonal(between, 0.0)
     np.fill_diagonal(distance, np.inf)
     own = who[distance.argmin(1)] == who
     return dict(top1=own.reshape(people, each).mean(1), within=within, between=between)
@@ -228,16 +228,24 @@ def _close(distance: np.ndarray, limit: float, people: int, each: int) -> np.nda
     return out
 
 
+def _over_pairs(table: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Means ``[R]`` over pairs of people of a table ``[n, n]``, its diagonal 0; people are drawn `times` ``[R, n]``."""
+    pairs = times.sum(1) ** 2 - (times**2).sum(1)  # a person drawn twice is not a pair
+    return np.einsum("ri,ij,rj->r", times, table, times, optimize=True) / pairs
+
+
+def _ratio_of_pairs(made: np.ndarray, real: np.ndarray, mine: np.ndarray, theirs: np.ndarray) -> Score:
+    one = np.ones((1, len(made)))
+    values = _over_pairs(made, one)[0] / max(_over_pairs(real, one)[0], 1e-12)
+    replicates = _over_pairs(made, mine) / np.maximum(_over_pairs(real, theirs), 1e-12)
+    return Score(float(values), replicates, len(made), limits=(0, np.inf))
+
+
 def _collisions(made: np.ndarray, real: np.ndarray, mine: np.ndarray, theirs: np.ndarray) -> Score:
     """False-accept rate among invented people less that among unseen people."""
-
-    def rates(close: np.ndarray, times: np.ndarray) -> np.ndarray:
-        pairs = times.sum(1) ** 2 - (times**2).sum(1)  # a person drawn twice is not a pair
-        return np.einsum("ri,ij,rj->r", times, close, times, optimize=True) / pairs
-
     one = np.ones((1, len(made)))
-    difference = float(rates(made, one)[0] - rates(real, one)[0])
-    return Score(difference, rates(made, mine) - rates(real, theirs), len(made))
+    difference = float(_over_pairs(made, one)[0] - _over_pairs(real, one)[0])
+    return Score(difference, _over_pairs(made, mine) - _over_pairs(real, theirs), len(made))
 
 
 def _nearest(features: np.ndarray, known: np.ndarray, rows: int = 2048) -> np.ndarray:

@@ -333,7 +333,7 @@ def evaluate_runs(
     labels
         Names for readers, by run name.
     trap
-        Score `copies` as further models.
+        Score `copy_test` as further models.
     render
         What every picture passes before it is scored; `render.render` by default. Reconstructions are scored
         unrendered, because a squared error should judge the model's own guess.

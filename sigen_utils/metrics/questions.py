@@ -74,17 +74,16 @@ def evaluate(
     Returns
     -------
     dict
-        ``extractors, n, new, known, like, likelihood, seconds``. A table is ``{"goals", "genuine", "rows", "rank"}``,
-        or None: the genuine signatures' own scores, every row's ``{"label", "scores"}`` and by score the pairs of rows
-        that may be ranked. JSON-serialisable.
+        ``extractors, n, new, known, like, likelihood, seconds, cpu_seconds``. A table is None or ``{"goals", "genuine",
+        "rows", "rank"}``: the genuine signatures' own scores, every row's ``{"label", "scores"}`` and by score the
+        pairs of rows that may be ranked. JSON-serialisable.
 
     Raises
     ------
     ValueError
         If an unseen person's signature is in the training set.
     """
-    seconds: dict[str, float] = {}
-    clock = _Clock(seconds, progress, eye.save)
+    clock = _Clock(progress, eye.save)
     with clock("genuine"):
         train, held_out = eye(data.train.x), eye(data.test.x)
         known = {name: train.features[name] for name in eye.names}
@@ -94,7 +93,7 @@ def evaluate(
     out: dict[str, Any] = dict(
         extractors={name: dict(used_in_training=USED_IN_TRAINING.get(name, "unknown")) for name in eye.names},
         n=dict(people=data.n_people, training=len(train), held_out=len(held_out), known=len(known[VERIFIER])),
-        new=None, known=None, like=None, seconds=seconds,
+        new=None, known=None, like=None, seconds=clock.seconds, cpu_seconds=clock.cpu,
     )  # fmt: skip
     names = dict(labels or {})
     for row, several in samplers.items():
@@ -122,19 +121,23 @@ def evaluate(
 class _Clock:
     """Adds up seconds by part; after each outermost part says so and lets the caches be written."""
 
-    def __init__(self, seconds: dict[str, float], progress: Callable[[str], None], done: Callable[[], None]):
-        self.seconds, self.progress, self.done, self.stack = seconds, progress, done, []
+    def __init__(self, progress: Callable[[str], None], done: Callable[[], None]):
+        self.progress, self.done = progress, done
+        self.seconds: dict[str, float] = {}  # of the clock ...
+        self.cpu: dict[str, float] = {}  # ... and of all cores together
+        self.stack: list[tuple[str, float, float]] = []
 
     def __call__(self, part: str) -> _Clock:
-        self.stack.append((part, time.monotonic()))
+        self.stack.append((part, time.monotonic(), time.process_time()))
         return self
 
     def __enter__(self) -> _Clock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        part, began = self.stack.pop()
+        part, began, worked = self.stack.pop()
         self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - began
+        self.cpu[part] = self.cpu.get(part, 0.0) + time.process_time() - worked
         if not self.stack:
             self.done()
             self.progress(f"{part}: {self.seconds[part]:.0f} s")

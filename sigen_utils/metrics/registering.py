@@ -1,6 +1,6 @@
 """Registration of one signature onto another: an affine map first, then a free-form bend, coarse to fine.
 
-The copy test (`copies`) asks what is left over after it. No training, sampler or baseline uses this code, so no
+The copy test (`copy_test`) asks what is left over after it. No training, sampler or baseline uses this code, so no
 augmentation is tuned against it. It is Gauss-Newton for the six numbers of the affine map, and gradient descent with
 momentum for the displacements of grids of 4, 7 and 10 control points a side.
 

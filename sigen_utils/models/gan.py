@@ -160,7 +160,7 @@ class Generator(nn.Module):
         logits = self.net(torch.cat([w[: len(w) - len(known)], known]))
         return self.ink(logits), logits[len(w) - len(known) :]
 
-    def guess(self, z: Tensor, y: Tensor) -> Tensor:
+    def ink_probability(self, z: Tensor, y: Tensor) -> Tensor:
         """The probability of ink of the same signatures, ``[N, 1, 128, 128]``: the input of `render`."""
         return torch.sigmoid(self.net(self.code(z, self.describe(y, z))))
 

@@ -12,32 +12,31 @@ from ..augment import GRID_POINTS, PERSON_WARPS, SOFTENED, WARP_NUMBERS, Augment
 from ..registration import displacements_to_others, warp_towards_others
 
 SIDE = 128  # pixels
-COARSE = 4  # pixels: what signatures are compared by is ink averaged over squares of this side
+COARSE = 4  # pixels: signatures are compared as ink averaged over squares of this side
 NEAREST = 0.01  # times `PERSON_WARPS`: the least elastic part that `registration.warp_towards_others` accepts
-FARTHEST = 1.6  # times `PERSON_WARPS`: beyond that signatures are no longer read as the same
-ENOUGH = 600  # signatures tell how far to move
-FALLS = 0.09  # exponent by which a signature's newness falls with the number known, where that cannot be measured
+FARTHEST = 1.6  # times `PERSON_WARPS`: beyond it signatures look like another person's
+ENOUGH = 600  # signatures are enough to estimate the warp strength
+FALLS = 0.09  # exponent of the fall of nearest distances with the number of signatures, if it cannot be measured
 
 
 def warp_strength(images: Tensor, y: Tensor, ways: Tensor | None = None) -> float:
-    """How far moves at random have to go for a moved signature to be as new as the person's own next one.
+    """The strength of random warps at which nearest distances match those of a person's next genuine signature.
 
-    How new a signature is: how far it lies from the nearest one known of the person. A moved one is compared with all
-    of them; a genuine one can only be compared with the others, and with one more it would be a little nearer. Medians
-    fall with the number known as a power of it, those of the synthetic class as those of CEDAR's people, which gives
-    the next one's. The reach makes a moved one's median equal to that.
+    A warped signature is compared with all known ones of its person, a genuine one with the others only. With one more
+    to compare with it would be nearer: medians fall as a power of the number, on the synthetic class as on CEDAR. That
+    gives the median of the next genuine signature, and the strength is chosen by bisection to match it.
 
     Parameters
     ----------
     images, y
         Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
     ways
-        `registration.displacements_to_others` of each, where these are followed besides.
+        `registration.displacements_to_others` of each, if warps follow them too.
 
     Returns
     -------
     float
-        In units of `augment.PERSON_WARPS`, from `NEAREST` to `FARTHEST`; 1 where nobody has two signatures.
+        In units of `augment.PERSON_WARPS`, from `NEAREST` to `FARTHEST`; 1 if nobody has two signatures.
     """
     order = y.argsort(stable=True)[:ENOUGH]
     x, y = images[order][:, None].float() / 255, y[order]
@@ -50,24 +49,24 @@ def warp_strength(images: Tensor, y: Tensor, ways: Tensor | None = None) -> floa
     noise = torch.randn(len(x), numbers, generator=torch.Generator().manual_seed(0)).to(x.device)
     known, soft = F.avg_pool2d(x, COARSE).flatten(1), soften(x)
 
-    def newness(distances: Tensor, beside: Tensor) -> float:
+    def nearest_median(distances: Tensor, beside: Tensor) -> float:
         nearest = distances.masked_fill(~beside, torch.inf).amin(1)
         return nearest[nearest.isfinite()].median().item()
 
     between = torch.cdist(known, known)
-    genuine, beside = newness(between, others), others.sum(1).float().mean().item()
+    genuine, beside = nearest_median(between, others), others.sum(1).float().mean().item()
     falls = math.log(between[others].median() / genuine) / math.log(beside) if beside > 1.5 else FALLS
     goal, low, high = genuine * (beside / (beside + 1)) ** falls, NEAREST, FARTHEST
-    for _ in range(8):  # halves: to a hundredth
+    for _ in range(8):  # bisection, to a hundredth
         middle = (low + high) / 2
         moved = warp(x, ways, PERSON_WARPS.times(middle), noise, soft)
-        too_near = newness(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
+        too_near = nearest_median(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
         low, high = (middle, high) if too_near else (low, middle)
     return (low + high) / 2
 
 
 def occurrence(y: Tensor) -> Tensor:
-    """The how-manieth of its person each of `y` ``[n]`` is, from 0: int64 ``[n]``."""
+    """The number of each of `y` ``[n]`` among those of its person, from 0: int64 ``[n]``."""
     order, count = y.argsort(stable=True), y.bincount()
     out = torch.empty_like(order)
     out[order] = torch.arange(len(y), device=y.device) - (count.cumsum(0) - count)[y[order]]
@@ -75,11 +74,7 @@ def occurrence(y: Tensor) -> Tensor:
 
 
 def in_turn(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
-    """Numbers below `k` for the people `y` ``[n]``: those of one person go round, in another order each round.
-
-    Each for itself they are drawn evenly; together they are a stratified sample, as a person's genuine signatures are
-    not the same one twice either.
-    """
+    """Numbers below `k` for the people `y` ``[n]``, stratified: each comes once a round, in random order."""
     turn = occurrence(y)
     rounds = (int(turn.max()) // k + 1) if len(y) else 1
     orders = torch.rand(int(y.max()) + 1 if len(y) else 0, rounds, k, device=y.device, generator=generator).argsort(2)
@@ -94,10 +89,10 @@ def warp(x: Tensor, ways: Tensor | None, config: AugmentConfig, noise: Tensor, s
 
 
 class Signatures(nn.Module):
-    """Some signatures of each person, a bit a pixel, which travel with a model's weights.
+    """Some training signatures of each person, one bit a pixel, stored with a model's weights.
 
-    Ink and not codes: a signature can be moved in ever new ways before it is encoded, while codes of some moves would
-    be a list, and samples of a person entries of it. With the ways from each to the others of its person.
+    They are warped before they are encoded, so ink is stored and not codes. The displacement fields (`ways`) from each
+    to the others of its person are stored too.
 
     Parameters
     ----------
@@ -115,13 +110,13 @@ class Signatures(nn.Module):
         self.register_load_state_dict_post_hook(lambda module, _: module.forget_soft())
 
     def forget_soft(self) -> None:
-        """What was kept of `soft` is of other signatures now."""
+        """Clear the cache of `soft`, as the signatures have changed."""
         self._soft = None
 
     def soft(self) -> Tensor | None:
-        """`augment.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, made once, in half precision.
+        """`augment.soften` of all signatures ``[n_people, exemplars, 1, 128, 128]``, cached, in half precision.
 
-        None of a crowd's, see `augment.soften_all`.
+        None for many people, see `augment.soften_all`.
         """
         if self._soft is None or self._soft.device != self.packed.device:
             packed = self.packed.flatten(0, 1)
@@ -141,20 +136,20 @@ class Signatures(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """Of noise that move a signature."""
+        """Random numbers that warp a signature."""
         return WARP_NUMBERS + self.ways.shape[2]
 
     @property
     def moves(self) -> AugmentConfig:
-        """How far signatures of these people are moved at random."""
+        """Ranges of the random warps for these people."""
         return PERSON_WARPS.times(float(self.reach))
 
     @torch.no_grad()
     def remember(self, images: Tensor, y: Tensor) -> None:
-        """Keep the first signatures of each person, their ways to the others, and their `reach`.
+        """Store the first signatures of each person, their displacement fields, and the warp strength (`reach`).
 
-        Whoever has fewer than `exemplars` repeats them; who has none is blank paper. Nobody's ways are known in a
-        crowd, of whom there would be too many.
+        Signatures of a person with fewer than `exemplars` are repeated; a person without any is blank paper. A corpus
+        has too many people for displacement fields.
 
         `images` is ink uint8 ``[N, 128, 128]`` (255 = ink), binary, and `y` whose each is, int64 ``[N]``.
         """
@@ -189,7 +184,7 @@ class Signatures(nn.Module):
             ``[n, numbers]`` from N(0, I): warps them, see `registration.warp_towards_others`. None leaves them as they
             are.
         moves
-            Of the latter; `augment.PERSON_WARPS` times `reach` by default.
+            Ranges of the random warps; `augment.PERSON_WARPS` times `reach` by default.
         """
         x = self._unpack(self.packed[y, which])
         if noise is None:

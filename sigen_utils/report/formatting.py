@@ -17,8 +17,8 @@ LABELS = {  # in the order of the tables; the label stored with the results goes
     "vae_pretrained": "pretrained VAE",
     "vae_reference": "residual VAE, full run",
     "report_gan": "report GAN",
-    "gan_alone": "GAN from noise",
-    "gan_alone_reference": "GAN from noise, longer run",
+    "gan_alone": "thumbnail GAN",
+    "gan_alone_reference": "thumbnail GAN, longer run",
     "gan": "VAE-GAN",
     "gan_reference": "VAE-GAN, full run",
 }

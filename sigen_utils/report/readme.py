@@ -127,7 +127,7 @@ REPEATED = {  # trainings with several seeds: study and arm, and how they are ca
     ("ablation_vae", "from random weights"): "VAE from random weights",
     ("ablation_vae", "as reported"): "the reports' VAE",
     ("convergence", "ours"): "VAE-GAN, going on from the pretrained VAE, at its *last* step",
-    ("convergence", "from noise"): "GAN from noise, at its last step",
+    ("convergence", "from noise"): "thumbnail GAN, at its last step",
     ("convergence", "report"): "the reports' GAN, at its last step",
 }
 STUDIED = (  # columns of both tables: score, format, head

@@ -155,7 +155,14 @@ def extract(
     with _swapped_in(out_dir) as folder:
         outputs = []
         jobs = [
-            (str(path), name, label, config, {k: v for k, v in fixes.items() if k.partition("#")[0] == name}, str(folder))
+            (
+                str(path),
+                name,
+                label,
+                config,
+                {k: v for k, v in fixes.items() if k.partition("#")[0] == name},
+                str(folder),
+            )
             for (name, path), label in zip(sheets.items(), _labels(list(sheets)), strict=True)
         ]
         for tables, error in _run(jobs, workers):
@@ -432,9 +439,15 @@ def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, in
             if why in ("ink", "print"):
                 found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
             if why == "no_id":
-                found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID if it is a person")
+                found[output.sheet, row, 0] = (
+                    "skip",
+                    "ink, but no ID, and was set aside; write the ID if it is a person",
+                )
         if "columns_by_content" in output.flags:
-            found[output.sheet, 0, 0] = ("", "no column is ruled; check that none was cut in two, or name them: --columns")
+            found[output.sheet, 0, 0] = (
+                "",
+                "no column is ruled; check that none was cut in two, or name them: --columns",
+            )
         if "turn_unsure" in output.flags:
             found[output.sheet, 0, 0] = ("", "nothing printed can be read; check that the sheet is read upright")
     order = {output.sheet: k for k, output in enumerate(outputs)}

@@ -26,6 +26,7 @@ LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they si
 LONE_DISTANCE = 0.35  # a number that no count confirms has to be read this clearly
 NOT_FILED = {"skipped", "empty", "printed", "column_unsure", "ink_mixed"}  # flags of cells whose ink is given to nobody
 
+
 @dataclass(frozen=True)
 class Cell:
     """One signature.
@@ -305,8 +306,10 @@ def name_rows(
         if text and not lone and (not expected or text == expected):
             ids.append(text)
             flags.append([])
-        elif expected and reading.text and (
-            reading.worst > 0.25 or reading.cost_of(expected) < 0.15 or clear.count(text) > 1
+        elif (
+            expected
+            and reading.text
+            and (reading.worst > 0.25 or reading.cost_of(expected) < 0.15 or clear.count(text) > 1)
         ):
             ids.append(expected)
             flags.append(["id_corrected"])

@@ -227,7 +227,9 @@ class GANTrainer(Trainer):
         y = torch.arange(n) % self.data.n_people
         z = self.ema.model.noise(n, y, torch.Generator().manual_seed(self.config.seed)).to(self.device)
         y = y.to(self.device) if self.model_config.n_people else self.codes_of_people(y.to(self.device))
-        return torch.cat([self.ema.model.guess(z[k : k + 64], y[k : k + 64]).float() for k in range(0, n, 64)])
+        return torch.cat(
+            [self.ema.model.ink_probability(z[k : k + 64], y[k : k + 64]).float() for k in range(0, n, 64)]
+        )
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:

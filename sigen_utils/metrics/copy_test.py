@@ -7,6 +7,10 @@ this test, because registration undoes it.
 
 Numbers are compared within a person, as a simple signature leaves less over than a rich one.
 
+There are two yardsticks. Held-out signatures are those of the question; but where they were written later than the
+training signatures they lie further away than a perfect sampler's would. Training signatures, each registered with the
+other ones as if it had been held out, were written when the references were. A copier is below both.
+
 References: van Elteren 1960 (Mann-Whitney tests of several strata added up).
 """
 
@@ -24,6 +28,7 @@ from .store import keys_of
 
 GOALS = {
     "copy_auc": Goal("genuine .5, copies 0", 0.5),
+    "copy_auc_in_turn": Goal("genuine .5, copies 0", 0.5),
     "copy_below_median": Goal("genuine .5, copies 1", 0.5),
     "copy_below_tenth": Goal("genuine .1, copies 1", 0.1),
     "copy_margin_auc": Goal("genuine .5, one source 1", 0.5),
@@ -109,18 +114,14 @@ def copy_reference(
 
 
 def copy_test(
-    genuine: Sequence[np.ndarray],
-    left: np.ndarray,
-    y: np.ndarray,
-    times: np.ndarray,
-    sources: np.ndarray | None = None,
+    reference: CopyReference, left: np.ndarray, y: np.ndarray, times: np.ndarray, sources: np.ndarray | None = None
 ) -> dict[str, Score]:
     """Scores of samples that left ``[n, k]`` over, beside genuine signatures of the same people.
 
     Parameters
     ----------
-    genuine
-        Of each person ``[h, k]``.
+    reference
+        `copy_reference`.
     left, y
         What each sample leaves over for each reference, and whose it is ``[n]``; every person has at least one.
     times
@@ -131,33 +132,46 @@ def copy_test(
     Returns
     -------
     dict
-        ``copy_auc``: how often a sample leaves more over than a genuine signature of the same person (.5 for genuine
+        ``copy_auc``: how often a sample leaves more over than a held-out signature of the same person (.5 for genuine
         ones, 0 for copies, above .5 for pictures that are not like the person). ``copy_z``: the same as a z-score.
+        ``copy_auc_in_turn``, ``copy_z_in_turn``: the same beside training signatures held out in turn.
         ``copy_below_median``, ``copy_below_tenth``: share of samples that leave less over than one half, or one tenth,
-        of all genuine signatures do; the second sees a sampler that copies only now and then. ``copy_margin_auc``: how
-        often one reference stands out more clearly than for a genuine signature. ``copy_named``: share of samples
+        of all held-out signatures do; the second sees a sampler that copies only now and then. ``copy_margin_auc``: how
+        often one reference stands out more clearly than for a held-out signature. ``copy_named``: share of samples
         whose source leaves the least over (chance: 1 / k); only where `sources` are known.
     """
-    least = left.min(1)
-    own = [np.flatnonzero(y == person) for person in range(len(genuine))]
+    people, least = len(reference.held_out), left.min(1)
+    own = [np.flatnonzero(y == person) for person in range(people)]
     if any(len(rows) == 0 for rows in own):
         raise ValueError("the copy test compares within people: every person needs a sample")
-    known = [one.min(1) for one in genuine]
-    pooled = np.concatenate(known)
-    wins = [_wins(least[rows], one) for rows, one in zip(own, known, strict=True)]
-    out = {"copy_auc": mean_over_people(np.array([won.mean() for won in wins]), times)}
-    spread = sum(a * b * (a + b + 1) / 12 for a, b in (won.shape for won in wins))
-    z = sum(won.sum() - won.size / 2 for won in wins) / np.sqrt(spread)
-    out["copy_z"] = Score(float(z), np.zeros(0), len(wins))
+    out: dict[str, Score] = {}
+    for ending, genuine in (("", reference.held_out), ("_in_turn", reference.others)):
+        wins = [_wins(least[rows], one.min(1)) for rows, one in zip(own, genuine, strict=True)]
+        out[f"copy_auc{ending}"] = mean_over_people(np.array([won.mean() for won in wins]), times)
+        spread = sum(a * b * (a + b + 1) / 12 for a, b in (won.shape for won in wins))
+        z = sum(won.sum() - won.size / 2 for won in wins) / np.sqrt(spread)
+        out[f"copy_z{ending}"] = Score(float(z), np.zeros(0), people)
+    pooled = np.concatenate([one.min(1) for one in reference.held_out])
     for name, share in (("median", 0.5), ("tenth", 0.1)):
         below = least < np.quantile(pooled, share)
         out[f"copy_below_{name}"] = mean_over_people(np.array([below[rows].mean() for rows in own]), times)
     if left.shape[1] > 1:
-        margins = [_wins(_margin(left[rows]), _margin(one)).mean() for rows, one in zip(own, genuine, strict=True)]
+        both = zip(own, reference.held_out, strict=True)
+        margins = [_wins(_margin(left[rows]), _margin(one)).mean() for rows, one in both]
         out["copy_margin_auc"] = mean_over_people(np.array(margins), times)
     if sources is not None:
         named = left.argmin(1) == sources
         out["copy_named"] = mean_over_people(np.array([named[rows].mean() for rows in own]), times)
+    return out
+
+
+def copy_test_of_genuine(reference: CopyReference, times: np.ndarray) -> dict[str, Score]:
+    """What genuine signatures get: training signatures beside held-out ones, and these beside those."""
+    out: dict[str, Score] = {}
+    for samples, in_turn in ((reference.others, False), (reference.held_out, True)):
+        y = np.repeat(np.arange(len(samples)), [len(one) for one in samples])
+        found = copy_test(reference, np.concatenate(samples), y, times)
+        out |= {name: score for name, score in found.items() if name.endswith("_in_turn") == in_turn}
     return out
 
 
