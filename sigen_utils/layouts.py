@@ -91,7 +91,8 @@ class Found:
         if self.skipped:
             kinds = ", ".join(f"{n} {suffix}" for suffix, n in sorted(self.skipped.items()))
             n = self.skipped.total()
-            parts.append(f"{n} {'files that are no pictures' if n > 1 else 'file that is no picture'} left out ({kinds})")
+            what = "files that are no pictures" if n > 1 else "file that is no picture"
+            parts.append(f"{n} {what} left out ({kinds})")
         return "; ".join(parts)
 
 

@@ -45,8 +45,7 @@ class Form:
     blocks: int = 1  # tables side by side with IDs of their own
     joined: bool = False  # they share a line
     slips: int = 1  # pages one above the other, each turned by itself
-    signature: object = None  # (person, repetition, width, height) -> uint8 ink, 255 where the pen was; None: squiggles
-    seed: int = 0
+    signature: object = None  # (person, repetition, width, height) -> uint8 ink, 255 where the pen was; None: squiggle
 
 
 def squiggle(person: str, repetition: int, width: int, height: int) -> np.ndarray:
@@ -56,7 +55,8 @@ def squiggle(person: str, repetition: int, width: int, height: int) -> np.ndarra
     t = np.linspace(0, 1, 120)
     wide, high = own.uniform(0.45, 0.8), own.uniform(0.25, 0.62)
     terms = own.uniform(1.5, 6, 3)
-    y = sum(np.sin(2 * np.pi * k * t + p + rng.normal(0, 0.12)) for k, p in zip(terms, own.uniform(0, 6, 3), strict=True))
+    phases = own.uniform(0, 6, 3)
+    y = sum(np.sin(2 * np.pi * k * t + p + rng.normal(0, 0.12)) for k, p in zip(terms, phases, strict=True))
     x = t + 0.05 * np.sin(2 * np.pi * terms[0] * t * 1.7)
     y = (y - y.min()) / np.ptp(y) - 0.5
     x = (x - x.min()) / np.ptp(x) - 0.5
@@ -104,10 +104,10 @@ DESK = (96, 82, 66)
 
 
 def _page(form: Form, first: int) -> tuple[Photo, int]:
-    rng = np.random.default_rng(form.seed)
     kinds = form.columns.split()
     widths = [form.widths.get(kind, WIDTHS.get(kind, 150)) for kind in kinds]
-    heights = [36] * form.header + [form.height * form.tall.get(r, 1) for r in range(form.rows)] + [form.height] * form.footer
+    heights = [36] * form.header + [form.height * form.tall.get(r, 1) for r in range(form.rows)]
+    heights += [form.height] * form.footer
     margin, gap = 50, 0 if form.joined else 40
     top = margin + 110 * form.title
     ys = np.cumsum([top, *heights]).astype(int)
@@ -115,16 +115,14 @@ def _page(form: Form, first: int) -> tuple[Photo, int]:
     size = (2 * margin + form.blocks * block + (form.blocks - 1) * gap, int(ys[-1]) + margin)
     page = np.full((size[1], size[0], 3), 226, np.uint8)
     _rule_paper(page, form)
-    pen = page.astype(np.int16)
     truth: dict[str, list] = {}
     for b in range(form.blocks):
         xs = np.cumsum([margin + b * (block + gap), *widths]).astype(int)
-        first = _fill(page, form, kinds, xs, ys, first, truth, rng)
+        first = _fill(page, form, kinds, xs, ys, first, truth)
         _rule(page, form, xs, ys)
     if form.title:
         _text(page, "Department of Things", (margin + 40, margin - 6), 26)
         cv2.line(page, (margin, top - 34), (size[0] - margin, top - 34), PRINT, 2)
-    del pen
     _spoil(page, form, ys)
     if form.desk:
         page = cv2.copyMakeBorder(page, *[form.desk] * 4, cv2.BORDER_CONSTANT, value=DESK)
@@ -132,7 +130,7 @@ def _page(form: Form, first: int) -> tuple[Photo, int]:
     return Photo(page, {person: np.array(points, float) + shift for person, points in truth.items()}), first
 
 
-def _fill(page, form, kinds, xs, ys, first, truth, rng) -> int:
+def _fill(page, form, kinds, xs, ys, first, truth) -> int:
     people = iter(form.ids or [str(first + k) for k in range(form.rows)])
     draw_one = form.signature or squiggle
     for r in range(form.header):
@@ -235,11 +233,12 @@ def _spoil(page, form: Form, ys) -> None:
 def _text(page, text: str, corner, size: int) -> None:
     if text:
         image = Image.fromarray(page)
-        ImageDraw.Draw(image).text((int(corner[0]), int(corner[1])), text, fill=PRINT, font=ImageFont.truetype(str(FONT), size))
+        font = ImageFont.truetype(str(FONT), size)
+        ImageDraw.Draw(image).text((int(corner[0]), int(corner[1])), text, fill=PRINT, font=font)
         page[...] = np.asarray(image)
 
 
-def warp(photo: Photo, degrees: float = 0.0, corner: float = 0.0, pad: int = 0, seed: int = 1, noise: float = 2) -> Photo:
+def warp(photo: Photo, degrees: float = 0.0, corner: float = 0.0, pad: int = 0, seed: int = 1) -> Photo:
     """Photograph it: turned, corners moved by a share of the width, light falling off, noise."""
     rng = np.random.default_rng(seed)
     h, w = photo.image.shape[:2]
@@ -252,7 +251,7 @@ def warp(photo: Photo, degrees: float = 0.0, corner: float = 0.0, pad: int = 0, 
     size = (w + 2 * pad, h + 2 * pad)
     image = cv2.warpPerspective(photo.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=DESK).astype(float)
     image *= np.linspace(1.0, 0.78, size[0])[None, :, None]
-    image += rng.normal(0, noise, image.shape[:2])[..., None]
+    image += rng.normal(0, 2, image.shape[:2])[..., None]
     truth = {p: cv2.perspectiveTransform(c.reshape(-1, 1, 2), matrix).reshape(-1, 2) for p, c in photo.truth.items()}
     return Photo(np.clip(image, 0, 255).astype(np.uint8), truth)
 
@@ -289,10 +288,12 @@ def compare(photo: Photo, sheets, not_filed: set[str]) -> dict:
     counts = dict(right=0, misfiled=0, unread=0, lost=0, doubts=0)
     for sheet in sheets:
         for cell in sheet.cells:
-            counts["doubts"] += bool(set(cell.flags) & (not_filed - {"empty"}) or any(f.startswith("id_") for f in cell.flags))
+            doubted = bool(set(cell.flags) & (not_filed - {"empty"})) or any(f.startswith("id_") for f in cell.flags)
+            counts["doubts"] += doubted
             if set(cell.flags) & not_filed:
                 continue
-            inside = [k for k, p in enumerate(places) if cv2.pointPolygonTest(cell.quad.astype(np.float32), p.tolist(), False) >= 0]
+            quad = cell.quad.astype(np.float32)
+            inside = [k for k, p in enumerate(places) if cv2.pointPolygonTest(quad, p.tolist(), False) >= 0]
             if len(inside) != 1 or centres[inside[0]][:2] in taken:
                 counts["misfiled"] += 1
                 continue

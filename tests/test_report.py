@@ -323,7 +323,7 @@ def test_missing_parts_print_dashes(home, gone):
 
 def test_the_readme_shows_the_committed_results(tmp_path):
     results = json.loads((paths.REPO / "report/generated/results.json").read_text())
-    copy = shutil.copy(paths.REPO / "README.md", tmp_path / "README.md")
+    copy = shutil.copy(paths.REPO / "docs" / "results.md", tmp_path / "results.md")
     assert report.update_readme(copy, results) is False, "python -m sigen_utils report"
 
 

@@ -2,13 +2,13 @@
 
     python tools/try_cases.py CASES [--expected FILE] [--work DIR] [--only NAME]
 
-Every folder of CASES that has a folder ``sheets`` is a case. What is right stands in its ``expected.json``, or under its
-name in FILE; every field may be left out:
+Every folder of CASES that has a folder ``sheets`` is a case. What is right stands in its ``expected.json``, or
+under its name in FILE; every field may be left out:
 
     {"people": 12, "signatures": 48, "ids": ["1", "2"], "status": [0, 3], "says": "pip install"}
 
-``people`` and ``signatures`` count what is filed, ``ids`` are those filed, ``status`` is the exit status or several that
-will do, and ``says`` has to stand in what is printed. The status of this script is 1 if a case comes out wrong.
+``people`` and ``signatures`` count what is filed, ``ids`` are those filed, ``status`` is the exit status or several
+that will do, and ``says`` has to stand in what is printed. The status of this script is 1 if a case comes out wrong.
 """
 
 from __future__ import annotations
@@ -68,10 +68,11 @@ def main() -> int:
             got, wrong = try_case(case, expected, work.resolve())
             bad += bool(wrong)
             cells = [
-                f"{d.get('people', '-')} people, {d.get('signatures', '-')} filed, {d.get('status', '0/3')}".replace(" ,", ",")
+                f"{d.get('people', '-')} people, {d.get('signatures', '-')} filed, {d.get('status', '0/3')}"
                 for d in (expected, got)
             ]
-            print(f"{case.name:<34} {cells[0]:<28} {cells[1]:<28} {'ok' if not wrong else 'WRONG: ' + ', '.join(wrong)}", flush=True)
+            verdict = "WRONG: " + ", ".join(wrong) if wrong else "ok"
+            print(f"{case.name:<34} {cells[0]:<28} {cells[1]:<28} {verdict}", flush=True)
     print(f"{bad} wrong" if bad else "all as expected")
     return 1 if bad else 0
 

@@ -57,9 +57,8 @@ def read_corrections(path: Path) -> dict[str, Fixes]:
         try:
             place = (_whole(line["row"]), _whole(line["col"] or "0"))
         except ValueError as error:
-            raise SheetError(
-                f"{where}: row and col have to be numbers, not {line['row']!r}, {line['col']!r}"
-            ) from error
+            wrong = f"{line['row']!r}, {line['col']!r}"
+            raise SheetError(f"{where}: row and col have to be numbers, not {wrong}") from error
         if not line["sheet"]:
             raise SheetError(f"{where}: the sheet's name is missing; write the photograph's file name")
         if person.lower() == "skip":

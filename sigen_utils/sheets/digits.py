@@ -67,7 +67,7 @@ class Reading:
 
 @functools.lru_cache(maxsize=1)
 def templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Known signs: unit vectors float32 ``[n, 384]``, log aspect ratios ``[n]``, digits ``[n]``, `LETTER` for others."""
+    """Known signs: unit vectors float32 ``[n, 384]``, log aspect ratios ``[n]``, digits or `LETTER` ``[n]``."""
     vectors, aspects, digits = [], [], []
     for sign in "0123456789" + LETTERS:
         digit = int(sign) if sign.isdigit() else LETTER

@@ -45,6 +45,10 @@ CELL_DOUBTS = {
     "ink_mixed": "a stamp or stain cannot be told from the ink, left out; write the ID to take it as it is",
     "foreign_ink": "a stamp or stain was taken out; look at what is left",
 }
+SHEET_DOUBTS = {
+    "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or use --columns",
+    "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
+}
 SET_ASIDE = {
     "header": "no person, a header or footer", "merged": "cells are merged", "print": "only print in it",
     "blank": "nothing in it", "no_id": "ink, but no ID", "ink": "cells are merged, with writing in them",
@@ -155,14 +159,7 @@ def extract(
     with _swapped_in(out_dir) as folder:
         outputs = []
         jobs = [
-            (
-                str(path),
-                name,
-                label,
-                config,
-                {k: v for k, v in fixes.items() if k.partition("#")[0] == name},
-                str(folder),
-            )
+            (str(path), name, label, config, {k: v for k, v in fixes.items() if _file_of(k) == name}, str(folder))
             for (name, path), label in zip(sheets.items(), _labels(list(sheets)), strict=True)
         ]
         for tables, error in _run(jobs, workers):
@@ -226,6 +223,11 @@ def list_sheets(folder: Path, out_dir: Path | None = None) -> dict[str, Path]:
 def _natural(path: Path, folder: Path) -> list:
     name = path.relative_to(folder).as_posix().lower()
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _file_of(sheet: str) -> str:
+    """The file that a table is on: ``scan.tif#2`` is on ``scan.tif``."""
+    return sheet.partition("#")[0]
 
 
 def _labels(names: list[str]) -> list[str]:
@@ -439,16 +441,10 @@ def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, in
             if why in ("ink", "print"):
                 found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
             if why == "no_id":
-                found[output.sheet, row, 0] = (
-                    "skip",
-                    "ink, but no ID, and was set aside; write the ID if it is a person",
-                )
-        if "columns_by_content" in output.flags:
-            found[output.sheet, 0, 0] = (
-                "",
-                "no column is ruled; check that none was cut in two, or name them: --columns",
-            )
-        if "turn_unsure" in output.flags:
-            found[output.sheet, 0, 0] = ("", "nothing printed can be read; check that the sheet is read upright")
+                found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID to take it")
+        for flag, why in SHEET_DOUBTS.items():
+            if flag in output.flags:
+                person, note = found.get((output.sheet, 0, 0), ("", ""))
+                found[output.sheet, 0, 0] = (person, "; ".join(filter(None, (note, why))))
     order = {output.sheet: k for k, output in enumerate(outputs)}
     return [(*place, *found[place]) for place in sorted(found, key=lambda p: (order[p[0]], p[1], p[2]))]

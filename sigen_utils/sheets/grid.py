@@ -161,6 +161,7 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     """Readings of every table that lies straight in a straightened picture."""
     tables, paper = find_tables(straight)
     tables = [table for table in tables if table.tidy >= TIDY]
+    tables = [table for table in tables if not any(_within(other, table) for other in tables)]  # a page's own edge
     largest = max((_area(table) for table in tables), default=0.0)
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
     main = tables[0] if first and tables else None
@@ -168,7 +169,7 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     level = _open(straight) if first and not tables else None
     if level is not None:
         return [Readings(straight, _turns(level, config), level)]
-    if first and (not tables or not _regular(tables[0])):
+    if first and (not tables or not _regular(tables[0], straight.dark.shape)):
         fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
         if fits and (not tables or (len(tables) == 1 and _better(fits[0], tables[0]))):
             kept = [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4]
@@ -186,17 +187,28 @@ def _area(table: Table) -> float:
     return float(np.ptp(table.rows) * np.ptp(table.cols))
 
 
+def _within(table: Table, frame: Table) -> bool:
+    """Whether a table lies inside of another one that has fewer cells."""
+    if table is frame or table.sides.size <= frame.sides.size:
+        return False
+    pairs = ((table.rows, frame.rows), (table.cols, frame.cols))
+    return all(outer[0] < inner.mean() < outer[-1] and np.ptp(outer) > np.ptp(inner) for inner, outer in pairs)
+
+
 def _certain(table: Table) -> bool:
     """Whether what is left of a photograph is a table too, and no texture of the desk."""
     level = min(float(np.median(table.row_rules.level)), float(np.median(table.col_rules.level)))
     return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.1)
 
 
-def _regular(table: Table) -> bool:
+def _regular(table: Table, shape: tuple[int, int]) -> bool:
     """Whether nothing hints at a line that was not seen."""
     gaps = np.diff(table.rows)
-    seen = table.row_seen.all() and table.col_seen.all()
-    return bool(seen and table.tidy > 0.9 and gaps.max() < 1.7 * np.median(gaps))
+    edges = np.array([[table.rows[0], shape[0] - table.rows[-1]], [table.cols[0], shape[1] - table.cols[-1]]])
+    outside = edges < 0.02 * np.array(shape)[:, None]  # a line that the photograph ends at cannot be seen
+    ends = np.array([table.row_seen[[0, -1]], table.col_seen[[0, -1]]])
+    seen = table.row_seen[1:-1].all() and table.col_seen[1:-1].all() and (ends | outside).all()
+    return bool(seen and table.tidy > 0.88 and gaps.max() < 1.7 * np.median(gaps))
 
 
 def _better(fit: Lattice, table: Table) -> bool:
@@ -215,7 +227,7 @@ def _better(fit: Lattice, table: Table) -> bool:
 
 
 def _turns(table: Table, config: ExtractionConfig) -> list[Lattice]:
-    """A table as it looks after each quarter turn, the likeliest first: a narrow first column, cells wider than high."""
+    """A table after each quarter turn, the likeliest first: a narrow first column, cells wider than high."""
     fits = []
     for turn in range(4):
         rows, cols = (table.rows, table.cols) if turn in (0, 2) else (table.cols, table.rows)

@@ -394,11 +394,10 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
             return None
     row_lines, col_lines = sorted({p[0] for p in sure_rows}), sorted({p[0] for p in sure_cols})
     for _ in range(2):
-        kept_rows, kept_cols = (
+        row_lines, col_lines = (
             _touching(level, upright, row_lines, col_lines),
             _touching(upright, level, col_lines, row_lines),
         )
-        row_lines, col_lines = kept_rows, kept_cols
         if len(row_lines) < 2 or not col_lines:
             return None
     xs, _ = _closed(upright.at[col_lines], left, right)
@@ -439,7 +438,9 @@ def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarr
     return chosen
 
 
-def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7) -> list[int]:
+def _touching(
+    rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7
+) -> list[int]:
     """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there."""
     h, w = rules.dark.shape
     kept = []

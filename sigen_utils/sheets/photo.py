@@ -7,7 +7,7 @@ import os
 import cv2
 import numpy as np
 
-from ..images import ImageError, iter_pages
+from ..images import ImageError, iter_pages, quietly
 from .config import ExtractionConfig, SheetError
 
 
@@ -32,7 +32,8 @@ def read_photo(path: str | os.PathLike, config: ExtractionConfig | None = None) 
         For a file that is missing, no picture, damaged, or larger than ``config.max_pixels``.
     """
     try:
-        return next(iter_pages(path, (config or ExtractionConfig()).max_pixels)).image
+        with quietly():
+            return next(iter_pages(path, (config or ExtractionConfig()).max_pixels)).image
     except ImageError as error:
         raise SheetError(str(error)) from error
 

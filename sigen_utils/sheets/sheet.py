@@ -242,7 +242,7 @@ def _best_reading(photo, readings: Readings, config, name):
         tried.append((legible, fit, (grid, frame, ink, plan, read)))
         if legible > 0.5 or fit < 0.2:
             break
-    if not tried:
+    if failure and not any(legible > 0.5 for legible, *_ in tried):
         raise failure
     best = max(tried, key=lambda t: t[0])
     if best[0] <= max(0.5, tried[0][0] + 0.34):
