@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from .augment import PERSON_WARPS, warp_ink
 from .models.baselines import ReportVAE
+from .models.prior import PriorVAE
 from .training.checkpoint import Pretrained, Run
 
 QUESTIONS = ("new", "known", "like")
@@ -127,11 +128,20 @@ class PretrainedSampler:
         return _redrawn(self.model, references, generator)
 
 
+class WithoutPeople:
+    """A learned prior that has met no class: it signs as new people and as strangers, but knows nobody."""
+
+    def __init__(self, model: PriorVAE):
+        self.new, self.like = model.new, model.like
+
+
 def adapters(run: Run) -> dict[str, Any]:
     """The ways to judge a run, by the ending of its name in the tables.
 
     A model that is a `Sampler` itself is judged as it is.
     """
+    if run.kind == "prior" and not run.model.config.n_people:
+        return {"": WithoutPeople(run.model)}
     if any(offers(run.model, question) for question in QUESTIONS):
         return {"": run.model}
     if run.kind == "vae" and run.conditional:

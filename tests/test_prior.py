@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from sigen_utils.models.prior import (
     flow_matching_loss,
 )
 from sigen_utils.recipes import RECIPES
+from sigen_utils.sampling import adapters, offers
 from sigen_utils.synthesis import Corpus, CrowdConfig
 from sigen_utils.training import checkpoint
 from sigen_utils.training.averaging import Average
@@ -150,6 +152,12 @@ def test_what_is_kept_of_a_person_is_256_numbers_and_a_count():
     assert torch.allclose(model.people[0], model.describe(x[:2]).mean(0), atol=1e-6)
     assert model.references.tolist() == [2, 1, 2]
     assert model.known(torch.tensor([2, 0]), seeded()).shape == (2, 1, 128, 128)
+
+
+def test_a_prior_that_met_no_class_offers_new_people_and_strangers_only(model: PriorVAE):
+    run = SimpleNamespace(kind="prior", model=model)
+    (sampler,) = adapters(run).values()
+    assert [offers(sampler, question) for question in ("new", "known", "like")] == [True, False, True]
 
 
 def test_like_takes_any_number_of_references(model: PriorVAE):

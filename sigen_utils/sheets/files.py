@@ -42,7 +42,7 @@ ROW_DOUBTS = {
 CELL_DOUBTS = {
     "printed": "looks printed and was left out; write the ID if it is a signature",
     "column_unsure": "a column that few signed or a remark, left out; write the ID if it is a signature",
-    "ink_mixed": "a stamp or stain cannot be told from the ink, left out; write the ID to take it as it is",
+    "ink_mixed": "a stroke of another cell, a stamp or a stain may lie over it; look at it, write skip to leave it out",
     "foreign_ink": "a stamp or stain was taken out; look at what is left",
 }
 SHEET_DOUBTS = {

@@ -332,9 +332,13 @@ def _is_print(cell: Marks, usual: _Usual) -> bool:
     neutral = coloured and abs(cell.tint - usual.print_tint) < 0.3 * apart
     set_in_line = cell.letters >= 3 and cell.spread < 0.16 and cell.baseline < 0.025 and cell.widest < 1.7
     tall, box = cell.tall * cell.high, cell.box[3] * cell.high
-    small = tall < min(1.9 * usual.print_tall, 0.75 * usual.signed_tall) and box < 2.6 * usual.print_tall
+    low = box < 2.6 * usual.print_tall  # a whole signature is taller than a line of print
+    small = tall < min(1.9 * usual.print_tall, 0.75 * usual.signed_tall) and low
+    words = small and cell.letters > 1  # a lone mark is a speck, or what a line has left of a large signature
     if coloured:
-        return (neutral and (small or set_in_line)) or (set_in_line and small and cell.tint < 0.6 * usual.signed_tint)
+        return (neutral and (words or (set_in_line and low))) or (
+            set_in_line and small and cell.tint < 0.6 * usual.signed_tint
+        )
     return set_in_line and small
 
 

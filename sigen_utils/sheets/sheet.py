@@ -24,7 +24,8 @@ ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, 
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
 LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
 LONE_DISTANCE = 0.35  # a number that no count confirms has to be read this clearly
-NOT_FILED = {"skipped", "empty", "printed", "column_unsure", "ink_mixed"}  # flags of cells whose ink is given to nobody
+CELL_DOUBTS = ("printed", "column_unsure", "ink_mixed", "foreign_ink")  # flags that a correction of the cell settles
+NOT_FILED = {"skipped", "empty", "printed", "column_unsure"}  # flags of cells whose ink is given to nobody
 
 
 @dataclass(frozen=True)
@@ -355,8 +356,8 @@ def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, conf
             person = ids[row]
             fixed = corrections.get((row, number), corrections.get((row, 0)))
             if fixed is not None:
-                known = {"printed", "column_unsure", "ink_mixed"} if (row, number) in corrections else set()
-                flags = [f for f in flags if not f.startswith("id_") and f not in known]
+                seen = {*CELL_DOUBTS} if (row, number) in corrections else set()
+                flags = [f for f in flags if not f.startswith("id_") and f not in seen]
                 flags.append("skipped" if fixed == "skip" else "id_by_hand")
                 person = person if fixed == "skip" else fixed
             mask = np.where(own, 255, 0).astype(np.uint8)
