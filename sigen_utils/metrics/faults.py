@@ -31,6 +31,7 @@ COPYING = FAULTS[:3]
 PERFECT = "none"
 TRAIN, HELD_OUT = 3, 2  # signatures of each known person; all further ones are a perfect sampler's
 SEEN = 3.0  # half-widths of an interval beyond which a fault counts as seen
+STEPS = 250  # of the network that enlarges thumbnails
 THUMBNAIL = 4  # pixels of the picture for one of the thumbnail, a side
 
 
@@ -54,7 +55,7 @@ class Enlarged(Warps):
     sees. The network learns it from the training signatures, in half a minute on one core.
     """
 
-    def __init__(self, train: Any, steps: int = 250, batch: int = 32):
+    def __init__(self, train: Any, batch: int = 32):
         super().__init__(train)
         layers = [nn.Conv2d(1, 48, 3, padding=1), nn.ReLU()]
         for _ in range(3):
@@ -69,7 +70,7 @@ class Enlarged(Warps):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
         optimizer = torch.optim.Adam(self.net.parameters(), 2e-3)
         warped = super().draw(torch.arange(len(self.x)).repeat(2), generator)
-        for _ in range(steps):
+        for _ in range(STEPS):
             x = warped[torch.randint(len(warped), (batch,), generator=generator)]
             loss = F.binary_cross_entropy_with_logits(self.net(self._thumbnails(x, generator)), x)
             optimizer.zero_grad()

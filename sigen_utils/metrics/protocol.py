@@ -139,9 +139,9 @@ def evaluate_samples(
         ``label, n, frechet, frechet_floors, kernel, kernel_floors, precision,
         recall, density, coverage, top1, nearest_train, authenticity, copying_z, within_extractor, within_pixels,
         stroke, reconstruction`` (None here), plain floats. ``within_*`` is the distance of two samples of one person
-        over that of two real signatures. ``*_floors`` is the distance over its floor.
-        Scores have 95 % intervals ``*_low`` and ``*_high``: distances and overlaps over the halves (`interval`), shares
-        of samples over people (`share_interval`).
+        over that of two real signatures. ``*_floors`` is the distance over its floor. Scores have 95 % intervals
+        ``*_low`` and ``*_high``: distances and overlaps over the halves (`interval`), shares of samples over people
+        (`share_interval`).
 
     Raises
     ------

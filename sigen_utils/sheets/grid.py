@@ -295,10 +295,11 @@ def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: P
     points = _crossings(rows, xs, cols, ys)
     row_lines = np.stack([np.broadcast_to(xs, rows.shape), rows], axis=-1)
     col_lines = np.stack([cols, np.broadcast_to(ys, cols.shape)], axis=-1)
-    row_share, sides = _seen(row_near, xs, points[..., 0], dark.shape[1])
-    col_share, tops = _seen(col_near, ys, points[..., 1].T, dark.shape[0])
-    tops, sides = sides, tops.T  # level sides between upright lines, upright sides between level ones
-    if table is not None:  # it has seen fainter lines
+    if table is None:
+        row_share, tops = _seen(row_near, xs, points[..., 0], dark.shape[1])
+        col_share, sides = _seen(col_near, ys, points[..., 1].T, dark.shape[0])
+        sides = sides.T
+    else:  # it has seen fainter lines
         tops, sides = (table.sides.T, table.tops.T) if fit.swapped else (table.tops, table.sides)
         row_share, col_share = (np.where(seen.any(axis=1), seen.mean(axis=1), 0.0) for seen in (tops, sides.T))
     if flip:

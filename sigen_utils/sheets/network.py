@@ -159,7 +159,7 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     padded = np.pad(seen, ((0, 0), (16, 16)))
     column, reach = np.arange(bins)[None, :, None], np.arange(-4, 5)
     bends = np.polynomial.legendre.legvander(along, 3)
-    for _ in range(3):  # from gentle bows and tilts to the line itself, end by end
+    for _ in range(2):  # from gentle bows and tilts to the line itself, end by end
         row = np.rint(path).astype(int).clip(-6, h + 5)[..., None] + 16
         near = padded[column, row + reach]
         mass = near + 1e-6
