@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from .lines import BOWS, TILTS, Straightened, long_runs
 
@@ -355,15 +353,28 @@ def tables_of(level: Rules, upright: Rules) -> list[Table]:
     if not across or not down:
         return []
     meet = _meeting(level, upright, across, down)
-    count, groups = connected_components(csr_matrix(meet), directed=False)
+    groups = _connected(meet)
     found = []
-    for group in range(count):
+    for group in np.unique(groups):
         rows = [piece for piece, g in zip(across, groups, strict=False) if g == group]
         cols = [piece for piece, g in zip(down, groups[len(across) :], strict=True) if g == group]
         table = _table(level, upright, rows, cols) if len(rows) > 2 and cols else None
         if table is not None:
             found += _parts(table)
     return sorted(found, key=lambda t: -np.ptp(t.rows) * np.ptp(t.cols))
+
+
+def _connected(meet: np.ndarray) -> np.ndarray:
+    """A number for each piece, the same for all that meet directly or through others; int ``[n]``."""
+    groups = np.full(len(meet), -1)
+    for start in range(len(meet)):
+        if groups[start] < 0:
+            front = np.zeros(len(meet), bool)
+            front[start] = True
+            while front.any():
+                groups[front] = start
+                front = meet[front].any(axis=0) & (groups < 0)
+    return groups
 
 
 def _meeting(level: Rules, upright: Rules, across: list, down: list) -> np.ndarray:
@@ -377,7 +388,7 @@ def _meeting(level: Rules, upright: Rules, across: list, down: list) -> np.ndarr
     touch = (x >= x0 - NEAR) & (x <= x1 + NEAR) & (y >= y0 - NEAR) & (y <= y1 + NEAR)
     n = len(across)
     meet = np.zeros((n + len(down),) * 2, bool)
-    meet[:n, n:] = touch
+    meet[:n, n:], meet[n:, :n] = touch, touch.T
     return meet
 
 
