@@ -19,8 +19,8 @@ from . import ablation, search, seeds
 NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
 FEW = dict(  # arms of a brief study
     vae=("ours", "mse", "beta 4", "N(0, I)", "from random weights"),
-    alone=("ours", "redrawing without the game", "the game without redrawing"),
-    gan=("ours", "no penalty", "anchored", "last moment"),
+    alone=("ours", "reconstruction alone", "adversarial loss alone"),
+    gan=("ours", "no penalty", "with reconstruction loss", "last step kept"),
 )
 
 
