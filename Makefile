@@ -18,7 +18,7 @@ KEY := $(shell printf '%s|%s|%s' $(call quote,$(SIGEN_PROFILE)) $(call quote,$(S
 RUN := build/run-$(KEY).stamp
 STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || echo results; \
 	find $(call quote,$(SHEETS)) -newer $(RUN) 2>/dev/null | head -n 1)
-SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*.mplstyle notebooks/*.ipynb report/*.tex \
+SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*/*)
 
 .PHONY: all setup test report bench stress studies pretrain prior test-colab lock clean help FORCE
@@ -78,8 +78,8 @@ pretrain: .venv/ready ## weights/ anew, from a corpus of synthetic writers: hour
 	$(PY) -m sigen_utils train gan --recipe corpus --resume --data build/corpus.npz --run build/pretrain/gan --start build/pretrain/vae
 	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --gan build/pretrain/gan --out weights/pretrained \
 		--crowd "$(CORPUS)" --device "$(DEVICE)"
-	$(PY) -m sigen_utils train ruler --resume --data build/corpus.npz --run build/pretrain/ruler
-	$(PY) -m sigen_utils publish-ruler --run build/pretrain/ruler --out weights/ruler --crowd "$(CORPUS)" --device "$(DEVICE)"
+	$(PY) -m sigen_utils train extractor --resume --data build/corpus.npz --run build/pretrain/extractor
+	$(PY) -m sigen_utils publish-extractor --run build/pretrain/extractor --out weights/extractor --crowd "$(CORPUS)" --device "$(DEVICE)"
 
 WRITERS := build/writers.npz
 prior: .venv/ready ## weights/prior anew, from 24,000 other synthetic writers: two hours on two cores; goes on after a kill

@@ -21,7 +21,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sigen_utils import registration  # noqa: E402
-from sigen_utils.augment import BEND_POINTS  # noqa: E402
+from sigen_utils.augment import GRID_POINTS  # noqa: E402
 from sigen_utils.device import pick_device  # noqa: E402
 from sigen_utils.render import blur  # noqa: E402
 from sigen_utils.synthesis.crowd import CrowdConfig, draw_crowd  # noqa: E402
@@ -36,7 +36,7 @@ def moved(a: Tensor, ways: Tensor) -> Tensor:
 
 def plain(a: Tensor, b: Tensor) -> Tensor:
     """`registration.register` of one pair ``[1, 1, 128, 128]`` without its shortcuts."""
-    ways = torch.zeros(1, 2, BEND_POINTS, BEND_POINTS, device=a.device, requires_grad=True)
+    ways = torch.zeros(1, 2, GRID_POINTS, GRID_POINTS, device=a.device, requires_grad=True)
     optimizer, coarser = torch.optim.Adam([ways], registration.RATE, betas=(0.9, 0.9)), a.shape[-1] // registration.SIDE
     for sigma in registration.SIGMAS:
         near_a, near_b = blur(a, coarser * sigma), blur(b, coarser * sigma)

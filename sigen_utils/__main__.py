@@ -7,20 +7,16 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from .commands import evaluation, evidence, models, sheets, story
 
+Command = Callable[..., argparse.ArgumentParser]  # (name, function, text) -> the parser of its options
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m sigen_utils", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True)
 
-    def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(function=function)
-        return sub
-
+def _sheet_commands(command: Command) -> None:
+    """Sheets, pictures of signatures and synthetic writers."""
     sub = command("synthesize", sheets.synthesize, "draw a class of people and photograph their sheets")
     sub.add_argument("--out", required=True, help="folder for sheet_*.jpg and truth.json")
     sub.add_argument("--people", type=int, default=184)
@@ -28,9 +24,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command(
-        "crowd", sheets.crowd, "draw any number of synthetic writers as ink, to pretrain on; none is in a class"
-    )
+    sub = command("crowd", sheets.crowd, "draw synthetic writers as ink, to pretrain on; none is in a class")
     sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y writers")
     sub.add_argument("--writers", type=int, default=12_000)
     sub.add_argument("--per-writer", type=int, default=6)
@@ -38,16 +32,26 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior: a crowd, kept a bit a pixel")
+    sub = command("corpus", sheets.corpus, "draw the pretraining corpus of the prior, one bit a pixel")
     sub.add_argument("--out", required=True, help="file .npz")
     sub.add_argument("--writers", type=int, default=24_000)
     sub.add_argument("--seed", type=int, default=5_000_003)
     sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings of CrowdConfig")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
-    sub = command("extract", sheets.extract, "photographed sheets to one folder of signatures a person")
+    sub = command(
+        "extract",
+        sheets.extract,
+        "photographed sheets to one folder of signatures a person; status 0: all filed and sure, 3: something is to be "
+        "checked (corrections.suggested.csv lists it), 1: something could not be read",
+    )
     sub.add_argument("--sheets", required=True, help="folder of photographs")
     sub.add_argument("--out", required=True, help="folder for <person>/*.png, manifest.csv and the audit")
+    sub.add_argument(
+        "--columns", metavar="id,name,sig,...", help="what the ruled columns are: id, sig, name, or - for anything else"
+    )
+    sub.add_argument("--ids", metavar="1-12,17 | FILE", help="IDs of all rows of all sheets in turn, or a file of them")
+    sub.add_argument("--corrections", metavar="FILE", help="corrections (default: corrections.csv beside the sheets)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
     sub = command("check", sheets.check, "what is read from each picture of a folder of signatures, and what is not")
@@ -61,8 +65,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seeds", type=int, default=3, help="sheets a grade (default: 3)")
     sub.add_argument("--workers", type=int, help="processes (default: one a core)")
 
+
+def _model_commands(command: Command) -> None:
+    """Training and sampling."""
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
-    sub.add_argument("model", choices=("vae", "gan", "ruler", "autoencoder", "prior"))
+    sub.add_argument("model", choices=("vae", "gan", "extractor", "autoencoder", "prior"))
     words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
     sub.add_argument("--data", help=words)
     sub.add_argument(
@@ -75,14 +82,14 @@ def parser() -> argparse.ArgumentParser:
     budget.add_argument("--steps", type=int, help="the same in batches")
     sub.add_argument("--minutes", type=float, help="at most so long; a run that this cuts short says so in its config")
     recipe = sub.add_mutually_exclusive_group()
-    words = "goes on from weights/pretrained (default); at random; as in the reports; for a pretraining corpus"
+    words = "continue from weights/pretrained (default); random weights; as in the reports; for a pretraining corpus"
     recipe.add_argument(
         "--recipe", choices=("pretrained", "scratch", "report", "corpus"), default="pretrained", help=words
     )
     recipe.add_argument("--scratch", dest="recipe", action="store_const", const="scratch", help="--recipe scratch")
-    words = "a run or pretrained networks to go on from (default: weights/pretrained; of a prior weights/prior)"
+    words = "a run or pretrained networks to continue from (default: weights/pretrained; of a prior weights/prior)"
     sub.add_argument("--start", help=words)
-    sub.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    sub.add_argument("--resume", action="store_true", help="continue the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
     sub = command("sample", models.sample, "new signatures from a run")
@@ -103,12 +110,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .png")
 
-    def scored(sub: argparse.ArgumentParser, ruler: str) -> None:
+
+def _score_commands(command: Command) -> None:
+    """Scores, and tests by eye."""
+
+    def scored(sub: argparse.ArgumentParser, extractor: str) -> None:
         sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
         sub.add_argument("--train-per-person", type=int, help="as in the training")
         sub.add_argument("--runs", nargs="+", required=True)
         words = "features to measure in: the project's own, or a network trained on photographs (default: %(default)s)"
-        sub.add_argument("--ruler", choices=("imagenet", "signature"), default=ruler, help=words)
+        sub.add_argument("--extractor", choices=("imagenet", "signature"), default=extractor, help=words)
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--out", required=True, help="file .json")
 
@@ -130,44 +141,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
     scored(sub, "signature")
 
-    sub = command(
-        "study", models.study, "search rates, latent size, length, beta and batch with Optuna; goes on where it stopped"
-    )
-    sub.add_argument("model", choices=("vae", "gan"))
-    sub.add_argument("--trials", type=int, required=True, help="how many more")
-    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
-    sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
-    sub.add_argument("--out", required=True, help="folder for the trials and the figure")
-    keep = "also keep the result in report/generated/results.json, for notebook 06 and the report"
-    sub.add_argument("--record", action="store_true", help=keep)
-
-    def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
-        sub.add_argument("--data", required=True)
-        sub.add_argument("--seeds", type=int, default=seeds, help="0 to this, exclusive (default: %(default)s)")
-        sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
-        sub.add_argument("--start", help="a VAE's run that ours goes on from (default: weights/pretrained)")
-        sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
-        sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
-        sub.add_argument("--workers", type=int, default=1, help="trainings at a time, of a GPU that one leaves idle")
-        sub.add_argument("--record", action="store_true", help=keep)
-
-    text = "the same short GAN training with several seeds, ours and the reports' recipe"
-    sub = command("converge", models.converge, text)
-    repeated(sub, 10, "convergence.json with its curves")
-    sub.add_argument(
-        "--alone-images", type=int, default=0, help="also ours from random weights only, on so many images"
-    )
-    sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
-    some = "only these (default: all); with --record they join those that are kept already"
-    sub.add_argument("--arms", nargs="+", choices=("ours", "from noise", "report"), help=some)
-    sub = command("ablate", models.ablate, "the same training with one ingredient changed at a time, scored alike")
-    sub.add_argument("model", choices=("vae", "gan"))
-    sub.add_argument("--arms", nargs="+", help=some)
-    sub.add_argument(
-        "--repeat", nargs="+", default=[], help="arms that all seeds are for (default: all; others: seed 0)"
-    )
-    repeated(sub, 1, "a table as JSON")
-
     sub = command("blind-test", evidence.blind_test, "a page that asks people which signatures are genuine")
     sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")
     sub.add_argument("--train-per-person", type=int, help="as in the training")
@@ -187,13 +160,64 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="folder for realism.json and a picture side by side")
 
-    sub = command("verify", evidence.verify, "equal error rate of each ruler on a set of genuine signatures")
+    sub = command(
+        "verify", evidence.verify, "equal error rate of each feature extractor on a set of genuine signatures"
+    )
     sub.add_argument("--data", required=True, help="folder of signatures")
     sub.add_argument("--forgeries", action="store_true", help="also against the forgeries in the folder")
-    sub.add_argument("--ruler", help="run of `train ruler` (default: weights/ruler)")
+    sub.add_argument("--extractor", help="run of `train extractor` (default: weights/extractor)")
     sub.add_argument("--seed", type=int, default=0)
 
-    for kind, example in (("ruler", "a ruler for everybody"), ("prior", "a learned prior for everybody")):
+
+def _study_commands(command: Command) -> None:
+    """Many trainings: searches, seeds and ablations."""
+    sub = command(
+        "study",
+        models.study,
+        "search rates, latent size, length, beta and batch with Optuna; continues a stopped search",
+    )
+    sub.add_argument("model", choices=("vae", "gan"))
+    sub.add_argument("--trials", type=int, required=True, help="how many more")
+    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
+    sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
+    sub.add_argument("--out", required=True, help="folder for the trials and the figure")
+    keep = "also store the result in report/generated/results.json, for notebook 06 and the report"
+    sub.add_argument("--record", action="store_true", help=keep)
+
+    def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
+        sub.add_argument("--data", required=True)
+        sub.add_argument("--seeds", type=int, default=seeds, help="0 to this, exclusive (default: %(default)s)")
+        sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
+        sub.add_argument("--start", help="a VAE's run that ours continues from (default: weights/pretrained)")
+        sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
+        sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
+        sub.add_argument("--workers", type=int, default=1, help="trainings at a time, for a GPU that one does not fill")
+        sub.add_argument("--record", action="store_true", help=keep)
+
+    text = "the same short GAN training with several seeds, ours and the reports' recipe"
+    sub = command("converge", models.converge, text)
+    repeated(sub, 10, "convergence.json with its curves")
+    sub.add_argument(
+        "--alone-images", type=int, default=0, help="also ours from random weights only, on so many images"
+    )
+    sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
+    some = "only these (default: all); with --record they are added to those stored"
+    sub.add_argument("--arms", nargs="+", choices=("ours", "from noise", "report"), help=some)
+    sub = command("ablate", models.ablate, "the same training with one setting changed at a time")
+    sub.add_argument("model", choices=("vae", "gan"))
+    sub.add_argument("--arms", nargs="+", help=some)
+    sub.add_argument(
+        "--repeat", nargs="+", default=[], help="arms that all seeds are for (default: all; others: seed 0)"
+    )
+    repeated(sub, 1, "a table as JSON")
+
+
+def _publish_commands(command: Command) -> None:
+    """Weights for others."""
+    for kind, example in (
+        ("extractor", "a feature extractor for everybody"),
+        ("prior", "a learned prior for everybody"),
+    ):
         text = f"{example}: smaller weights, without the writers of its corpus"
         sub = command(f"publish-{kind}", models.publish_of_corpus, text)
         sub.set_defaults(kind=kind)
@@ -207,23 +231,42 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", required=True, help="the signatures it was trained on")
     sub.add_argument("--device", required=True, help="what it was trained on, in words")
     sub.add_argument("--seed", type=int, default=0)
-    words = "change settings of the model that only its sampling uses, for instance moves=0.6"
+    words = "change settings of the model that only its sampling uses, for instance bandwidth=0.2"
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help=words)
     sub.add_argument("--out", required=True, help="folder, for instance weights/gan")
 
     sub = command(
-        "publish-pretrained", models.publish_pretrained, "networks trained on a crowd, to go on from on any class"
+        "publish-pretrained", models.publish_pretrained, "networks trained on a corpus, to continue from on any class"
     )
-    sub.add_argument("--vae", required=True, help="run of `train vae` on the crowd")
-    sub.add_argument("--gan", help="run of `train gan --corpus --start <this VAE's run>`")
+    sub.add_argument("--vae", required=True, help="run of `train vae --recipe corpus`")
+    sub.add_argument("--gan", help="run of `train gan --recipe corpus --start <this VAE's run>`")
     sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
     sub.add_argument("--device", required=True, help="what they were trained on, in words")
     sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")
 
+
+def _story_commands(command: Command) -> None:
+    """The notebooks and the report."""
     command("report", story.report, "numbers, tables and, where there is TeX, the PDF")
 
     sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(prog="python -m sigen_utils", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    for subject in (
+        _sheet_commands, _model_commands, _score_commands, _study_commands, _publish_commands, _story_commands,
+    ):  # fmt: skip
+        subject(command)
     return top
 
 

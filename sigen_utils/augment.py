@@ -1,7 +1,7 @@
-"""Moves of signatures: pictures that are augmented, and ink that is moved as ink, as a hand varies.
+"""Augmentation: warps of pictures, and of binary ink into binary ink, as a hand varies.
 
 References: Simard et al. 2003 (elastic distortion); Cabral & Leedom 1993 (line integral convolution); Karras et al.
-2020 (augmentation of both sides of a game).
+2020 (augmentation of both sides of a GAN).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .render import blur, exact, sharpen
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far a training signature may be changed; each is the half-width of a uniform range."""
+    """How strongly a training signature is augmented; each number is the half-width of a uniform range."""
 
     rotation: float = 6.0  # degrees
     scale: float = 0.10  # relative size, each axis on its own: the resized crop
@@ -27,37 +27,37 @@ class AugmentConfig:
     translation: float = 4.0  # pixels
     elastic: float = 2.0  # pixels, standard deviation of a smooth displacement on a 5 x 5 grid
     noise: float = 0.0  # standard deviation of Gaussian noise, clipped to valid ink
-    probability: float = 0.9  # of changing an image at all
+    probability: float = 0.9  # that a picture is changed at all
 
     def times(self, strength: float) -> AugmentConfig:
-        """The same moves, `strength` times as far."""
+        """The same augmentation, `strength` times as strong."""
         far = ("rotation", "scale", "shear", "translation", "elastic")
         return replace(self, **{name: strength * getattr(self, name) for name in far})
 
 
-# In these proportions signatures of one person differ, and about as far where three are known of each: chosen on other
-# synthetic classes; `people.reach` says how far it is for the people at hand. Place and size are fixed by `move_ink`
-PERSON_MOVES = AugmentConfig(rotation=12.0, scale=0.25, shear=0.25, elastic=1.2, probability=1.0)
+# Signatures of one person differ in these proportions, and about this much where three are known of each: chosen on
+# other synthetic classes. `people.warp_strength` finds the strength for the people at hand. `warp_ink` fixes place and
+# size
+PERSON_WARPS = AugmentConfig(rotation=12.0, scale=0.25, shear=0.25, elastic=1.2, probability=1.0)
 
-
-BEND_POINTS = 5  # a side of the grid whose displacements bend a picture
-MOVE_NUMBERS = 7 + 2 * BEND_POINTS**2  # of noise that decide the move of a picture
+GRID_POINTS = 5  # a side of the grid of elastic displacements
+WARP_NUMBERS = 7 + 2 * GRID_POINTS**2  # random numbers that decide the warp of one picture
 
 
 @functools.cache
-def _spread(size: int, device: torch.device) -> torch.Tensor:
-    """Bicubic interpolation from `BEND_POINTS` places to `size` pixels as a matrix ``[size, BEND_POINTS]``."""
-    identity = torch.eye(BEND_POINTS, device=device)[None, None]
-    return F.interpolate(identity, (size, BEND_POINTS), mode="bicubic", align_corners=True)[0, 0]
+def _enlargement(size: int, device: torch.device) -> torch.Tensor:
+    """Bicubic interpolation from `GRID_POINTS` points to `size` pixels as a matrix ``[size, GRID_POINTS]``."""
+    identity = torch.eye(GRID_POINTS, device=device)[None, None]
+    return F.interpolate(identity, (size, GRID_POINTS), mode="bicubic", align_corners=True)[0, 0]
 
 
 def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Rotate, scale, shear, shift, bend and disturb each image on its own; differentiable in `x`.
+    """Rotate, scale, shear, shift, distort and add noise to each picture on its own; differentiable in `x`.
 
     Parameters
     ----------
     x
-        Ink ``[N, 1, H, W]`` in [0, 1]; paper is 0, so what comes in from outside the picture is paper.
+        Ink ``[N, 1, H, W]`` in [0, 1]; paper is 0, and so is everything outside the picture.
     config
         Ranges.
     generator
@@ -68,7 +68,7 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
     torch.Tensor
         ``[N, 1, H, W]``, same dtype and device.
     """
-    on, affine, bend = _moves(x, config, _move_noise(x, generator))
+    on, affine, bend = _warp_parameters(x, config, _warp_noise(x, generator))
     grid = _affine_grid(affine, x)
     out = _look_up(x, grid if bend is None else grid + bend)
     if config.noise:
@@ -78,9 +78,9 @@ def augment(x: torch.Tensor, config: AugmentConfig, generator: torch.Generator |
 
 
 def shift(x: torch.Tensor, most: int, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Each picture shifted by whole pixels, up to `most` in each direction; edges stay as they are.
+    """Each picture shifted by whole pixels, up to `most` in each direction, which leaves edges unchanged.
 
-    Paper comes in from outside. Takes and returns ink ``[N, 1, H, W]``; differentiable in `x`.
+    Everything outside is paper. Takes and returns ink ``[N, 1, H, W]``; differentiable in `x`.
     """
     n, _, height, width = x.shape
     by = torch.randint(-most, most + 1, (n, 2), device=x.device, generator=generator)
@@ -90,42 +90,43 @@ def shift(x: torch.Tensor, most: int, generator: torch.Generator | None = None) 
     return F.grid_sample(x, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
+# The numbers below were chosen on other synthetic classes
 SOFTENED = 8192  # the most signatures whose soft pictures are kept in memory, 32 KB each
-STILL = 1e-4  # of a picture's half: what is moved less far is not moved
-STROKE = 2.0  # pixels, standard deviation of the window in which a stroke's direction is found, ...
-ALONG = 2.0  # ... and of the average along it, ...
-STEPS = 4  # ... which goes so many steps of a pixel either way
-LEVELS = 0.25, 0.7  # between these a moved picture is parted into ink and paper, by the level that leaves ...
-INK_KEPT = 1.02  # ... so much of the ink. This and what is above was chosen on other synthetic classes
+STILL = 1e-4  # in half pictures: a warp whose largest displacement is smaller is left out
+STROKE = 2.0  # pixels, standard deviation of the window in which a stroke's direction is found
+ALONG = 2.0  # pixels, standard deviation of the average along the stroke
+STEPS = 4  # pixels that this average takes in either direction
+LEVELS = 0.25, 0.7  # range of the threshold that makes a warped picture binary
+INK_KEPT = 1.02  # the threshold is the one that leaves this share of the ink
 
 
 @torch.no_grad()
-def move_ink(
+def warp_ink(
     x: torch.Tensor,
     config: AugmentConfig,
     generator: torch.Generator | None = None,
     noise: torch.Tensor | None = None,
     soft: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Binary ink turned, stretched, sheared and bent into binary ink of the same size at the same place.
+    """Warp binary ink into binary ink of the same size at the same place.
 
-    What `augment` leaves is another kind of picture than a signature of the set: grey at every edge, and anywhere in
-    the frame. A decoder that is asked for it learns to draw strokes of one or two pixels as broad grey ones. Here, as
-    on its way into the set, the moved ink is cropped, scaled to the longer side that it had, put where it was and made
-    binary; `config.translation` and the part of `config.scale` that both axes have in common cancel out.
+    The result of `augment` is grey at every edge and lies anywhere in the frame. A decoder trained on such pictures
+    draws strokes of one or two pixels as broad grey ones. Here the warped ink is cropped, scaled to its former longer
+    side, put back in its place and made binary, as the extraction does it. So `config.translation`, and the part of
+    `config.scale` that both axes share, have no effect.
 
     Parameters
     ----------
     x
         Ink ``[N, 1, H, W]``, 0 or 1.
     config
-        Ranges; ``noise`` is not for binary ink and is not used.
+        Ranges; ``noise`` is not used, ink stays binary.
     generator
         Source of randomness on the device of `x`.
     noise
-        ``[N, MOVE_NUMBERS]`` from N(0, I) that decides the moves; None lets the generator draw it.
+        ``[N, WARP_NUMBERS]`` from N(0, I) that decides the warps; drawn by the generator if None.
     soft
-        `soften` of `x`, where that is known; it takes longer than all the rest.
+        `soften` of `x`, where that is known: it is the slowest part.
 
     Returns
     -------
@@ -133,16 +134,16 @@ def move_ink(
         ``[N, 1, H, W]``, 0 or 1, same dtype and device.
     """
     with exact(x):
-        grid, step, far = _move_grid(x, config, _move_noise(x, generator) if noise is None else noise)
-        moved = _look_up(soften(x) if soft is None else soft.to(x.dtype), grid)
-        moved = (moved > _level(moved, INK_KEPT * x.flatten(1).sum(1) / step)).to(x.dtype)
-    return torch.where((far > STILL).view(-1, 1, 1, 1), moved, x)  # what is not moved keeps its corners
+        grid, step, far = _warp_grid(x, config, _warp_noise(x, generator) if noise is None else noise)
+        warped = _look_up(soften(x) if soft is None else soft.to(x.dtype), grid)
+        warped = (warped > _level(warped, INK_KEPT * x.flatten(1).sum(1) / step)).to(x.dtype)
+    return torch.where((far > STILL).view(-1, 1, 1, 1), warped, x)  # without a warp, corners stay sharp
 
 
 def _level(soft: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """The level ``[N, 1, 1, 1]`` above which `soft` ``[N, 1, H, W]`` has so many `pixels` ``[N]``; within `LEVELS`."""
+    """The threshold ``[N, 1, 1, 1]``, within `LEVELS`, above which `soft` ``[N, 1, H, W]`` has `pixels` ``[N]``."""
     low, high = (torch.full_like(pixels, level) for level in LEVELS)
-    for _ in range(7):  # halves: to four thousandths
+    for _ in range(7):  # bisection, to four thousandths
         middle = (low + high) / 2
         too_many = (soft > middle.view(-1, 1, 1, 1)).flatten(1).sum(1) > pixels
         low, high = torch.where(too_many, middle, low), torch.where(too_many, high, middle)
@@ -151,13 +152,12 @@ def _level(soft: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def soften(x: torch.Tensor) -> torch.Tensor:
-    """Binary ink as a soft picture that it may have been cut from, edges straight where a pen's were.
+    """A grey picture whose threshold is the binary ink `x`, with smooth edges instead of staircases.
 
-    A line that is not quite level is a staircase in binary ink, and a staircase that is turned and made binary again is
-    a ragged edge, which no pen has. So ink is averaged along the stroke that it belongs to (a line integral
-    convolution, Cabral & Leedom 1993), in the direction that the structure tensor of its surroundings names, and the
-    less the less these agree upon one. Across the stroke it is sharpened, lest a stroke of one pixel that falls between
-    two is lost.
+    A line that is not quite horizontal is a staircase in binary ink. Rotated and made binary again, the staircase
+    becomes a ragged edge. So ink is averaged along its stroke (line integral convolution, Cabral & Leedom 1993). The
+    structure tensor gives the direction, and the average is weaker where directions disagree. Across the stroke the
+    picture is sharpened, or strokes of one pixel would get lost.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def soften(x: torch.Tensor) -> torch.Tensor:
 def soften_all(ink: Callable[[torch.Tensor], torch.Tensor], n: int) -> torch.Tensor | None:
     """`soften` of n signatures, ``ink(index)`` ``[k, 1, H, W]`` of int64 ``[k]``: ``[n, 1, H, W]`` in half precision.
 
-    None of more than `SOFTENED`: those of a crowd would be too much to keep.
+    None for more than `SOFTENED` signatures, which would not fit into memory.
     """
     if n > SOFTENED:
         return None
@@ -187,22 +187,22 @@ def soften_all(ink: Callable[[torch.Tensor], torch.Tensor], n: int) -> torch.Ten
 
 
 def _along_strokes(x: torch.Tensor) -> torch.Tensor:
-    """Each pixel of `x` ``[N, 1, H, W]`` as the weighted mean of `STEPS` pixels before and behind it on its stroke."""
+    """Each pixel of `x` ``[N, 1, H, W]`` as the weighted mean of `STEPS` pixels either way along its stroke."""
     n, _, height, width = x.shape
     near = F.pad(blur(x, 0.8), [1] * 4, mode="replicate")
     rows = 3 * near[..., :-2, :] + 10 * near[..., 1:-1, :] + 3 * near[..., 2:, :]  # a Scharr operator, both ways
     columns = 3 * near[..., :-2] + 10 * near[..., 1:-1] + 3 * near[..., 2:]
     dx, dy = (rows[..., 2:] - rows[..., :-2]) / 32, (columns[..., 2:, :] - columns[..., :-2, :]) / 32
     a, b, size = blur(torch.cat([dx * dx - dy * dy, 2 * dx * dy, dx * dx + dy * dy]), STROKE).split(n)
-    seen = size > 1e-6  # beyond it there is nothing but rounding errors, of which some are too small to be fast
+    seen = size > 1e-6  # below there are only rounding errors, and denormal numbers are slow
     a, b = a.where(seen, 0.0), b.where(seen, 0.0)
     length = (a * a + b * b).sqrt()
     agreed = (length / size.clamp(min=1e-6)).clamp(max=1).square()
-    # Twice the angle of the gradient, as its sign means nothing
+    # The field holds twice the angle of the gradient, whose sign means nothing
     field = torch.cat([x, a / length.clamp(min=1e-6), b / length.clamp(min=1e-6), agreed], 1)
 
     def tangent(field: torch.Tensor) -> torch.Tensor:
-        """A quarter turn on from half of the angle that the field has the cosine and the sine of."""
+        """Half the field's angle plus a quarter turn, as a unit vector."""
         cos, sin = field[:, 1:2], field[:, 2:3]
         cos = cos / (cos * cos + sin * sin).sqrt().clamp(min=1e-6)
         half_sin, half_cos = (((1 + sign * cos).clamp(min=0) / 2).sqrt() for sign in (-1, 1))
@@ -224,32 +224,30 @@ def _along_strokes(x: torch.Tensor) -> torch.Tensor:
     return total / weights
 
 
-def _move_grid(
+def _warp_grid(
     x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Where `move_ink` looks in the ink `x`, place by place ``[N, H, W, 2]``; the length of its steps ``[N]``; how far
-    the farthest place is from where it was ``[N]``.
-    """
-    _, affine, bend = _moves(x, config, noise)
+    """The sampling grid of `warp_ink` ``[N, H, W, 2]``, its pixel size ``[N]``, its largest displacement ``[N]``."""
+    _, affine, bend = _warp_parameters(x, config, noise)
     still = _affine_grid(torch.eye(2, 3, device=x.device).expand(len(x), 2, 3), x)
     back = torch.linalg.inv_ex(affine[:, :, :2])[0].mT  # of row vectors; without a wait for the device
 
     def bent(at: torch.Tensor) -> torch.Tensor:
-        """How far the bend moves the places `at` ``[N, H, W, 2]``; beyond the frame as at its edge."""
+        """The elastic displacement at the points `at` ``[N, H, W, 2]``; outside the frame that of its edge."""
         if bend is None:
             return torch.zeros_like(at)
         return F.grid_sample(bend.permute(0, 3, 1, 2), at, padding_mode="border", align_corners=False).permute(
             0, 2, 3, 1
         )
 
-    # Moves say for each place of the result where in `x` to look; where ink goes is the inverse, by two fixed-point
-    # steps, as the bend is slight
+    # The grid maps points of the result to points of `x`. Its inverse says where ink goes: two fixed-point steps are
+    # enough, as elastic displacements are small
     shifted = (still - affine[:, None, None, :, 2]).flatten(1, 2)
     place = shifted @ back
     place = (shifted - bent(place.view_as(still)).flatten(1, 2)) @ back
     (low, high), (new_low, new_high) = (_box(x, where) for where in (still, place.view_as(still)))
     scale = ((new_high - new_low).amax(1) / (high - low).amax(1).clamp(min=1 / x.shape[-1])).view(-1, 1, 1, 1)
-    scale = scale.clamp(0.5, 2.0)  # of ink it is near 1; a picture without any has no size to keep
+    scale = scale.clamp(0.5, 2.0)  # near 1 for ink; an empty picture has no size
     middle, new_middle = ((a + b).view(-1, 1, 1, 2) / 2 for a, b in ((low, high), (new_low, new_high)))
     place = new_middle + scale * (still - middle)
     grid = (place.flatten(1, 2) @ affine[:, :, :2].mT).view_as(still) + affine[:, None, None, :, 2] + bent(place)
@@ -257,20 +255,20 @@ def _move_grid(
     return grid, step, (grid - still).abs().amax((1, 2, 3))
 
 
-def _move_noise(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    return torch.randn(len(x), MOVE_NUMBERS, device=x.device, generator=generator)
+def _warp_noise(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    return torch.randn(len(x), WARP_NUMBERS, device=x.device, generator=generator)
 
 
-def _moves(
+def _warp_parameters(
     x: torch.Tensor, config: AugmentConfig, noise: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Whether each picture is moved ``[N]``, its affine move ``[N, 2, 3]`` and its bend ``[N, H, W, 2]``, if any.
+    """Whether each picture is warped ``[N]``, its affine part ``[N, 2, 3]``, its elastic part ``[N, H, W, 2]`` or None.
 
-    In the units of `torch.nn.functional.grid_sample`: from a place of the result to the place in `x`. Even
-    distributions come from `noise` ``[N, MOVE_NUMBERS]`` by way of its own distribution function.
+    In the units of `torch.nn.functional.grid_sample`, from points of the result to points of `x`. The distribution
+    function of `noise` ``[N, WARP_NUMBERS]`` turns it into uniform numbers.
     """
     n, _, height, width = x.shape
-    noise, bend = noise.float().split([7, 2 * BEND_POINTS**2], dim=1)
+    noise, bend = noise.float().split([7, 2 * GRID_POINTS**2], dim=1)
     even = torch.erf(noise / 2**0.5).unbind(1)  # in (-1, 1)
     on = ((even[0] + 1) / 2 < config.probability).float()
     angle = even[1] * on * config.rotation * (torch.pi / 180)
@@ -288,15 +286,15 @@ def _moves(
     affine = torch.stack(rows, 1).reshape(n, 2, 3)
     if not config.elastic:
         return on, affine, None
-    bend = bend.reshape(n, 2, BEND_POINTS, BEND_POINTS) * on[:, None, None, None]
-    # Bicubic interpolation is linear and separable: two small matrix products, many times as fast as the call
-    down, across = _spread(height, x.device), _spread(width, x.device)
+    bend = bend.reshape(n, 2, GRID_POINTS, GRID_POINTS) * on[:, None, None, None]
+    # Bicubic interpolation as two small matrix products: many times faster than the library call
+    down, across = _enlargement(height, x.device), _enlargement(width, x.device)
     bend = down @ (bend * (config.elastic * 2 / width)) @ across.T
     return on, affine, bend.permute(0, 2, 3, 1)
 
 
 def _affine_grid(affine: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Where in `x` ``[N, 1, H, W]`` affine moves ``[N, 2, 3]`` look, place by place: ``[N, H, W, 2]`` in [-1, 1]."""
+    """The sampling grid ``[N, H, W, 2]`` in [-1, 1] of affine warps ``[N, 2, 3]`` of `x` ``[N, 1, H, W]``."""
     return F.affine_grid(affine, list(x.shape), align_corners=False)
 
 
@@ -305,7 +303,7 @@ def _look_up(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 
 def _box(x: torch.Tensor, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lowest and highest of the places ``[N, H, W, 2]`` of the pixels that are ink, each ``[N, 2]``; 0 without ink."""
+    """Smallest and largest coordinates, each ``[N, 2]``, of the points ``[N, H, W, 2]`` that are ink; 0 without ink."""
     paper = x[:, 0, :, :, None] < 0.5
     low = place.masked_fill(paper, torch.inf).amin((1, 2))
     high = place.masked_fill(paper, -torch.inf).amax((1, 2))

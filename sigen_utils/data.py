@@ -276,7 +276,7 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
 def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray, list[str], list[str]]:
     """The same of (person, file) pairs; what cannot be read is named and left out."""
     extracted = (folder / "manifest.csv").is_file()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with images.quietly(), ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda pair: _read_picture(pair[1], extracted), pairs)
         pictures, names, files, bad = [], [], [], []
         for (who, path), (pages, problems) in zip(pairs, results, strict=True):
@@ -287,8 +287,8 @@ def _read_files(folder: Path, pairs: list[tuple[str, Path]]) -> tuple[np.ndarray
     if not pictures:
         raise DataError(f"{folder}: no picture of {len(pairs)} shows a signature. " + "; ".join(bad[:5]))
     if bad:
-        more = f"; and {len(bad) - 20} more" if len(bad) > 20 else ""
-        message = f"{folder}: {len(bad)} pictures left out. " + "; ".join(bad[:20]) + more
+        named = "; ".join(bad[:20]) + (f"; and {len(bad) - 20} more" if len(bad) > 20 else "")
+        message = f"{folder}: {len(bad)} {'pictures' if len(bad) > 1 else 'picture'} left out. {named}"
         warnings.warn(message, DataWarning, stacklevel=4)
     return np.stack(pictures), names, files
 
@@ -357,7 +357,7 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
 
 def needs_sheets(folder: Path) -> bool:
     """Whether a synthetic class has to be drawn into `folder`: no photographs, or a synthesis that was interrupted."""
-    if not folder.is_dir() or not any(p.suffix.lower() in images.SUFFIXES for p in folder.iterdir()):
+    if not folder.is_dir() or not any(p.is_file() and images.is_picture(p) for p in folder.rglob("*")):
         return True
     return (folder / "masks").is_dir() and not (folder / "truth.json").is_file()  # which is written last
 

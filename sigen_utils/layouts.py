@@ -84,12 +84,15 @@ class Found:
         """What was left out, in a line; empty if nothing was."""
         parts = []
         if self.forged:
-            people = len({who for who, _ in self.forged})
+            n, people = len(self.forged), len({who for who, _ in self.forged})
             names = f" by the names of {self.data_set}" if self.data_set else ""
-            parts.append(f"{len(self.forged)} forgeries of {people} people{names} left out")
+            of = f"of {people} people" if people > 1 else "of one person"
+            parts.append(f"{n} {'forgeries' if n > 1 else 'forgery'} {of}{names} left out")
         if self.skipped:
             kinds = ", ".join(f"{n} {suffix}" for suffix, n in sorted(self.skipped.items()))
-            parts.append(f"{self.skipped.total()} files that are no pictures left out ({kinds})")
+            n = self.skipped.total()
+            what = "files that are no pictures" if n > 1 else "file that is no picture"
+            parts.append(f"{n} {what} left out ({kinds})")
         return "; ".join(parts)
 
 
@@ -117,7 +120,7 @@ def find_signatures(folder: Path) -> Found:
     for path in _files(folder):
         if is_picture(path):
             pictures.append(path)
-        elif path.suffix.lower() not in TEXT:
+        elif path.suffix.lower() not in TEXT and path.stem.upper() not in ("README", "LICENSE"):
             found.skipped[path.suffix.lower() or "without suffix"] += 1
     named = [(path, *_by_name(path, folder)) for path in pictures]
     sets = Counter(data_set for _, data_set, _, _ in named if data_set)

@@ -1,7 +1,7 @@
-"""Every recipe in one table: a network, how it is trained, what it goes on from, and for how many images.
+"""Every recipe in one table: a network, its training, what it continues from, and for how many images.
 
-`RECIPES` is the table. `Recipe.for_class` fills in what only a class can say, how many people there are; `Recipe.fit`
-trains. An arm of an ablation is a recipe with one field changed (`Recipe.changed`).
+`RECIPES` is the table. `Recipe.for_class` adds the number of people of a class, `Recipe.fit` trains. An
+arm of an ablation is a recipe with one field changed (`Recipe.changed`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .augment import PERSON_MOVES, AugmentConfig
+from .augment import PERSON_WARPS, AugmentConfig
 from .data import SignatureSet
 from .models.autoencoder import AutoencoderConfig
 from .models.baselines import ReportGANConfig
@@ -36,19 +36,19 @@ LEARNED_PRIOR = "weights/prior"  # a start: the committed run of ``corpus_prior`
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes one model."""
+    """How one model is made."""
 
     name: str
     trainer: type[Trainer]
     model: Any  # the configuration of the network
     train: TrainConfig
     images: Mapping[str, int]  # signatures seen in the training, by profile
-    start: str | None = None  # what it goes on from: committed weights or another recipe's run; None: random weights
+    start: str | None = None  # what it continues from: committed weights or another recipe's run; None: random weights
     people: bool = True  # whether the model knows the people of the class
     prior: str | None = None  # of a VAE's samples, see `Run.sample`
 
     def for_class(self, data: SignatureSet | Corpus, start: Run | Pretrained | None = None) -> Recipe:
-        """The recipe for the people of `data`, and of the size of the networks `start` that it goes on from."""
+        """The recipe for the people of `data`, and of the size of the networks `start` that it continues from."""
         known = {one.name for one in fields(self.model)}
         changes: dict[str, Any] = {}
         if self.people:
@@ -57,12 +57,12 @@ class Recipe:
             changes |= dict(exemplars=int(data.train.labels.bincount().max()))
         if start is not None:
             changes |= _sizes(start.model.config, known)
-        if start is not None and start.judge is not None and "embedding_dim" in known:
-            changes |= dict(embedding_dim=len(start.judge["describe.weight"]))
+        if start is not None and start.discriminator is not None and "embedding_dim" in known:
+            changes |= dict(embedding_dim=len(start.discriminator["describe.weight"]))
         return replace(self, model=replace(self.model, **changes))
 
     def changed(self, field: str, value: Any) -> Recipe:
-        """The same recipe with one field changed, named by its place: ``model.beta``, ``train.reals.probability``.
+        """The same recipe with one field changed, named by its place: ``model.beta``, ``train.augment.probability``.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class Recipe:
         return _changed(self, field, value)
 
     def steps(self, images: int) -> int:
-        """Steps in which so many images are seen, at least."""
+        """Steps that see at least so many images."""
         return math.ceil(images / (self.train.batch_size * self.trainer.signatures))
 
     def fit(
@@ -89,7 +89,7 @@ class Recipe:
 
 
 def _sizes(start: Any, known: set[str]) -> dict[str, Any]:
-    """What a network with the fields `known` takes over of the configuration of the one that it goes on from."""
+    """What a network with the fields `known` takes over from the configuration of the one that it continues from."""
     if isinstance(start, AutoencoderConfig):
         return dict(autoencoder=start)
     names = ("autoencoder", "flow") if isinstance(start, PriorConfig) else SIZES
@@ -108,19 +108,18 @@ def _changed(config: Any, field: str, value: Any) -> Any:
 
 
 # The reports trained at fixed rates, on pictures that were turned, cropped at random and given Gaussian noise
-_REPORTS = dict(batch_size=64, reals=AugmentConfig(shear=0.0, elastic=0.0, noise=0.1))
+_REPORTS = dict(batch_size=64, augment=AugmentConfig(shear=0.0, elastic=0.0, noise=0.1))
 
-# From random weights: half of each batch is the redrawing of genuine signatures from their own thumbnails (as Isola et
-# al. 2017 pair a game with a loss on pixels), by which G finds in seconds where ink belongs; the game is left with what
-# such a loss cannot say, how strokes look. Both sides are moved alike and anew for each batch, or D would know the
-# class by heart
+# From random weights: half of each batch is the reconstruction of genuine signatures from their own thumbnails (a loss
+# on pixels beside the adversarial one, Isola et al. 2017). It soon says where ink belongs; the adversarial loss says
+# how strokes look. Real and generated signatures are warped alike, or D would memorise the class
 _FROM_NOISE = GANConfig(
-    people_by="thumbnails",
+    conditioning="thumbnails",
     n_people=1,
     latent_dim=Thumbnail.WHOLE**2 + 4 * PLACES**2,
     detail=4,
-    spread=0.02,
-    fidelity=0.01,
+    noise_scale=0.02,
+    reconstruction_weight=0.01,
     ema_images=10_000.0,
     learning_rate_g=3e-4,
     learning_rate_d=4e-4,
@@ -147,13 +146,13 @@ RECIPES = {
             TrainConfig(),
             images=dict(smoke=128, cpu=37_000, gpu=384_000),
         ),
-        # Moved ink has not quite the edges of a pen's: it keeps a VAE from learning the class by heart, and where it is
-        # all that the decoder is asked for, its edges are what is drawn
+        # Warped ink keeps a VAE from memorising the class, but its edges are not quite a pen's: a decoder trained on
+        # nothing else would draw such edges
         Recipe(
             "vae_pretrained",
             VAETrainer,
-            VAEConfig(**_LARGE, beta=0.02, warmup=0.0),  # no warm-up, it is warm
-            TrainConfig(learning_rate=5e-4, reals=AugmentConfig(probability=0.3)),
+            VAEConfig(**_LARGE, beta=0.02, warmup=0.0),  # it starts trained
+            TrainConfig(learning_rate=5e-4, augment=AugmentConfig(probability=0.3)),
             images=dict(smoke=128, cpu=28_800, gpu=384_000),
             start=PRETRAINED,
         ),
@@ -169,14 +168,14 @@ RECIPES = {
             "gan_alone",
             GANTrainer,
             _FROM_NOISE,
-            TrainConfig(batch_size=16, shift=6, reals=PERSON_MOVES),
+            TrainConfig(batch_size=16, shift=6, augment=PERSON_WARPS),
             images=dict(smoke=32, cpu=16_400, gpu=640_000),
         ),
         Recipe(
             "gan",
             GANTrainer,
             GANConfig(**_LARGE),
-            TrainConfig(batch_size=16, reals=replace(PERSON_MOVES, probability=0.0)),
+            TrainConfig(batch_size=16, augment=replace(PERSON_WARPS, probability=0.0)),
             images=dict(smoke=64, cpu=2_400, gpu=16_000),
             start="vae_pretrained",
         ),
@@ -191,8 +190,8 @@ RECIPES = {
         Recipe(
             "corpus_gan",
             GANTrainer,
-            GANConfig(**_LARGE, moved=False, ema_images=5_000.0, learning_rate_d=4e-4),
-            TrainConfig(batch_size=32, reals=AugmentConfig(elastic=0.0), watch=False),
+            GANConfig(**_LARGE, warped=False, ema_images=5_000.0, learning_rate_d=4e-4),
+            TrainConfig(batch_size=32, augment=AugmentConfig(elastic=0.0), watch=False),
             images=dict(smoke=64, cpu=40_000, gpu=40_000),
             start="corpus_vae",
             people=False,
@@ -231,14 +230,14 @@ RECIPES = {
             start=LEARNED_PRIOR,
         ),
         Recipe(
-            "ruler",
+            "extractor",
             EmbeddingTrainer,
             EmbeddingConfig(),
             TrainConfig(
                 batch_size=128,
                 learning_rate=1e-3,
                 ema_images=10_000.0,
-                reals=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
+                augment=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
             ),
             images=dict(smoke=256, cpu=200_000, gpu=200_000),
             people=False,

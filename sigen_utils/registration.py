@@ -1,8 +1,8 @@
-"""How a person's signature becomes another one of the same person, and moves made of that.
+"""Registration of signatures of one person, and warps made of the displacement fields that it finds.
 
-A move drawn at random leads away from every signature of its person. What leads from one signature to the others is
-told by these: each is registered with each, and one that is moved along a mixture of its ways to the others, past the
-mean of all of them to the other side, lies among them, as the person's next one would.
+A random warp leads away from every signature of a person. The displacement fields from one signature to the person's
+others say where the next one lies. A signature warped along a random mixture of them, extrapolated past the mean of
+the others, lies among the person's signatures.
 
 References: Rueckert et al. 1999 (registration by displacements of a coarse grid).
 """
@@ -13,23 +13,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .augment import BEND_POINTS, MOVE_NUMBERS, AugmentConfig, move_ink
+from .augment import GRID_POINTS, WARP_NUMBERS, AugmentConfig, warp_ink
 from .render import blur, exact
 
 SIDE = 32  # pixels, at which signatures are registered
-SIGMAS = (1.5, 0.75)  # of those pixels: what is far is found first
-STEPS = 20  # of Adam at each, ...
-RATE = 0.8  # ... in pixels of the whole picture
-STIFFNESS = 2e-3  # weight of the mean squared difference of neighbouring displacements, a square pixel.
-# A grid of a half or a quarter of it fattened and thinned the strokes of the synthetic class
-SHARPNESS = 1.0  # of a mixture of ways: 0 leads to the mean of the others, much leads to one of them
-# Times the way to the mean of all signatures of the person, this one among them: at 2 what sets it apart from the mean
-# is mirrored there. Shorter ways end nearer to where they begin than a person's next signature would be
-PAST = 2.0
+SIGMAS = (1.5, 0.75)  # blur, in those pixels: the coarse fit comes first
+STEPS = 20  # of Adam at each blur
+RATE = 0.8  # of Adam, in pixels of the full picture
+# Weight of the mean squared difference of neighbouring displacements, per square pixel. A half or a quarter of it
+# fattened and thinned the strokes of the synthetic class
+STIFFNESS = 2e-3
+SHARPNESS = 1.0  # of the mixture's softmax: 0 gives the mean of the others, a large value one of them
+# Length of a warp, in units of the displacement to the mean of all the person's signatures. At 2 the signature is
+# mirrored at that mean; shorter warps end nearer to the original than the person's next signature would
+EXTRAPOLATION = 2.0
 
 
 def register(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Displacements by which each signature of `a` comes to lie on the one of `b`.
+    """Displacement fields that map each signature of `a` onto the one of `b`.
 
     Parameters
     ----------
@@ -38,33 +39,33 @@ def register(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    ways, left
-        Displacements ``[N, 2, BEND_POINTS, BEND_POINTS]``, in pixels of `a`: from a place of the result to the place
-        to look at, to the right and down. And the squared difference of the blurred pictures that is left ``[N]``, as a
-        share of what they have in ink.
+    displacements, residual
+        Displacements ``[N, 2, GRID_POINTS, GRID_POINTS]`` in pixels of `a`, to the right and down: from a pixel of the
+        result to the pixel of `a` it is read from. Residual ``[N]``: the squared difference of the blurred pictures,
+        divided by the sum of their squares.
     """
     size, stride = a.shape[-1], a.shape[-1] // SIDE
     with exact(a), torch.enable_grad():
         a, b = F.avg_pool2d(a.detach().float(), stride), F.avg_pool2d(b.detach().float(), stride)
         still = F.affine_grid(torch.eye(2, 3, device=a.device).expand(len(a), 2, 3), list(a.shape), align_corners=False)
-        one = torch.eye(BEND_POINTS, device=a.device)[None, None]  # the grid becomes the picture's as in `moves`
-        spread = F.interpolate(one, (SIDE, BEND_POINTS), mode="bicubic", align_corners=True)[0, 0]
-        ways = torch.zeros(len(a), 2, BEND_POINTS, BEND_POINTS, device=a.device, requires_grad=True)
-        optimizer = torch.optim.Adam([ways], lr=RATE, betas=(0.9, 0.9))
+        one = torch.eye(GRID_POINTS, device=a.device)[None, None]  # enlarged as in `augment`
+        enlarge = F.interpolate(one, (SIDE, GRID_POINTS), mode="bicubic", align_corners=True)[0, 0]
+        displacements = torch.zeros(len(a), 2, GRID_POINTS, GRID_POINTS, device=a.device, requires_grad=True)
+        optimizer = torch.optim.Adam([displacements], lr=RATE, betas=(0.9, 0.9))
         for sigma in SIGMAS:
             near_a, near_b = blur(a, sigma), blur(b, sigma)
             ink = (near_a.square() + near_b.square()).sum((1, 2, 3)).clamp(min=1e-6)
             for _ in range(STEPS):
-                grid = still + (spread @ (ways * (2 / size)) @ spread.T).permute(0, 2, 3, 1)
-                left = (F.grid_sample(near_a, grid, align_corners=False) - near_b).square().sum((1, 2, 3)) / ink
-                stretch = sum(ways.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))
+                grid = still + (enlarge @ (displacements * (2 / size)) @ enlarge.T).permute(0, 2, 3, 1)
+                residual = (F.grid_sample(near_a, grid, align_corners=False) - near_b).square().sum((1, 2, 3)) / ink
+                stretch = sum(displacements.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))
                 optimizer.zero_grad()
-                (left + STIFFNESS * stretch).sum().backward()
+                (residual + STIFFNESS * stretch).sum().backward()
                 optimizer.step()
-    return ways.detach(), left.detach()
+    return displacements.detach(), residual.detach()
 
 
-def ways_to_others(x: Tensor, y: Tensor) -> Tensor:
+def displacements_to_others(x: Tensor, y: Tensor) -> Tensor:
     """`register` of every signature with all others of its person.
 
     Parameters
@@ -75,8 +76,8 @@ def ways_to_others(x: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        ``[N, K, 2, BEND_POINTS, BEND_POINTS]``, K one less than the most that somebody has. Whoever has fewer repeats
-        them; the only signature of a person stays where it is.
+        ``[N, K, 2, GRID_POINTS, GRID_POINTS]``, K + 1 the largest number of signatures of one person. The fields of a
+        person with fewer signatures are repeated; those of an only signature are zero.
     """
     y = y.cpu()
     own = [torch.nonzero(y == person)[:, 0] for person in y.unique()]
@@ -85,28 +86,32 @@ def ways_to_others(x: Tensor, y: Tensor) -> Tensor:
     for places in own:
         step = 1 + torch.arange(most) % max(len(places) - 1, 1)
         pairs[places] = places[(torch.arange(len(places))[:, None] + step) % len(places)]
-    ways = x.new_zeros(len(y), most, 2, BEND_POINTS, BEND_POINTS)
+    out = x.new_zeros(len(y), most, 2, GRID_POINTS, GRID_POINTS)
     if most:
         source, target = torch.arange(len(y)).repeat_interleave(most).to(x.device), pairs.flatten().to(x.device)
         parts = zip(source.split(256), target.split(256), strict=True)
-        ways = torch.cat([register(x[one], x[other])[0] for one, other in parts]).view_as(ways)
-    return ways
+        out = torch.cat([register(x[one], x[other])[0] for one, other in parts]).view_as(out)
+    return out
 
 
-def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, soft: Tensor | None = None) -> Tensor:
-    """Ink moved by a mixture of its ways to other signatures of the person, and by `config` besides, as one move.
+def warp_towards_others(
+    x: Tensor, displacements: Tensor, config: AugmentConfig, noise: Tensor, soft: Tensor | None = None
+) -> Tensor:
+    """Ink warped along a random mixture of the displacement fields to the person's other signatures.
+
+    A random warp within the ranges of `config` is added, and both are applied as one.
 
     Parameters
     ----------
     x
         Ink ``[N, 1, H, W]``, 0 or 1.
-    ways
-        Of each, ``[N, K, 2, BEND_POINTS, BEND_POINTS]``, see `ways_to_others`.
+    displacements
+        Of each, ``[N, K, 2, GRID_POINTS, GRID_POINTS]``, see `displacements_to_others`.
     config
-        Ranges of the moves at random, its ``elastic`` above 0 and of ``probability`` 1.
+        Ranges of the random warp; its ``elastic`` above 0, its ``probability`` 1.
     noise
-        ``[N, MOVE_NUMBERS + K]`` from N(0, I): of `move_ink`, then of the mixture, whose weights are a softmax of
-        `SHARPNESS` times these, times `PAST` K / (K + 1).
+        ``[N, WARP_NUMBERS + K]`` from N(0, I): first those of `warp_ink`, then those of the mixture. Its weights are a
+        softmax of `SHARPNESS` times these, times `EXTRAPOLATION` K / (K + 1).
     soft
         `augment.soften` of `x`, where that is known.
 
@@ -118,14 +123,15 @@ def move_among(x: Tensor, ways: Tensor, config: AugmentConfig, noise: Tensor, so
     Raises
     ------
     ValueError
-        If `config` bends nothing, or leaves some signatures where they are.
+        If `config` has no elastic part, or leaves some signatures unwarped.
     """
     if config.elastic <= 0 or config.probability < 1:
-        raise ValueError(f"moves of elastic={config.elastic:g} and probability={config.probability:g}: above 0, and 1")
-    move, mixture = noise.float().split([MOVE_NUMBERS, ways.shape[1]], dim=1)
-    far = PAST * ways.shape[1] / (ways.shape[1] + 1)
+        raise ValueError(f"warps of elastic={config.elastic:g} and probability={config.probability:g}: above 0, and 1")
+    k = displacements.shape[1]
+    at_random, mixture = noise.float().split([WARP_NUMBERS, k], dim=1)
     with exact(x):
-        share = far * torch.softmax(SHARPNESS * mixture, dim=1)
-        way = torch.einsum("nk,nkcij->ncij", share, ways.float()).flatten(1)
-    still = MOVE_NUMBERS - way.shape[1]  # where `moves` keeps the bend, in units of its standard deviation
-    return move_ink(x, config, noise=move + F.pad(way / config.elastic, (still, 0)), soft=soft)
+        weights = EXTRAPOLATION * k / (k + 1) * torch.softmax(SHARPNESS * mixture, dim=1)
+        mixed = torch.einsum("nk,nkcij->ncij", weights, displacements.float()).flatten(1)
+    # The last numbers of a warp are its elastic part, in units of its standard deviation
+    elastic = F.pad(mixed / config.elastic, (WARP_NUMBERS - mixed.shape[1], 0))
+    return warp_ink(x, config, noise=at_random + elastic, soft=soft)

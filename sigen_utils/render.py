@@ -1,4 +1,4 @@
-"""What a pen leaves on paper: ink found in a model's grey guess, drawn with anti-aliased edges.
+"""Rendering: a model's grey output made binary and drawn with anti-aliased edges, as a pen leaves ink on paper.
 
 Every model and the genuine signatures are shown and scored through `render`.
 
@@ -15,17 +15,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-INK = 0.85  # of sharpened grey: above it is ink ...
-LINK = 0.3  # ... and above this it is where it joins two pieces of ink to one
+INK = 0.85  # threshold of sharpened grey
+LINK = 0.3  # lower threshold, for pixels that connect two pieces of ink
 
 
 def sharpen(x: torch.Tensor, gain: float = 4.0, sigma: float = 2.0) -> torch.Tensor:
-    """Grey ink with its contrast to the surroundings raised, so that one level, `INK`, parts ink from paper.
+    """Grey ink with more contrast to its surroundings, so that the threshold `INK` separates ink from paper.
 
-    A model that is unsure where a stroke runs paints it paler and wider than it is: below one half where strokes are
-    thin, above it between two that run close together. What tells a stroke is that it is darker than what is around
-    it: x + gain (x - blurred x). Of binary ink 1 stays at least 1 and 0 at most 0, so any level between leaves it as
-    it is; `INK` lies above one half because a stroke is blurred by doubt about its place, and a blurred one is wide.
+    A model that is unsure about a stroke's position paints it paler and wider than it is: below one half where strokes
+    are thin, above one half between two close ones. A stroke is darker than its surroundings, hence
+    x + gain (x - blurred x). Binary ink keeps every threshold between 0 and 1. `INK` lies above one half because a
+    stroke of uncertain position is wide.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ def sharpen(x: torch.Tensor, gain: float = 4.0, sigma: float = 2.0) -> torch.Ten
 
 
 def find_ink(x: torch.Tensor, link: bool = True) -> torch.Tensor:
-    """Where a model's grey guess is ink: what `sharpen` lifts above `INK`, and what joins two pieces of that.
+    """Where a model's grey output is ink: above `INK` after `sharpen`, and where pixels above `LINK` join two pieces.
 
-    A thin stroke that a model is nearly sure of falls to pieces at one level, and at a lower one all of them would be
-    wide. So what lies above `LINK` is ink where it touches two pieces of ink that do not hang together: hysteresis, as
-    Canny 1986 follows an edge, except that a faint end stays off. Binary ink is found as it is.
+    With one threshold thin strokes fall to pieces; with a lower one all strokes get wide. So a connected set of pixels
+    above `LINK` is ink if it touches two separate pieces of ink. That is the hysteresis of Canny 1986, without faint
+    ends. Binary ink stays as it is.
 
     Takes ink ``[N, 1, H, W]`` in [0, 1] and returns bool ``[N, 1, H, W]`` on its device; without `link` only what is
     above `INK`.
@@ -77,15 +77,14 @@ def _links(ink: np.ndarray, faint: np.ndarray) -> np.ndarray:
     return joins[link]
 
 
-PEN = 0.45  # of ink blurred as a pen's edge is: above it a place is ink. Below one half, as the blur takes as much
-# off a thin stroke as it would add to a thick one's inside
+PEN = 0.45  # threshold of blurred ink. Below one half, because the blur makes thin strokes thinner
 SUBPIXELS = 4  # a side of a pixel, at which edges are drawn
 SPECK = 6  # pixels: smaller pieces of ink are dust
 
 
 @functools.cache
 def _pen_taps(device: torch.device) -> torch.Tensor:
-    """Weights ``[SUBPIXELS**2, 1, 7, 7]`` by which each part of a pixel sees the pixels around it.
+    """Weights ``[SUBPIXELS**2, 1, 7, 7]`` of the pixels around each part of a pixel.
 
     Bilinear enlargement, then a Gaussian blur with a standard deviation of half a pixel, in one.
     """
@@ -100,9 +99,9 @@ def _pen_taps(device: torch.device) -> torch.Tensor:
 
 
 def pen_parts(ink: torch.Tensor) -> torch.Tensor:
-    """How much of a pen each part of each pixel gets: `ink` ``[N, 1, H, W]`` to ``[N, SUBPIXELS**2, H, W]``.
+    """Blurred ink at every part of every pixel: `ink` ``[N, 1, H, W]`` to ``[N, SUBPIXELS**2, H, W]``.
 
-    Where it is above `PEN` the part is ink. Linear, and on the device of `ink`.
+    A part above `PEN` is ink. Linear, and on the device of `ink`.
     """
     taps = _pen_taps(ink.device).to(ink.dtype)
     with exact(ink):
@@ -115,13 +114,12 @@ def pen(ink: torch.Tensor) -> torch.Tensor:
 
 
 def render(x: torch.Tensor, link: bool = True) -> torch.Tensor:
-    """What a pen leaves on paper: crisp strokes with anti-aliased edges, without haze or dust.
+    """Strokes with sharp, anti-aliased edges, without haze or dust.
 
-    A model's output is a grey guess; paper knows ink and no ink. The picture is made binary (`find_ink`) as the
-    extraction leaves real ink, enlarged, lightly blurred and thresholded (which rounds the staircase of its edges),
-    freed of specks and shrunk by area averaging. Starting from binary ink gives real and generated signatures the
-    same texture, so that no score can tell them by their edges; every model and the reals are shown and scored
-    through this one function.
+    The picture is made binary (`find_ink`), as the extraction leaves real ink. It is enlarged, lightly blurred and
+    thresholded, which rounds the staircases of its edges. Specks are removed, and it is shrunk by area averaging. So
+    real and generated signatures have the same texture, and no score can tell them by their edges. Every model and the
+    genuine signatures are shown and scored through this one function.
 
     Parameters
     ----------
@@ -147,14 +145,14 @@ def render(x: torch.Tensor, link: bool = True) -> torch.Tensor:
 
 
 def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of pictures ``[N, 1, H, W]``; what is beyond the frame is as at its edge."""
+    """Gaussian blur of pictures ``[N, 1, H, W]``; pixels outside the frame repeat its edge."""
     down, across = (_blurring(size, sigma, x.device).to(x.dtype) for size in x.shape[2:])
-    with exact(x):  # as two matrix products, many times as fast as a convolution of one channel
+    with exact(x):  # as two matrix products: many times faster than a convolution of one channel
         return down @ x @ across.T
 
 
 @functools.cache
-@torch.inference_mode(False)  # it is kept, and may be asked for first where nothing is to be learned
+@torch.inference_mode(False)  # cached: the first call may be in inference mode, a later one needs gradients
 def _blurring(size: int, sigma: float, device: torch.device) -> torch.Tensor:
     """Gaussian blur of a line of `size` pixels as a matrix ``[size, size]``, float32."""
     radius = math.ceil(3 * sigma)
@@ -166,7 +164,5 @@ def _blurring(size: int, sigma: float, device: torch.device) -> torch.Tensor:
 
 
 def exact(x: torch.Tensor) -> torch.autocast:
-    """No rounding to 16 bits: places keep their fractions of a pixel, levels part ink from paper, in a training as
-    outside.
-    """
+    """No autocast to 16 bits: coordinates need fractions of a pixel, and thresholds must not depend on precision."""
     return torch.autocast(x.device.type, enabled=False)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from .augment import PERSON_MOVES, move_ink
+from .augment import PERSON_WARPS, warp_ink
 from .models.baselines import ReportVAE
 from .training.checkpoint import Pretrained, Run
 
@@ -79,9 +79,9 @@ class ExemplarSampler:
         model, device = self.run.model, self.run.device
         generator, out = _on(device, generator), []
         for part in references.split(64):
-            moved = move_ink(_one_of(part, generator).to(device), PERSON_MOVES, generator)
+            moved = warp_ink(_one_of(part, generator).to(device), PERSON_WARPS, generator)
             z = model.noise(len(part), None, generator).to(device)
-            out.append(model.guess(z, model.encode(moved)).float().cpu())
+            out.append(model.ink_probability(z, model.encode(moved)).float().cpu())
         return torch.cat(out).clamp(0, 1)
 
 
@@ -144,7 +144,7 @@ def _redrawn(vae: torch.nn.Module, references: Tensor, generator: Generator) -> 
     device = next(vae.parameters()).device
     generator, out = _on(device, generator), []
     for part in references.split(64):
-        moved = move_ink(_one_of(part, generator).to(device), PERSON_MOVES, generator)
+        moved = warp_ink(_one_of(part, generator).to(device), PERSON_WARPS, generator)
         codes = vae.sample_around(vae.encode(moved)[0], generator)
         out.append(vae.to_ink(vae.decode(codes)).float().cpu())
     return torch.cat(out).clamp(0, 1)

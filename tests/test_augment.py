@@ -7,7 +7,7 @@ import torch
 from strokes import toy_signatures
 
 from sigen_utils import augment as augmentation
-from sigen_utils.augment import PERSON_MOVES, AugmentConfig, augment, move_ink
+from sigen_utils.augment import PERSON_WARPS, AugmentConfig, augment, warp_ink
 from sigen_utils.render import _blurring, sharpen
 
 
@@ -53,7 +53,7 @@ def extent(x):
 def test_moved_ink_is_ink_of_the_same_size_at_the_same_place():
     toy = toy_signatures()
     x, far = toy.x, AugmentConfig(rotation=12, scale=0.25, shear=0.2, translation=15, elastic=2.5, probability=1)
-    y = move_ink(x, far, torch.Generator().manual_seed(1))
+    y = warp_ink(x, far, torch.Generator().manual_seed(1))
     assert set(y.unique().tolist()) == {0, 1} and y.dtype == x.dtype
     assert (np.abs(extent(y) - extent(x)) <= (2, 1, 1)).all()  # though moved by up to 15 px and cut by no edge
     assert ((y - x).square().sum((1, 2, 3)) > 50).all() and 0.7 < y.sum() / x.sum() < 1.3
@@ -68,7 +68,7 @@ def test_moved_ink_keeps_fine_strokes(width, least):
         """Share of the lines that are in one piece."""
         return np.mean([cv2.connectedComponents(picture.astype(np.uint8))[0] == 2 for picture in x[:, 0].numpy() > 0.5])
 
-    y = move_ink(line, PERSON_MOVES, torch.Generator().manual_seed(0))
+    y = warp_ink(line, PERSON_WARPS, torch.Generator().manual_seed(0))
     assert whole(y) >= least
     assert 0.9 < y.sum() / line.sum() < 1.2  # no stroke fattened
 
@@ -77,11 +77,11 @@ def test_edges_of_broad_strokes_stay_smooth_when_they_are_turned(monkeypatch):
     rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
     bar = ((rows - 0.15 * (columns - 64) - 62).abs() < 2.5) & ((columns - 64).abs() < 56)
     x = bar.float().expand(64, 1, 128, 128)
-    noise = torch.randn(64, augmentation.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(64, augmentation.WARP_NUMBERS, generator=torch.Generator().manual_seed(0))
 
     def roughness() -> torch.Tensor:
         """Mean squared distance of the upper edge from a straight line, beyond that of whole pixels, by picture."""
-        turned = move_ink(x, AugmentConfig(rotation=25.0, scale=0, shear=0, elastic=0, probability=1), noise=noise)
+        turned = warp_ink(x, AugmentConfig(rotation=25.0, scale=0, shear=0, elastic=0, probability=1), noise=noise)
         edge = turned[:, 0].argmax(1)[:, 24:104].double()  # [64, 80], the row at which each column begins
         line = torch.stack([torch.ones(80), torch.arange(80.0)], 1).double()
         left = edge.T - line @ torch.linalg.lstsq(line, edge.T).solution
@@ -108,9 +108,9 @@ def test_softened_ink_is_straight_along_a_stroke_and_parts_where_ink_did():
     ideal = (0.15 * (columns[0] - 64) + 64)[20:108]
     off = [(place(picture) - ideal).square().mean() for picture in (soft[0, 0], x[0, 0])]
     assert off[0] < 0.2 * off[1]  # the staircase is gone
-    noise = torch.randn(7, augmentation.MOVE_NUMBERS, generator=torch.Generator().manual_seed(0))
-    moved = move_ink(x, PERSON_MOVES, noise=noise)
-    assert torch.equal(moved, move_ink(x, PERSON_MOVES, noise=noise, soft=soft)) and not torch.equal(moved, x)
+    noise = torch.randn(7, augmentation.WARP_NUMBERS, generator=torch.Generator().manual_seed(0))
+    moved = warp_ink(x, PERSON_WARPS, noise=noise)
+    assert torch.equal(moved, warp_ink(x, PERSON_WARPS, noise=noise, soft=soft)) and not torch.equal(moved, x)
     assert augmentation.soften(torch.zeros(2, 1, 16, 16)).equal(torch.zeros(2, 1, 16, 16))
     assert augmentation.soften(torch.zeros(0, 1, 16, 16)).shape == (0, 1, 16, 16)
 
@@ -118,17 +118,17 @@ def test_softened_ink_is_straight_along_a_stroke_and_parts_where_ink_did():
 @pytest.mark.parametrize("size", [0.9, 1.1])
 def test_a_moved_pen_keeps_its_width(size, monkeypatch):
     x = toy_signatures().x
-    still = torch.zeros(len(x), augmentation.MOVE_NUMBERS)
-    grid, step, far = augmentation._move_grid(x, AugmentConfig(probability=0.0), still)
-    monkeypatch.setattr(augmentation, "_move_grid", lambda *_: (grid / size, step / size, torch.ones_like(far)))
-    left = move_ink(x, PERSON_MOVES).sum() / x.sum()
+    still = torch.zeros(len(x), augmentation.WARP_NUMBERS)
+    grid, step, far = augmentation._warp_grid(x, AugmentConfig(probability=0.0), still)
+    monkeypatch.setattr(augmentation, "_warp_grid", lambda *_: (grid / size, step / size, torch.ones_like(far)))
+    left = warp_ink(x, PERSON_WARPS).sum() / x.sum()
     assert abs(left - size) < abs(left - size**2)  # strokes that are shorter, not thinner as well
 
 
 def test_ink_that_is_not_moved_stays_as_it_is():
     x, still = toy_signatures().x, AugmentConfig(probability=0.0)
-    assert move_ink(x, still).equal(x)
-    assert move_ink(torch.zeros_like(x), PERSON_MOVES).sum() == 0  # an empty picture has no size to keep
+    assert warp_ink(x, still).equal(x)
+    assert warp_ink(torch.zeros_like(x), PERSON_WARPS).sum() == 0  # an empty picture has no size to keep
 
 
 def test_what_was_first_sharpened_without_gradients_can_be_learned_from_later():

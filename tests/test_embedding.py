@@ -1,4 +1,4 @@
-"""The own ruler: its loss, what it sees, its training, and the error rates that judge it."""
+"""The own feature extractor: its loss, what it sees, its training, and the error rates that judge it."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_width_varies_in_order_of_the_level_and_embeddings_have_length_one():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Crowd of curves, a run on it, its publication."""
-    folder = tmp_path_factory.mktemp("ruler")
+    folder = tmp_path_factory.mktemp("extractor")
     crowd = toy_signatures(16, 4, seed=3)
     np.savez_compressed(folder / "crowd.npz", x=crowd.images.numpy(), y=crowd.labels.numpy().astype(str))
-    train = ["train", "ruler", "--data", str(folder / "crowd.npz"), "--run", str(folder / "run")]
+    train = ["train", "extractor", "--data", str(folder / "crowd.npz"), "--run", str(folder / "run")]
     small = ["--steps", "25", "--set", "widths=[8,8,16,16]", "dim=8", "batch_size=16", "learning_rate=0.004"]
     settings = ["checkpoint_seconds=0", "per_writer=2"]
     assert main([*train, *small, *settings]) == 0
-    publish = ["publish-ruler", "--run", str(folder / "run"), "--out", str(folder / "out")]
+    publish = ["publish-extractor", "--run", str(folder / "run"), "--out", str(folder / "out")]
     assert main([*publish, "--crowd", "toy", "--device", "none"]) == 0
     return folder
 
@@ -69,26 +69,26 @@ def test_training_tells_unseen_writers_apart(trained):
     history = checkpoint.read_history(trained / "run")
     assert history[-1]["loss"] < history[0]["loss"] and history[-1]["test_top1"] > 2 / 16
     strangers = toy_signatures(12, 4, seed=8)
-    ruler = metrics.SignatureRuler(trained / "out")
-    score = metrics.verification(ruler.features(strangers.x), strangers.labels.numpy(), n_boot=20)
+    extractor = metrics.SignatureExtractor(trained / "out")
+    score = metrics.verification(extractor.features(strangers.x), strangers.labels.numpy(), n_boot=20)
     assert score["eer"] < 0.4 and score["eer_low"] <= score["eer"] + 0.05 and score["people"] == 12
 
 
 def test_publication_measures_the_same_and_names_nobody(trained, capsys):
     x = toy_signatures(4, 2).x
-    whole, half = (metrics.SignatureRuler(trained / name).features(x) for name in ("run", "out"))
+    whole, half = (metrics.SignatureExtractor(trained / name).features(x) for name in ("run", "out"))
     assert np.abs(whole - half).max() < 5e-3 and whole.shape == (8, 8)
     assert json.loads((trained / "out" / "config.json").read_text())["data"]["people"] == []
-    assert main(["verify", "--data", str(trained / "crowd.npz"), "--ruler", str(trained / "out")]) == 0
+    assert main(["verify", "--data", str(trained / "crowd.npz"), "--extractor", str(trained / "out")]) == 0
     told = capsys.readouterr().out
     assert "efflite0_block10: EER" in told and "signature_crowd: EER" in told and "16 people" in told
 
 
-def test_what_is_no_ruler_is_refused(tmp_path, capsys):
-    assert main(["train", "ruler", "--data", "x.npz", "--run", str(tmp_path), "--start", "y"]) == 2
-    assert "not a ruler" in capsys.readouterr().err
+def test_what_is_no_extractor_is_refused(tmp_path, capsys):
+    assert main(["train", "extractor", "--data", "x.npz", "--run", str(tmp_path), "--start", "y"]) == 2
+    assert "begins at random" in capsys.readouterr().err
     with pytest.raises(checkpoint.RunError, match="no config.json"):
-        metrics.SignatureRuler(tmp_path)
+        metrics.SignatureExtractor(tmp_path)
 
 
 def test_equal_error_rate_of_known_distances():

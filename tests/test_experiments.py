@@ -103,8 +103,8 @@ def test_an_arm_is_ours_with_exactly_one_field_changed_or_another_recipe(kind, s
 
 def test_a_recipe_is_changed_in_a_field_that_it_has():
     recipe = RECIPES["gan_alone"]
-    assert recipe.changed("train.reals.elastic", 3.0).train.reals.elastic == 3.0
-    for field, value in (("model.betta", 1.0), ("train.reals.warp", 1.0), ("model.penalty", recipe.model.penalty)):
+    assert recipe.changed("train.augment.elastic", 3.0).train.augment.elastic == 3.0
+    for field, value in (("model.betta", 1.0), ("train.augment.warp", 1.0), ("model.penalty", recipe.model.penalty)):
         with pytest.raises(ValueError, match="no field|already"):
             recipe.changed(field, value)
 
@@ -190,7 +190,7 @@ def test_a_study_is_kept_with_where_it_came_from(tmp_path, monkeypatch):
     assert studies.recorded("search_vae", data.subset(torch.arange(8))) is None, "other signatures"
     assert studies.recorded("search_gan", data) is None
     with pytest.raises(ValueError, match="choose one of"):
-        studies.record("search_ruler", found, data, "")
+        studies.record("search_extractor", found, data, "")
 
 
 def test_arms_measured_later_join_those_that_are_kept(tmp_path, monkeypatch):

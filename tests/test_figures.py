@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sigen_utils import figures, paths
+from sigen_utils.figures import curves, grids
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_every_pixel_of_a_grid_covers_whole_pixels_of_the_file(n, ncols, size, w
     fig = figures.image_grid(x, ncols, width=width, **extra)
     assert fig.get_figwidth() <= width + 0.02
     saved = as_saved(fig)
-    canvas = figures._canvas(figures._pictures(x), ncols)
+    canvas = grids._canvas(grids._pictures(x), ncols)
     scale = round((saved.shape[1] * fig.axes[0].get_position().width) / canvas.shape[1])
     assert scale >= 1
     expected = np.kron(canvas, np.ones((scale, scale)))
@@ -184,11 +185,11 @@ def test_loss_curves_name_what_was_not_logged():
 
 def test_smoothing_keeps_constants_and_straight_lines_and_skips_gaps():
     line = np.arange(50.0)
-    assert np.allclose(figures._smoothed(np.full(50, 7.0), 9), 7)
-    assert np.allclose(figures._smoothed(line, 9)[1:-1], line[1:-1])
+    assert np.allclose(curves._smoothed(np.full(50, 7.0), 9), 7)
+    assert np.allclose(curves._smoothed(line, 9)[1:-1], line[1:-1])
     line[20] = np.nan
-    assert np.isfinite(figures._smoothed(line, 9)).all()
-    assert np.isnan(figures._smoothed(np.full(9, np.nan), 5)).all()
+    assert np.isfinite(curves._smoothed(line, 9)).all()
+    assert np.isnan(curves._smoothed(np.full(9, np.nan), 5)).all()
 
 
 def test_scores_are_drawn_where_they_are():

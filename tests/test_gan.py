@@ -14,9 +14,9 @@ from sigen_utils.models.layers import smooth
 from sigen_utils.models.vae import VAE, VAEConfig, fit_prior
 from sigen_utils.render import find_ink, pen, render
 
-SMALL = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), embedding_dim=8, spread=1.0, rendered=False)
-OF_PEOPLE = replace(SMALL, n_people=4, exemplars=3, moved=False)
-NOISE = GANConfig(latent_dim=64 + 256, detail=1, n_people=2, people_by="thumbnails", widths=(8, 8, 16, 16))
+SMALL = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), embedding_dim=8, noise_scale=1.0, rendered=False)
+OF_PEOPLE = replace(SMALL, n_people=4, exemplars=3, warped=False)
+NOISE = GANConfig(latent_dim=64 + 256, detail=1, n_people=2, conditioning="thumbnails", widths=(8, 8, 16, 16))
 
 
 def networks(config):
@@ -135,15 +135,15 @@ def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
     config = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), n_people=6, embedding_dim=8)
     g = Generator(config)
     y, z = torch.tensor([0, 3, 5]), torch.randn(3, config.noise_dim)
-    before = g.guess(z, y)
+    before = g.ink_probability(z, y)
     g.start_from(vae)
     codes = g.describe(y, z)
     which = (torch.special.ndtr(z[:, 8]) * config.exemplars).long()
     assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
-    as_vae = vae.to_ink(vae.decode(codes + config.spread * vae.within(z[:, :8])))
-    assert torch.allclose(g.guess(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
-    assert torch.equal(g(z, y), pen(find_ink(g.guess(z, y), link=False).float())) and config.rendered
-    assert torch.allclose(g.guess(z, codes), as_vae, atol=1e-5)
+    as_vae = vae.to_ink(vae.decode(codes + config.noise_scale * vae.within(z[:, :8])))
+    assert torch.allclose(g.ink_probability(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
+    assert torch.equal(g(z, y), pen(find_ink(g.ink_probability(z, y), link=False).float())) and config.rendered
+    assert torch.allclose(g.ink_probability(z, codes), as_vae, atol=1e-5)
     assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
     with pytest.raises(ValueError, match="latent_dim"):
         Generator(GANConfig(latent_dim=16, n_people=6, widths=(8, 8, 16, 16))).start_from(vae)
@@ -158,7 +158,7 @@ def test_the_noise_chooses_among_a_persons_signatures_and_moves_them_without_end
     rows = torch.cat([g.encode_person(y[:1], k) for k in range(3)])
     gap, which = torch.cdist(told, rows).min(1)
     assert gap.max() < 1e-4 and which.bincount(minlength=3).min() > 0.28 * 600  # each about a third, nobody else's
-    moving = Generator(replace(config, moved=True)).eval()
+    moving = Generator(replace(config, warped=True)).eval()
     moving.load_state_dict(g.state_dict())
     told = moving.describe(y[:64], z[:64])
     assert torch.cdist(told, told).fill_diagonal_(9).min() > 0  # not one twice
@@ -179,10 +179,10 @@ def test_projection_finds_codes_that_draw_a_given_picture(known):
     with torch.no_grad():
         w = g.code(torch.randn(2, SMALL.latent_dim), e)
         target = (g.draw(w) > 0.12).float()  # an untrained generator's ink is pale everywhere
-    found = gan.project(g, target, e if known else None)
+    found = gan.invert(g, target, e if known else None)
 
     def cost(w):
-        return gan.redraw_loss(g.net(w), target).item()
+        return gan.reconstruction_loss(g.net(w), target).item()
 
     with torch.no_grad():
         assert cost(found) < cost(g.code(torch.zeros_like(w), e) if known else torch.zeros_like(w))
@@ -191,16 +191,16 @@ def test_projection_finds_codes_that_draw_a_given_picture(known):
 
 def test_a_projection_goes_as_far_as_signatures_of_a_person_differ_and_not_only_as_their_noise():
     torch.manual_seed(0)
-    narrow = replace(SMALL, spread=0.05)
+    narrow = replace(SMALL, noise_scale=0.05)
     g = Generator(narrow).eval()
     with torch.no_grad():
-        g.scale.whole.mul_(narrow.spread)
+        g.scale.whole.mul_(narrow.noise_scale)
         g.mapping[2].weight.zero_(), g.mapping[2].bias.zero_()
         e = torch.randn(4, SMALL.latent_dim)
-        target = (g.draw(g.code(torch.randn_like(e) / narrow.spread, e)) > 0.12).float()
-    far = (gan.project(g, target, e) - e).norm(dim=1)
-    g.config = replace(narrow, spread=1.0)  # as if the noise were all that signatures of a person differ by
-    near = (gan.project(g, target, e) - e).norm(dim=1)
+        target = (g.draw(g.code(torch.randn_like(e) / narrow.noise_scale, e)) > 0.12).float()
+    far = (gan.invert(g, target, e) - e).norm(dim=1)
+    g.config = replace(narrow, noise_scale=1.0)  # as if the noise were all that signatures of a person differ by
+    near = (gan.invert(g, target, e) - e).norm(dim=1)
     assert (far > 2 * near).all()
 
 
@@ -210,10 +210,10 @@ def test_known_codes_take_the_last_places_and_redrawing_is_a_likelihood():
     known = torch.randn(2, SMALL.latent_dim)
     mixed, logits = g(z, y, known)
     assert torch.allclose(mixed[:2], g(z, y)[:2], atol=1e-5) and torch.allclose(mixed[2:], g.draw(known), atol=1e-5)
-    assert torch.allclose(gan.crisp(logits), g.draw(known), atol=1e-5)
+    assert torch.allclose(gan.soft_threshold(logits), g.draw(known), atol=1e-5)
     x = (torch.rand(2, 1, 128, 128) > 0.9).float()
-    assert gan.redraw_loss(torch.zeros_like(x), x).item() == pytest.approx(128 * 128 * np.log(2), rel=1e-4)
-    assert gan.redraw_loss(20 * x - 10, x) < 2 < gan.redraw_loss(10 - 20 * x, x)
+    assert gan.reconstruction_loss(torch.zeros_like(x), x).item() == pytest.approx(128 * 128 * np.log(2), rel=1e-4)
+    assert gan.reconstruction_loss(20 * x - 10, x) < 2 < gan.reconstruction_loss(10 - 20 * x, x)
 
 
 def test_crisp_draws_what_would_be_rendered_and_has_a_gradient():
@@ -221,7 +221,7 @@ def test_crisp_draws_what_would_be_rendered_and_has_a_gradient():
     sure[..., 40:44, 20:100] = 6.0
     unsure = smooth(smooth(smooth(sure + 6))) - 4  # a haze around a stroke of 4 pixels
     unsure.requires_grad_(True)
-    drawn = gan.crisp(unsure)
+    drawn = gan.soft_threshold(unsure)
     assert drawn.min() >= 0 and drawn.max() <= 1
     assert (drawn.detach() - render(torch.sigmoid(unsure))).abs().mean() < 0.01
     assert ((drawn > 0.2) & (drawn < 0.8)).sum() < 0.5 * ((unsure > -1.4) & (unsure < 1.4)).sum()  # less grey
@@ -234,7 +234,7 @@ def test_a_rendered_generator_draws_what_is_shown_and_has_a_gradient_where_a_str
     logits[..., 40:44, 20:60] = logits[..., 40:44, 62:100] = 6.0
     logits[..., 40:44, 60:62] = 0.1  # a gap, nearly closed
     logits.requires_grad_(True)
-    drawn = gan.as_rendered(logits)
+    drawn = gan.render_straight_through(logits)
     shown = torch.sigmoid(logits.detach())
     assert torch.allclose(drawn, render(shown, link=False), atol=1e-6) and drawn[..., 42, 61] < 0.1
     assert (render(shown)[..., 41:43, 60:62] > 0.5).all()  # a link closes it for the eye, not for the discriminator
@@ -242,7 +242,7 @@ def test_a_rendered_generator_draws_what_is_shown_and_has_a_gradient_where_a_str
     assert (logits.grad[..., 41:43, 60:62] > 1e-3).all()
     g = Generator(GANConfig(rendered=True, widths=(8, 8), latent_dim=8))
     assert torch.equal(g.ink(logits), drawn)
-    assert torch.equal(Generator(SMALL).ink(logits), gan.crisp(logits))
+    assert torch.equal(Generator(SMALL).ink(logits), gan.soft_threshold(logits))
 
 
 def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
@@ -255,7 +255,7 @@ def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
         whole, detail = e.clone(), e.clone()
         whole[:, 0] += 1.0
         detail[:, 8:] += 1.0
-        drawn, other_detail, other_whole = (g.guess(z, code) for code in (e, detail, whole))
+        drawn, other_detail, other_whole = (g.ink_probability(z, code) for code in (e, detail, whole))
         assert not torch.allclose(drawn, other_detail) and not torch.allclose(drawn, other_whole)
         assert torch.equal(d(x, e), d(x, detail)) and not torch.allclose(d(x, e), d(x, whole))
     vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1)).eval()
@@ -279,7 +279,7 @@ def test_a_thumbnail_says_where_ink_is_and_nothing_finer():
 
 
 @pytest.mark.parametrize(
-    "wrong", [dict(latent_dim=64), dict(latent_dim=64 + 512, detail=2), dict(n_people=0), dict(people_by="table")]
+    "wrong", [dict(latent_dim=64), dict(latent_dim=64 + 512, detail=2), dict(n_people=0), dict(conditioning="table")]
 )
 def test_thumbnails_have_their_own_size(wrong):
     with pytest.raises(ValueError, match="thumbnails"):

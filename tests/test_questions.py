@@ -31,7 +31,7 @@ def identity(x):
     return x
 
 
-class Tiny(metrics.Ruler):
+class Tiny(metrics.FeatureExtractor):
     """Features that cost nothing: ink averaged over squares, in the name of the verifier or of another."""
 
     dim, version = 64, "0"

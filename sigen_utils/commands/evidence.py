@@ -40,12 +40,14 @@ def usefulness(args: argparse.Namespace) -> int:
     start = load_pretrained()
     makers = {"moved copies of the one": metrics.moved_copies}
     makers |= {"pretrained VAE, from the one": start.duplicate} if start else {}
-    ruler = metrics.SignatureRuler(device=device) if args.ruler == "signature" else metrics.Ruler(device)
-    result = metrics.measure_usefulness(data, runs, makers, ruler, ks=args.duplicates, seed=args.seed)
+    extractor = (
+        metrics.SignatureExtractor(device=device) if args.extractor == "signature" else metrics.FeatureExtractor(device)
+    )
+    result = metrics.measure_usefulness(data, runs, makers, extractor, ks=args.duplicates, seed=args.seed)
     with paths.atomic_write(args.out) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
     study = result["duplicates"]
-    print(f"{result['people']} people, {result['train_per_person']} signatures each to train on, {result['ruler']}")
+    print(f"{result['people']} people, {result['train_per_person']} signatures each to train on, {result['extractor']}")
     rate = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}]"
     print("one genuine reference: " + rate.format_map(study["one"]))
     for n, one in study["genuine"].items():
@@ -72,23 +74,23 @@ def verify(args: argparse.Namespace) -> int:
     from ..render import render
 
     data = load_signatures(args.data)
-    rulers = [metrics.Ruler()]
-    if args.ruler or (paths.weights_dir() / "ruler" / "config.json").exists():
-        rulers.append(metrics.SignatureRuler(args.ruler))
+    extractors = [metrics.FeatureExtractor()]
+    if args.extractor or (paths.weights_dir() / "extractor" / "config.json").exists():
+        extractors.append(metrics.SignatureExtractor(args.extractor))
     x, labels = render(data.x), data.labels.numpy()
     if args.forgeries:
         images, whom = load_forgeries(args.data, data.people)
         x_forged = render(torch.from_numpy(images)[:, None].float() / 255)
-    for ruler in rulers:
-        features = ruler.features(x)
+    for extractor in extractors:
+        features = extractor.features(x)
         score = metrics.verification(features, labels, args.seed)
         rates = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}], top-1 {top1:.2%}".format_map(score)
-        print(f"{ruler.name}: {rates}, {score['n']} signatures of {score['people']} people")
+        print(f"{extractor.name}: {rates}, {score['n']} signatures of {score['people']} people")
         if args.forgeries:
             genuine = [distance for k in range(data.n_people) for distance in pdist(features[labels == k])]
-            forged = [cdist(ruler.features(x_forged[whom == k]), features[labels == k]) for k in np.unique(whom)]
+            forged = [cdist(extractor.features(x_forged[whom == k]), features[labels == k]) for k in np.unique(whom)]
             rate, _ = metrics.equal_error_rate(np.array(genuine), np.concatenate([part.ravel() for part in forged]))
-            print(f"{ruler.name}: EER {rate:.2%} against {len(whom)} skilled forgeries of {len(forged)} people")
+            print(f"{extractor.name}: EER {rate:.2%} against {len(whom)} skilled forgeries of {len(forged)} people")
     return 0
 
 
@@ -111,7 +113,7 @@ def realism(args: argparse.Namespace) -> int:
     sides = [render(x).unflatten(0, (-1, 5))[:8] for x in sides]  # [8 rows, 5, 1, 128, 128]
     fig = figures.image_grid(torch.cat(sides, dim=1).flatten(0, 1), 10, divider=5)
     figures.save_figure(fig, "realism", folder=out)
-    print(f"{result['frechet_floors']:.2f} floors at n = {result['n']} ({result['ruler']})")
+    print(f"{result['frechet_floors']:.2f} floors at n = {result['n']} ({result['extractor']})")
     for name in ("within", "between", "top1"):
         print(f"{name:8} real {result['real'][name]:7.3f}   compared {result['other'][name]:7.3f}")
     for name, stroke in result["stroke"].items():

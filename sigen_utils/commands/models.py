@@ -1,4 +1,4 @@
-"""Commands: training, sampling, searching, and handing on.
+"""Commands: training, sampling, studies, and publishing weights.
 
 Each takes the parsed arguments and returns the process's status. Heavy imports are inside, so that help is quick.
 """
@@ -40,9 +40,9 @@ def train(args: argparse.Namespace) -> int:
     recipe = replace(recipe, model=model, train=settings)
     images = args.images or recipe.images[get_profile().name]
     if args.steps:
-        images = args.steps * settings.batch_size
-    if args.model == "gan" and start is not None and start.judge is None:
-        print("the discriminator begins at random: none has practised on these codes")
+        images = args.steps * settings.batch_size * recipe.trainer.signatures
+    if args.model == "gan" and start is not None and start.discriminator is None:
+        print("the discriminator begins at random: no pretrained one knows these codes")
     folder = Path(args.run or paths.runs_dir() / recipe.name)
     run = recipe.fit(data, folder, images, start=start, minutes=args.minutes, resume=args.resume)
     if int(os.environ.get("RANK", 0)) == 0:
@@ -53,7 +53,7 @@ def train(args: argparse.Namespace) -> int:
 
 def _name(args: argparse.Namespace, on_corpus: bool) -> str:
     """The recipe that is asked for."""
-    if args.model in ("ruler", "autoencoder"):
+    if args.model in ("extractor", "autoencoder"):
         return args.model
     if args.model == "prior":
         return "corpus_prior" if on_corpus else "prior"
@@ -112,8 +112,8 @@ def sample(args: argparse.Namespace) -> int:
     if args.n < 1:
         raise ValueError(f"--n {args.n}: ask for one signature or more")
     run = load_run(args.run)
-    if run.kind == "ruler":
-        raise ValueError(f"{args.run}: a ruler measures; name a run of `train vae` or `train gan`")
+    if run.kind == "extractor":
+        raise ValueError(f"{args.run}: a feature extractor measures; name a run of `train vae` or `train gan`")
     out = Path(args.out).with_suffix(".npz")
     if run.kind == "prior":
         x, names = prior.draw(run, args)
@@ -245,7 +245,7 @@ def publish(args: argparse.Namespace) -> int:
     card = _cost(run) | dict(
         seed=run.config["training"]["seed"], device=args.device, torch=torch.__version__,
         platform=f"{platform.system()} {platform.machine()}",
-        ruler=scores["ruler"], n=scores["n"], scores=scores["models"]["model"],
+        extractor=scores["extractor"], n=scores["n"], scores=scores["models"]["model"],
     )  # fmt: skip
     publish(run, args.out, card)
     print(f"{args.run} -> {args.out}: {card['scores']['frechet_floors']:.2f} floors")
@@ -255,9 +255,9 @@ def publish(args: argparse.Namespace) -> int:
 def publish_pretrained(args: argparse.Namespace) -> int:
     import torch
 
-    from ..training.checkpoint import discriminator, load_run, publish_pretrained
+    from ..training.checkpoint import discriminator_of, load_run, publish_pretrained
 
-    run, judge = load_run(args.vae), None
+    run, networks_d = load_run(args.vae), None
     if run.kind != "vae":
         raise ValueError(f"--vae {args.vae}: holds a {run.kind}")
     card: dict = dict(crowd=args.crowd, device=args.device, torch=torch.__version__, vae=_cost(run))
@@ -267,8 +267,8 @@ def publish_pretrained(args: argparse.Namespace) -> int:
             raise ValueError(f"--gan {args.gan}: holds a {gan_run.kind}")
         if gan_run.config["start"] != run.fingerprint():
             raise ValueError(f"{args.gan} did not start from {args.vae}: it knows other codes")
-        judge, card["gan"] = discriminator(gan_run), _cost(gan_run)
-    publish_pretrained(run, judge, args.out, card)
+        networks_d, card["gan"] = discriminator_of(gan_run), _cost(gan_run)
+    publish_pretrained(run, networks_d, args.out, card)
     print(f"{args.vae}{f', {args.gan}' if args.gan else ''} -> {args.out}")
     return 0
 

@@ -39,19 +39,23 @@ def corpus(args: argparse.Namespace) -> int:
 
 
 def extract(args: argparse.Namespace) -> int:
-    from ..sheets import ExtractionConfig, extract
+    from ..sheets import ExtractionConfig, extract, read_ids, read_layout
 
-    result = extract(args.sheets, args.out, ExtractionConfig(), workers=args.workers)
-    print(f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures")
+    config = ExtractionConfig(layout=read_layout(args.columns), ids=read_ids(args.ids))
+    result = extract(args.sheets, args.out, config, workers=args.workers, corrections=args.corrections)
     for line in result.errors:
         print(f"error: {line}", file=sys.stderr)
-    return 1 if result.errors else 0
+    print(
+        f"{result.n_sheets} sheets, {result.n_people} people, {result.n_signatures} signatures, "
+        f"{len(result.doubts)} to check, {len(result.errors)} errors"
+    )
+    return result.status
 
 
 def check(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ..images import FLAGS, ImageError, clean_signature, contact_sheet, iter_pages, shown
+    from ..images import DOUBTS, FLAGS, REMEDIES, ImageError, clean_signature, contact_sheet, read_pages, shown
     from ..layouts import find_signatures, pictures_in
     from ..paths import atomic_write, display
 
@@ -60,16 +64,17 @@ def check(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{folder}: no such folder; name one with pictures of signatures")
     found = find_signatures(folder)
     people = dict((path, who) for who, path in found.genuine) | dict((path, f"{who}!") for who, path in found.forged)
+    words = FLAGS | DOUBTS | REMEDIES
     tiles, counts = [], dict(good=0, look=0, out=0)
     for path in pictures_in(folder):
         where = "/".join(map(shown, path.relative_to(folder).parts))
         who = people.get(path, "-")
         try:
-            for page in iter_pages(path):
+            for page in read_pages(path):
                 read = clean_signature(page)
                 name = where + page.name.removeprefix(shown(path))
                 verdict = "out" if read.problem else "look" if read.doubts else "good"
-                done = ", ".join((*read.notes, *(FLAGS.get(flag, flag) for flag in read.flags)))
+                done = "; ".join((*read.notes, *(words[flag] for flag in read.flags)))
                 print(f"{verdict:5}{shown(who):12} {name}  {done}")
                 counts[verdict] += 1
                 tiles.append((page.image, read.image, name, verdict + " " + " ".join(read.flags)))

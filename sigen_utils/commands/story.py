@@ -28,7 +28,7 @@ def report(args: argparse.Namespace) -> int:
     report.write_numbers()
     report.write_tables()
     if paths.home() == paths.REPO:
-        report.update_readme(paths.REPO / "README.md")
+        report.update_readme(paths.REPO / "docs" / "results.md")
     report.build_pdf()
     return 0
 

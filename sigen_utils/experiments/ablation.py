@@ -29,26 +29,26 @@ from ..render import render
 from ..training import checkpoint
 from ..training.loop import CHECKED
 
-SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_ruler", "nearest_train")
+SCORES = ("frechet_floors", "recall", "coverage", "top1", "within_extractor", "nearest_train")
 BETAS = (0.1, 1.0, 4.0, 16.0)  # of the sweep, beside our own
-KINDS = {"vae": "VAE", "alone": "GAN", "gan": "VAE-GAN"}  # what is taken apart, and how it is called
-OURS = {"vae": "vae_pretrained", "alone": "gan_alone", "gan": "gan"}  # by which recipe it is made
-CHANGES: dict[str, dict[str, tuple[str, Any]]] = {  # an arm is ours with one field changed
+KINDS = {"vae": "VAE", "alone": "GAN", "gan": "VAE-GAN"}  # what is ablated, and its name in tables
+OURS = {"vae": "vae_pretrained", "alone": "gan_alone", "gan": "gan"}  # its recipe
+CHANGES: dict[str, dict[str, tuple[str, Any]]] = {  # arm -> the field that is changed, and its value
     "vae": {
         "mse": ("model.likelihood", "mse"),
         "optimal sigma": ("model.likelihood", "optimal_sigma"),
         "continuous bernoulli": ("model.likelihood", "continuous_bernoulli"),
-        "no augmentation": ("train.reals.probability", 0.0),
-        "unmoved signatures": ("model.moved", False),
+        "no augmentation": ("train.augment.probability", 0.0),
+        "unmoved signatures": ("model.warped", False),
         "no noise on the input": ("train.noise", 0.0),
         "20 Gaussians": ("prior", "gaussians"),
         "N(0, I)": ("prior", "normal"),
     },
     "alone": {
-        # Adam takes no notice of a loss's scale, so beside so much redrawing the game's part of a step is nothing
-        "redrawing without the game": ("model.fidelity", 1e5),
-        "the game without redrawing": ("model.fidelity", 0.0),
-        "unmoved genuine signatures": ("train.reals.probability", 0.0),
+        # Adam ignores the scale of a loss: at this weight the adversarial part of a step vanishes
+        "redrawing without the game": ("model.reconstruction_weight", 1e5),
+        "the game without redrawing": ("model.reconstruction_weight", 0.0),
+        "unmoved genuine signatures": ("train.augment.probability", 0.0),
         "no shift before D": ("train.shift", 0),
         "not rendered": ("model.rendered", False),
         "no penalty": ("model.penalty", 0.0),
@@ -58,19 +58,19 @@ CHANGES: dict[str, dict[str, tuple[str, Any]]] = {  # an arm is ours with one fi
         "no penalty": ("model.penalty", 0.0),
         "equal rates": ("model.learning_rate_d", RECIPES["gan"].model.learning_rate_g),
         "last moment": ("train.keep_best", False),
-        "anchored": ("model.fidelity", 0.3),
+        "anchored": ("model.reconstruction_weight", 0.3),
         "not rendered": ("model.rendered", False),
-        "moved genuine signatures": ("train.reals.probability", 1.0),
-        "twice the spread": ("model.spread", 2 * RECIPES["gan"].model.spread),
+        "moved genuine signatures": ("train.augment.probability", 1.0),
+        "twice the spread": ("model.noise_scale", 2 * RECIPES["gan"].model.noise_scale),
     },
 }
 OTHERS = {"vae": {"from random weights": "vae", "as reported": "report_vae"}, "alone": {}, "gan": {}}
 
 
 def arms_of(kind: str, scratch: bool = False) -> dict[str, Recipe]:
-    """The arms of one of `KINDS`: ours, ours with each of `CHANGES` or another beta, other recipes to stand beside.
+    """The arms of one of `KINDS`: ours, ours with each of `CHANGES` or another beta, and other recipes to compare with.
 
-    With `scratch` a VAE's ours is the one that begins at random.
+    With `scratch` ours of a VAE is the recipe that begins at random.
     """
     ours = RECIPES["vae" if scratch and kind == "vae" else OURS[kind]]
     changes = dict(CHANGES[kind])
@@ -91,33 +91,32 @@ def train_arms(
     progress: Callable[[str], None] | None = print,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Train every arm with every seed, or load it, and score it.
+    """Train every arm with every seed, or load its run, and score it.
 
     Parameters
     ----------
     data
         The signatures.
     arms
-        By name; arms that differ in the prior only share a training.
+        By name; arms that differ in the prior only share a run.
     folder
-        A run each.
+        For the runs.
     images
-        Signatures seen in one training; for all arms alike, or by arm.
+        Signatures seen in one training; one number for all arms, or one per arm.
     seeds
-        Of the training and of the samples; for all arms alike, or by arm.
+        Of the training and of the samples; for all arms, or per arm.
     start
-        What the arms go on from whose recipe does not begin at random.
+        What those arms continue from whose recipe does not begin at random.
     progress
-        Called with a line a training; None for silence.
+        Called with one line per training; None for silence.
     workers
-        Trainings at a time, a process each. A GPU that waits for the launches of one training has time for several;
-        their minutes are then those of a shared one.
+        Trainings at a time, one process each. A GPU has time for several small ones; their minutes are then longer.
 
     Returns
     -------
     dict
-        ``ruler, n, floor`` and ``arms``: name -> list, an entry a seed, of ``seed, minutes, images, curve`` (a list of
-        minutes, images and distance or held-out error in percent of a blank page), the scores of
+        ``extractor, n, floor`` and ``arms``: name -> list, an entry a seed, of ``seed, minutes, images, curve`` (a list
+        of minutes, images and distance or held-out error in percent of a blank page), the scores of
         `metrics.evaluate_samples` and, for a VAE, ``beta``, ``percent_of_blank`` and ``f1`` of held-out signatures and
         the share ``active`` of its latents. A training whose loss became no number has ``diverged`` instead of scores.
     """
@@ -132,15 +131,15 @@ def train_arms(
             task.arms[name] = arm
     tasks = list(trainings.values())
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
-    judge = _Judge(data)
-    with _judging(judge, workers) as scored_in_turn:
+    scorer = _Scorer(data)
+    with _scoring(scorer, workers) as scored_in_turn:
         for entries in scored_in_turn(tasks):
             for name, entry in entries.items():
                 found[name].append(entry)
                 if progress:
                     progress(f"{name}, seed {entry['seed']}: {_in_words(entry)}")
-    floor = judge.reference.floor
-    return dict(ruler=judge.ruler.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
+    floor = scorer.reference.floor
+    return dict(extractor=scorer.extractor.name, n=floor["n"], floor=floor, arms={k: v for k, v in found.items() if v})
 
 
 @dataclass(frozen=True)
@@ -154,12 +153,12 @@ class _Task:
     start: checkpoint.Run | checkpoint.Pretrained | None
 
 
-class _Judge:
-    """Trains and scores what belongs to one training, against a reference that is made once."""
+class _Scorer:
+    """Trains and scores one run, against a reference that is computed once."""
 
     def __init__(self, data: SignatureSet):
-        self.data, self.ruler = data, metrics.Ruler(data.device)
-        self.reference = metrics.make_reference(data, self.ruler)
+        self.data, self.extractor = data, metrics.FeatureExtractor(data.device)
+        self.reference = metrics.make_reference(data, self.extractor)
 
     def __call__(self, task: _Task) -> dict[str, dict[str, Any]]:
         arm = next(iter(task.arms.values()))
@@ -168,45 +167,47 @@ class _Judge:
         options = dict(start=task.start, restart=True, progress=False, device=self.data.device)
         try:
             run = arm.fit(self.data, task.place, task.images, **options)
-        except FloatingPointError:  # an outcome, not an accident
+        except FloatingPointError:  # a result, no error
             history = checkpoint.read_history(task.place) or [dict(seconds=0.0, images=0)]
             entry = dict(seed=task.seed, diverged=True, curve=_curve(history, self.data)) | _cost(history)
             return dict.fromkeys(task.arms, entry)
-        return {name: _scored(run, one, self.data, self.ruler, self.reference, task.seed)
+        return {name: _scored(run, one, self.data, self.extractor, self.reference, task.seed)
                 for name, one in task.arms.items()}  # fmt: skip
 
 
-_own_judge: _Judge | None = None  # of a worker process
+_own_scorer: _Scorer | None = None  # of a worker process
 
 
 def _begin_work(data: SignatureSet, device: torch.device, threads: int) -> None:
-    global _own_judge
+    global _own_scorer
     torch.set_num_threads(threads)
-    _own_judge = _Judge(data.to(device))
+    _own_scorer = _Scorer(data.to(device))
 
 
 def _work(task: _Task) -> dict[str, dict[str, Any]]:
-    return _own_judge(task)
+    return _own_scorer(task)
 
 
 @contextlib.contextmanager
-def _judging(judge: _Judge, workers: int) -> Iterator[Callable[[Sequence[_Task]], Iterable[dict[str, dict[str, Any]]]]]:
-    """Something like ``map(judge, tasks)``, with so many processes; what comes back is in the tasks' order."""
+def _scoring(
+    scorer: _Scorer, workers: int
+) -> Iterator[Callable[[Sequence[_Task]], Iterable[dict[str, dict[str, Any]]]]]:
+    """A function like ``map(scorer, tasks)`` that uses so many processes and keeps the order."""
     if workers < 1:
-        raise ValueError(f"workers={workers}: at least one has to train")
+        raise ValueError(f"workers={workers}: give one or more")
     if workers == 1:
-        yield lambda tasks: map(judge, tasks)
+        yield lambda tasks: map(scorer, tasks)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     options = dict(mp_context=multiprocessing.get_context("spawn"), initializer=_begin_work)
-    arguments = (judge.data.to("cpu"), judge.data.device, threads)
+    arguments = (scorer.data.to("cpu"), scorer.data.device, threads)
     with ProcessPoolExecutor(workers, initargs=arguments, **options) as pool:
         yield lambda tasks: pool.map(_work, tasks)
 
 
-def _scored(run, arm: Recipe, data: SignatureSet, ruler, reference, seed: int) -> dict[str, Any]:
+def _scored(run, arm: Recipe, data: SignatureSet, extractor, reference, seed: int) -> dict[str, Any]:
     x, y = run.sample(len(data), seed=seed, prior=arm.prior)
-    score = metrics.evaluate_samples(data, render(x), y, ruler, seed, reference=reference)
+    score = metrics.evaluate_samples(data, render(x), y, extractor, seed, reference=reference)
     entry = dict(seed=seed, curve=_curve(run.history, data)) | _cost(run.history)
     entry |= {key: value for key, value in score.items() if key not in ("label", "reconstruction")}
     if run.kind == "vae":
@@ -238,13 +239,13 @@ def _in_words(entry: Mapping[str, Any]) -> str:
 
 
 def _in_order(arm: tuple[str, Any]) -> tuple:
-    """The yardstick first, the others by name with numbers as numbers: beta 4 before beta 16."""
+    """Ours first, the others by name, numbers by value: beta 4 before beta 16."""
     parts = re.split(r"(\d+(?:\.\d+)?)", arm[0])
     return arm[0] != "ours", [(float(part), "") if i % 2 else (-1.0, part) for i, part in enumerate(parts)]
 
 
 def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tuple[float, float | None] | None]]:
-    """Mean and, with several seeds, standard deviation of scores of every arm; None where a score does not apply."""
+    """Mean and, with several seeds, standard deviation of every arm's scores; None where a score does not apply."""
     out: dict[str, list[tuple[float, float | None] | None]] = {}
     for name, entries in sorted(found["arms"].items(), key=_in_order):
         columns_of = ([entry[column] for entry in entries if entry.get(column) is not None] for column in columns)
@@ -256,10 +257,12 @@ def means(found: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[tu
 
 
 def in_lines(found: Mapping[str, Any]) -> list[str]:
-    """A plain table: mean over the seeds, and the spread where there are several."""
+    """A text table: mean over the seeds, and standard deviation if there are several."""
     heads = dict(zip(SCORES, ("floors", "recall", "cover", "top-1", "within", "nearest"), strict=True))
     heads |= dict(percent_of_blank="% blank", f1="F1", active="active")
-    lines = [f"{found['ruler'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>18}" for head in heads.values())]
+    lines = [
+        f"{found['extractor'] + ', n = ' + str(found['n']):26}" + "".join(f"{head:>18}" for head in heads.values())
+    ]
     for name, scores in means(found, list(heads)).items():
         cells = ["-" if one is None else f"{one[0]:.3g}" + (f" ± {one[1]:.2g}" if one[1] else "") for one in scores]
         lines.append(f"{name:26}" + "".join(f"{cell:>18}" for cell in cells))
@@ -267,7 +270,7 @@ def in_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What is worth keeping of `train_arms`, as small JSON: no distributions of strokes but their distances."""
+    """The result of `train_arms` as small JSON: of strokes only distances, no distributions."""
     arms: dict[str, list[dict[str, Any]]] = {}
     for name, entries in found["arms"].items():
         for entry in entries:
@@ -286,7 +289,7 @@ def _short(value: float) -> float:
 
 @figures.styled
 def beta_figure(found: Mapping[str, Any], width: float = figures.TEXT_WIDTH) -> Figure:
-    """What the weight of the KL term does: held-out error, distance of the samples, latents in use."""
+    """Held-out error, distance of samples and active latents over the weight of the KL term."""
     swept = {
         e["beta"]: e
         for name, (e, *_) in found["arms"].items()
@@ -308,7 +311,7 @@ def beta_figure(found: Mapping[str, Any], width: float = figures.TEXT_WIDTH) -> 
 
 @figures.styled
 def time_figure(found: Mapping[str, Any], arms: Sequence[str], width: float = figures.COLUMN_WIDTH) -> Figure:
-    """Held-out error over the clock, a line a seed, of some arms of a VAE's study."""
+    """Held-out error over minutes of some arms of a VAE's study, one line per seed."""
     fig = figures.ShownOnce(figsize=(width, 2.2), layout="constrained")
     ax = fig.subplots()
     for k, name in enumerate(arms):

@@ -1,8 +1,8 @@
 """A search over training settings: rates of G and D, latent size, length of the training, beta, batch.
 
-Optuna's TPE sampler proposes, a median rule prunes hopeless trials on the way, an SQLite file remembers: a study that
-was stopped goes on, and any number of processes or machines may work on one file. What is minimised is measured on
-each person's last *training* signature, which the trials do not train on; the held-out signatures are not looked at.
+Optuna's TPE sampler proposes settings and a median rule prunes trials. An SQLite file keeps the study, so that it can
+continue, and several processes may share it. The goal is measured on each person's last *training* signature, which
+trials do not train on. The held-out signatures are not used.
 
 References: Bergstra et al. 2011 (TPE); Hutter et al. 2014 (importance); Akiba et al. 2019 (Optuna).
 """
@@ -178,19 +178,19 @@ def run_study(
             trial.set_user_attr("seconds", run.history[-1]["seconds"])
             return goal(run, data)
 
-    def told(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def report(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         if progress:
             value = "pruned" if trial.value is None else f"{trial.value:.3f}"
             settings = ", ".join(f"{k} {v:.3g}" for k, v in trial.params.items())
             progress(f"trial {trial.number}: {value}  ({settings})")
 
-    # A diverging rate is an answer, not an accident
-    study.optimize(objective, n_trials=trials, callbacks=[told], catch=(FloatingPointError,))
+    # A training that diverges is a result, no error
+    study.optimize(objective, n_trials=trials, callbacks=[report], catch=(FloatingPointError,))
     return study
 
 
 def _begun(storage: str) -> bool:
-    """Whether the storage is a file that is there: a second worker must not repeat the first one's proposals."""
+    """Whether the storage exists already: a second worker must not repeat the first one's proposals."""
     path = storage.removeprefix("sqlite:///")
     return path != storage and Path(path).exists()
 
@@ -204,12 +204,12 @@ class _GANGoal:
     """Fréchet distance of a run's samples from the validation signatures, as many of them."""
 
     def __init__(self, data: SignatureSet):
-        self.ruler = metrics.Ruler(data.device)
-        self.real = self.ruler.features(render(data.test.x))
+        self.extractor = metrics.FeatureExtractor(data.device)
+        self.real = self.extractor.features(render(data.test.x))
 
     def __call__(self, run, data: SignatureSet) -> float:
         x, _ = run.sample(len(self.real), seed=0)
-        return float(metrics.frechet_distance(self.real, self.ruler.features(render(x))))
+        return float(metrics.frechet_distance(self.real, self.extractor.features(render(x))))
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
@@ -225,7 +225,7 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 
 def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
-    """What is worth keeping of a study, as JSON.
+    """A study as small JSON.
 
     ``kind``, ``trials`` (``params, value`` (None if pruned or failed), ``state``, ``seconds``), ``importance`` and
     ``best`` (``value, params``; None without a whole trial).
@@ -238,7 +238,7 @@ def summary(study: optuna.Study, kind: str) -> dict[str, Any]:
             seconds=trial.user_attrs.get("seconds"),
         )
         for trial in study.trials
-        if trial.state.is_finished()  # one that runs elsewhere, or whose process was killed, has no outcome yet
+        if trial.state.is_finished()  # a trial that runs elsewhere, or whose process was killed, has no result yet
     ]
     whole = [trial for trial in trials if trial["value"] is not None]
     best = min(whole, key=lambda trial: trial["value"]) if whole else None

@@ -1,9 +1,9 @@
 """Does a GAN converge every time? The same short training with several seeds, ours and the student reports' recipe.
 
-A seed counts as converged if at its *last* step, not at the best one, the samples lie within `LIMIT_FLOORS` floors of
-the genuine signatures *and* cover `LIMIT_COVERAGE` of them: the one without the other is met by smoke that happens to
-lie near the mean, or by one good picture. It counts as collapsed if they cover less than `COLLAPSED`; a game from noise
-may be neither yet. The curve beside the verdict is the distance to the training signatures.
+A seed has converged if at its *last* step, not at the best one, the samples lie within `LIMIT_FLOORS` floors of the
+genuine signatures *and* cover `LIMIT_COVERAGE` of them. Grey smoke near the mean may pass the first test alone, and one
+good picture the second. A seed has collapsed if its samples cover less than `COLLAPSED`. A short training from noise
+may be neither yet.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def repeat_training(
     workers: int = 1,
     only: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """`train_arms` of our recipe (``ours``, going on from `start`) and the reports' (``report``), judged.
+    """`train_arms` of our recipe (``ours``, from `start`) and the reports' (``report``), with verdicts.
 
     Ours sees `images` signatures. With `alone_images` also ours from random weights only (``from noise``), with
     `alone_seeds`; it and the reports', which begin at random, then see so many. `only` names the arms to train, all by
-    default. Every entry gets ``converged``, the result ``limits``; `collapsed` tells the rest.
+    default. Every entry gets ``converged``, the result ``limits``.
 
     Raises
     ------
@@ -67,15 +67,15 @@ def repeat_training(
 
 
 def collapsed(entries: Sequence[dict[str, Any]]) -> int:
-    """How many of these trainings diverged, or ended with samples that cover less than `COLLAPSED` of the genuine."""
+    """Number of trainings that diverged, or whose last samples cover less than `COLLAPSED` of the genuine ones."""
     return sum(entry.get("diverged", False) or entry["coverage"] < COLLAPSED for entry in entries)
 
 
 @figures.styled
 def convergence_figure(found: dict[str, Any], width: float = figures.COLUMN_WIDTH) -> Figure:
-    """Distance to the training signatures over images seen, a line a seed; a dot: the criterion at the last step.
+    """Distance over images seen, in floors, one line per seed, and a dot for the criterion at the last step.
 
-    In floors. A line is the distance that the training watches, the dot that of all samples to all genuine signatures.
+    A line is the distance of some samples to training signatures; the dot is that of all samples to all genuine ones.
     """
     floor = found["floor"]["frechet"]
     fig = figures.ShownOnce(figsize=(width, 2.6), layout="constrained")
@@ -85,10 +85,10 @@ def convergence_figure(found: dict[str, Any], width: float = figures.COLUMN_WIDT
         for i, entry in enumerate(entries):
             _, images, distance = zip(*entry["curve"], strict=True) if entry["curve"] else ((), (), ())
             label = f"{NAMES[recipe]}: of {len(entries)} converge {good}, collapse {dead}" if i == 0 else None
-            look = dict(color=figures.COLORS[k], linewidth=0.8)
-            ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **look)
+            style = dict(color=figures.COLORS[k], linewidth=0.8)
+            ax.plot([n / 1000 for n in images], [one / floor for one in distance], label=label, **style)
             if images and not entry.get("diverged"):
-                ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **look)
+                ax.plot(images[-1] / 1000, entry["frechet_floors"], "o", markersize=3, **style)
     ax.axhline(found["limits"]["floors"], color="0.45", linewidth=0.7, linestyle=(0, (4, 2)))
     ax.annotate("converged below", (0.01, found["limits"]["floors"]), (0, 1.5), fontsize=6.5, color="0.3",
                 xycoords=ax.get_yaxis_transform(), textcoords="offset points")  # fmt: skip

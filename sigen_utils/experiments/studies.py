@@ -1,7 +1,7 @@
-"""Many trainings behind one table: ablations, seeds, searches; kept in ``results.json`` with where they came from.
+"""Ablations, seeds and searches, stored in ``results.json`` with their commands and commits.
 
-They take longer than the whole rest, so `make` does not repeat them: ``make studies`` does, and notebook 06 shows what
-is kept as long as it was measured on the same signatures. For other signatures it measures, briefly, itself.
+They take longer than everything else, so `make` does not repeat them; ``make studies`` does. Notebook 06 shows the
+stored ones if they were measured on the same signatures. For other signatures it runs brief ones itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..training import checkpoint
 from . import ablation, search, seeds
 
 NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
-FEW = dict(  # arms that a brief study keeps to
+FEW = dict(  # arms of a brief study
     vae=("ours", "mse", "beta 4", "N(0, I)", "from random weights"),
     alone=("ours", "redrawing without the game", "the game without redrawing"),
     gan=("ours", "no penalty", "anchored", "last moment"),
@@ -25,7 +25,7 @@ FEW = dict(  # arms that a brief study keeps to
 
 
 def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str, part: bool = False) -> Path:
-    """Keep a study in ``results.json``, section ``studies``; each arm with its ``sources``: command and commit.
+    """Store a study in ``results.json``, section ``studies``; each arm with its ``sources``: command and commit.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str
     command
         What repeats it, without ``python -m sigen_utils``.
     part
-        Some arms of a study: those kept of the same signatures stay beside them.
+        Whether these are some arms of a study, to be added to those stored for the same signatures.
     """
     if name not in NAMES:
         raise ValueError(f"a study called {name!r}: choose one of {', '.join(NAMES)}")
@@ -52,7 +52,7 @@ def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str
 
 
 def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:
-    """The kept study if it was measured on these signatures, else None."""
+    """The stored study if it was measured on these signatures, else None."""
     if not (paths.generated_dir() / "results.json").exists():
         return None
     found = report.load_results().get("studies", {}).get(name)
@@ -66,17 +66,16 @@ def obtain(
     start: Mapping[str, checkpoint.Run | checkpoint.Pretrained | None],
     progress: Callable[[str], None] | None = print,
 ) -> dict[str, dict[str, Any]]:
-    """All studies: each kept one of these signatures, each other measured with the budget of `profile` and kept.
+    """All studies: stored ones of these signatures; others are measured with the budget of `profile` and stored.
 
-    `start` says what the arms of the ``vae`` and the ``gan`` go on from. Where Optuna is not installed, a search that
-    is not kept is an empty one.
+    `start` says what the arms of the ``vae`` and the ``gan`` continue from. Without Optuna a search is empty.
     """
     out: dict[str, dict[str, Any]] = {}
     for name in NAMES:
         found = recorded(name, data)
         if found is None:
             found, command = _measure(name, data, profile, start, progress)
-            if found.get("trials") != []:  # an empty search, for want of Optuna, would be in the way of a later one
+            if found.get("trials") != []:  # an empty search, without Optuna, is not stored
                 record(name, found, data, command)
                 found = recorded(name, data)
             else:

@@ -23,6 +23,7 @@ NEAR = 1 / 24  # side of the window whose darkest ink sets the threshold, over t
 LEAST = 0.035  # contrast that no clean paper has
 SHARE = 0.33  # of the darkest ink nearby: the level at which a stroke's edge is drawn
 FAINT = 0.15  # contrast of ink below which it is flagged
+CROWDED = (0.5, 0.8)  # of the ink's box: shares above which it is flagged, and no signature
 COARSE = 48  # px: ink with a shorter longer side is flagged
 
 
@@ -58,12 +59,14 @@ def find_ink(rgb: np.ndarray) -> Ink:
     if page is not None:
         page = cv2.resize(page.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0
         rgb, page = _cut(rgb, _box(page)), _cut(page, _box(page))
+    done: tuple[str, ...] = ()
     for _ in range(2):  # ink that is small in its picture is looked at again, from near
         work, scale = _at_work_size(rgb)
         inside = None if page is None else cv2.resize(page.astype(np.uint8), work.shape[1::-1]) > 0
         mask, more = _ink_of(255 - work if negative else work, inside)
+        done += more
         if not mask.any():
-            return Ink(NOTHING, (*flags, *more))
+            return Ink(NOTHING, tuple(dict.fromkeys((*flags, *done))))
         box = _box(mask)
         longest = max(box[1] - box[0], box[3] - box[2])
         if scale >= 1 or 2.5 * longest > max(work.shape):
@@ -73,8 +76,13 @@ def find_ink(rgb: np.ndarray) -> Ink:
         near = tuple(max(0, round(edge)) for edge in near)
         rgb, page = _cut(rgb, near), None if page is None else _cut(page, near)
     if longest < COARSE * max(scale, 1):
-        more = (*more, "coarse")
-    return Ink(_cut(mask, box).astype(np.uint8) * 255, tuple(dict.fromkeys((*flags, *more))))
+        done += ("coarse",)
+    share, shortest = float(_cut(mask, box).mean()), min(box[1] - box[0], box[3] - box[2])
+    if share > CROWDED[0] and shortest > 0.15 * longest:  # a dash fills its box too
+        if share > CROWDED[1]:
+            return Ink(NOTHING, tuple(dict.fromkeys((*flags, *done, "solid"))))
+        done += ("crowded",)
+    return Ink(_cut(mask, box).astype(np.uint8) * 255, tuple(dict.fromkeys((*flags, *done))))
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:

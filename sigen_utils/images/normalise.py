@@ -30,7 +30,7 @@ def normalise_mask(
         undone. None where the picture is upright.
     cell
         Width of the place that was signed, in pixels, where it is known: ink is not enlarged more than a fifth of it
-        would be, so that a lone dot stays a dot. With a `quad` its upper edge.
+        would be, so that a lone dot stays a dot. With a `quad` its upper edge, or 2.4 times its height if less.
     size, longest
         Side of the result, and of the ink's longer side in it, in pixels.
     stroke
@@ -48,7 +48,8 @@ def normalise_mask(
         mask, loss = _reduced(mask[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1], longest * FINE)
         ys, xs, cell = *np.nonzero(mask > 127), cell * loss
     else:
-        cell = float(np.linalg.norm(quad[1] - quad[0]))
+        # A wide column does not make for wide signatures
+        cell = float(min(np.linalg.norm(quad[1] - quad[0]), 2.4 * np.linalg.norm(quad[3] - quad[0])))
     upright = np.eye(3) if quad is None else _upright(quad)
     points = np.stack([xs, ys], axis=-1).astype(np.float64)[:, None]
     placed = cv2.perspectiveTransform(points, upright)[:, 0]

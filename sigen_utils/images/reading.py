@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
@@ -72,7 +73,20 @@ def shown(name: str | os.PathLike) -> str:
 
 def read_pages(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> list[Page]:
     """All pages of a picture file; see `iter_pages`, which holds one in memory at a time."""
-    return list(iter_pages(path, max_pixels))
+    with quietly():
+        return list(iter_pages(path, max_pixels))
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Silence Pillow's warnings about a file, of which the reader says what matters.
+
+    Not inside `iter_pages`: filters of warnings are shared by all threads, and by whoever takes a page in between.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `max_pixels` is the limit
+        yield
 
 
 def iter_pages(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[Page]:
@@ -160,20 +174,33 @@ def _picture_pages(path: Path, head: bytes, max_pixels: int) -> Iterator[Page]:
             remedy = _HEIC_REMEDY.format(name=shown(path), stem=Path(shown(path)).stem)
             raise ImageError(f"{shown(path)}: a HEIC picture, and no reader is installed; {remedy}") from error
         register_heif_opener()
-    with warnings.catch_warnings():
-        # The limit below is checked before decoding, so Pillow's own warnings would only repeat it
-        warnings.simplefilter("ignore")
-        with Image.open(path) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise ImageError(_too_large(path, picture.width * picture.height, max_pixels))
-            frames = getattr(picture, "n_frames", 1)
-            if frames > 1 and picture.format == "TIFF":
-                yield from _tiff_pages(path, picture, frames, max_pixels)
-            elif frames > 1 and picture.format in ("GIF", "WEBP", "PNG", "AVIF"):
-                frame, notes = _fullest_frame(picture)
-                yield Page(shown(path), frame, (f"an animation of {frames} frames", *notes))
-            else:  # of a phone's MPO and HEIC the first picture; the others are depth or gain maps
-                yield Page(shown(path), *_to_rgb(picture))
+    with Image.open(path) as picture:
+        if picture.width * picture.height > max_pixels:
+            raise ImageError(_too_large(path, picture.width * picture.height, max_pixels))
+        frames = getattr(picture, "n_frames", 1)
+        if _misread(picture):
+            yield from _uncompressed_pages(path)
+        elif frames > 1 and picture.format == "TIFF":
+            yield from _tiff_pages(path, picture, frames, max_pixels)
+        elif frames > 1 and picture.format in ("GIF", "WEBP", "PNG", "AVIF"):
+            frame, notes = _fullest_frame(picture)
+            yield Page(shown(path), frame, (f"an animation of {frames} frames", *notes))
+        else:  # of a phone's MPO and HEIC the first picture; the others are depth or gain maps
+            yield Page(shown(path), *_to_rgb(picture))
+
+
+def _misread(picture: Image.Image) -> bool:
+    """Whether Pillow would scramble a picture: uncompressed TIFFs that lie on their side (Pillow 13 does)."""
+    return picture.format == "TIFF" and picture.info.get("compression") == "raw" and picture.tag_v2.get(0x0112, 1) > 4
+
+
+def _uncompressed_pages(path: Path) -> Iterator[Page]:
+    """Pages of such a TIFF, read and turned by OpenCV."""
+    done, pages = cv2.imdecodemulti(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if not done:
+        raise ImageError(f"{shown(path)}: an uncompressed TIFF that cannot be read; save it as PNG")
+    for k, page in enumerate(pages):
+        yield Page(_named(path, k), page, ("turned by EXIF",))
 
 
 def _tiff_pages(path: Path, picture: Image.Image, frames: int, max_pixels: int) -> Iterator[Page]:

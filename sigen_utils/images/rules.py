@@ -143,22 +143,23 @@ def _hidden(family: list[Line], mask: np.ndarray, contrast: np.ndarray) -> list[
 
 def _seen(model: Line, shift: float, space: float, mask: np.ndarray, contrast: np.ndarray) -> Line | None:
     """A line parallel to `model` about `shift` rows below it, where there is one between the strokes."""
-    x = model.curve[:, 0].astype(int)
-    tilt = (x - x.mean()) / max(np.ptp(x), 1)
+    some = model.curve[::3]  # enough to see a line by
+    x, tilt = some[:, 0].astype(int), (some[:, 0] - some[:, 0].mean()) / max(np.ptp(some[:, 0]), 1)
     reach = max(2.0, 0.12 * space)
-    best = (0.0, model.curve[:, 1])
-    for turn in np.arange(-reach, reach + 0.1, 1.0):
-        for offset in np.arange(-reach, reach + 0.1, 0.5):
-            y = model.curve[:, 1] + shift + offset + turn * tilt
-            rows = np.rint(y).astype(int)
+    best = (0.0, 0.0, 0.0)
+    for turn in np.linspace(-reach, reach, 7):
+        for offset in np.arange(-reach, reach + 0.1, 0.75):
+            rows = np.rint(some[:, 1] + shift + offset + turn * tilt).astype(int)
             if rows.min() < 0 or rows.max() >= len(mask):
                 continue
             own = contrast[rows, x]
             seen = float(((own > 0.6 * model.contrast) & (own < 1.4 * model.contrast)).mean())
-            best = max(best, (seen, y), key=lambda pair: pair[0])
+            best = max(best, (seen, offset, turn))
     if best[0] < 0.3:
         return None
-    return Line(np.stack([model.curve[:, 0], best[1]], axis=1), model.thickness, model.contrast, model.even)
+    x = model.curve[:, 0]
+    y = model.curve[:, 1] + shift + best[1] + best[2] * (x - x.mean()) / max(np.ptp(x), 1)
+    return replace(model, curve=np.stack([x, y], axis=1))
 
 
 def _finer(line: Line, pen: tuple[float, float]) -> bool:
@@ -322,7 +323,7 @@ def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> l
         if abs(line.curve[-1, 1] - line.curve[0, 1]) > 0.35 * len(rest):
             continue  # in a narrow strip level strokes are as long as lines
         over = first - line.curve[0, 0], line.curve[-1, 0] - last
-        beyond = len(line) > 0.6 * width and min(over) > -0.05 * width and max(over) > 0.04 * width
+        beyond = len(line) > 0.7 * width and line.even < 0.35 and min(over) > -0.05 * width and max(over) > 0.04 * width
         whole = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge
         straight = len(line) > max(0.6 * width, 0.35 * max(rest.shape)) and line.even < 0.15
         straight &= line.bend(1) < min(0.0008 * len(line) + 0.25, 0.006 * len(rest) + 0.25)

@@ -1,6 +1,6 @@
 """Scores of generated signatures, each beside its floor: what it is between two halves of the real ones.
 
-`Ruler` turns pictures into features, `evaluate_runs` scores models by one protocol, and `defect_panel`
+`FeatureExtractor` turns pictures into features, `evaluate_runs` scores models by one protocol, and `defect_panel`
 shows which score sees which fault.
 """
 
@@ -20,7 +20,7 @@ from .distances import (
     top1,
     top1_leave_one_out,
 )
-from .features import EfficientNetLite0, Ruler, SignatureRuler, find_weights
+from .features import EfficientNetLite0, FeatureExtractor, SignatureExtractor, find_weights
 from .inception import InceptionUnavailable, inception_networks, inception_scores
 from .protocol import (
     COPIES,
@@ -60,8 +60,8 @@ __all__ = [
     "InceptionUnavailable",
     "PersonClassifier",
     "Reference",
-    "Ruler",
-    "SignatureRuler",
+    "FeatureExtractor",
+    "SignatureExtractor",
     "acceptance",
     "authenticity",
     "classification_scores",

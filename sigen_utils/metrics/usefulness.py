@@ -6,7 +6,8 @@ genuine signatures that nobody has seen, they carry what one signature does not 
 2021). Whether a classifier trained on generated signatures recognises genuine ones is the same question asked of a
 whole class (Ravuri & Vinyals 2019: classification accuracy score).
 
-Everything works on features of a ruler; the impostors are other people's genuine signatures ("random forgeries").
+Everything works on the output of a feature extractor. The impostors are other people's genuine signatures ("random
+forgeries").
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from .features import Ruler
+from .features import FeatureExtractor
 from .protocol import Render, _renderer
 from .verification import equal_error_rate, some_people
 
@@ -155,7 +156,7 @@ def acceptance(templates: np.ndarray, threshold: float, fake: np.ndarray, people
 
 
 class PersonClassifier:
-    """Multinomial logistic regression from a ruler's features to people.
+    """Multinomial logistic regression from a feature extractor's features to people.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ def measure_usefulness(
     data: SignatureSet,
     runs: Mapping[str, Any],
     makers: Mapping[str, Maker] | None = None,
-    ruler: Ruler | None = None,
+    extractor: FeatureExtractor | None = None,
     ks: Sequence[int] = (1, 4, 16),
     seed: int = 0,
     render: Render | None = None,
@@ -242,8 +243,8 @@ def measure_usefulness(
         Name to run, as in `evaluate_runs`; one that knows no people only gets a ``score``.
     makers
         Name to a way of making duplicates from the one reference alone.
-    ruler
-        The verifier's features; a CPU `Ruler` by default.
+    feature extractor
+        The verifier's features; a CPU `FeatureExtractor` by default.
     ks
         Numbers of duplicates.
     seed
@@ -254,12 +255,12 @@ def measure_usefulness(
     Returns
     -------
     dict
-        ``ruler``, ``people``, ``train_per_person``, ``duplicates`` (`duplicates_study`), ``accepted`` (by name:
+        ``extractor``, ``people``, ``train_per_person``, ``duplicates`` (`duplicates_study`), ``accepted`` (by name:
         `acceptance` by templates of all training signatures at their equal error rate, ``genuine``: that of held-out
         ones), ``classification`` (`classification_scores`).
     """
-    ruler, render, most = ruler or Ruler(), _renderer(render), max(ks)
-    real, labels = ruler.features(render(data.x)), data.labels.cpu().numpy()
+    extractor, render, most = extractor or FeatureExtractor(), _renderer(render), max(ks)
+    real, labels = extractor.features(render(data.x)), data.labels.cpu().numpy()
     is_test = data.is_test.cpu().numpy()
     train, test, who, whom = real[~is_test], real[is_test], labels[~is_test], labels[is_test]
     own = [np.flatnonzero(who == k) for k in range(data.n_people)]
@@ -267,7 +268,7 @@ def measure_usefulness(
     generated, drawn = {}, {}
     for name, run in runs.items():
         x, y = run.sample(most * data.n_people, seed=seed)
-        fake, people = ruler.features(render(x)), None if y is None else torch.as_tensor(y).cpu().numpy()
+        fake, people = extractor.features(render(x)), None if y is None else torch.as_tensor(y).cpu().numpy()
         drawn[name] = (fake, people)
         if people is not None:
             order = np.argsort(people, kind="stable")
@@ -275,7 +276,7 @@ def measure_usefulness(
     references = torch.as_tensor(np.concatenate([o[:each] for o in own]))
     known = data.train.x.cpu()[references]  # [P * each, 1, H, W]
     for name, make in (makers or {}).items():
-        parts = [ruler.features(render(make(known, seed + k))) for k in range(most)]
+        parts = [extractor.features(render(make(known, seed + k))) for k in range(most)]
         generated[name] = np.stack(parts, axis=1).reshape(data.n_people, each, most, -1)
     study = duplicates_study(train, who, test, whom, generated, ks, seed)
     templates = np.stack([train[o].mean(axis=0) for o in own])
@@ -283,7 +284,7 @@ def measure_usefulness(
     accepted = {"genuine": acceptance(templates, limit, test, whom)}
     accepted |= {name: acceptance(templates, limit, *pair) for name, pair in drawn.items() if pair[1] is not None}
     return {
-        "ruler": ruler.name,
+        "extractor": extractor.name,
         "people": data.n_people,
         "train_per_person": each,
         "duplicates": study,

@@ -1,4 +1,4 @@
-"""Can a ruler tell whether two signatures are by one person? Equal error rates, with intervals over people.
+"""Can a feature extractor tell whether two signatures are by one person? Equal error rates, with intervals over people.
 
 Pairs are of genuine signatures only: two by one person, or one each by two people ("random forgeries"). Skilled
 forgeries are another, harder question.

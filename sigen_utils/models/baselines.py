@@ -75,7 +75,7 @@ class ReportGenerator(nn.Module):
     def forward(self, z: Tensor, y: None = None) -> Tensor:
         return self.net(z)
 
-    guess = forward  # its ink is as grey as it is unsure already
+    ink_probability = forward
 
 
 class ReportDiscriminator(nn.Module):

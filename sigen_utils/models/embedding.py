@@ -1,7 +1,7 @@
-"""A network that maps signatures of one writer close together: the project's own ruler.
+"""The project's own feature extractor: a network that maps signatures of one writer close together.
 
-It is trained on synthetic writers alone, thousands of them, by the supervised contrastive loss, so it may measure any
-set of real or generated signatures without ever having seen a person of it.
+It is trained on thousands of synthetic writers by the supervised contrastive loss, so it has never seen a person of the
+sets that it measures.
 
 References: Khosla et al. 2020 (supervised contrastive loss); Hafemann et al. 2017 (writers as classes, for features
 that carry over to new ones).
@@ -60,7 +60,7 @@ def contrastive_loss(embedding: Tensor, y: Tensor, temperature: float) -> Tensor
     y
         Writer of each ``[N]``.
     temperature
-        Similarities are divided by it; small ones look at the nearest strangers most.
+        Similarities are divided by it; a small one weights the nearest strangers most.
     """
     itself = torch.eye(len(y), dtype=torch.bool, device=y.device)
     similarity = (embedding @ embedding.T / temperature).masked_fill(itself, float("-inf"))  # [N, N]
@@ -72,6 +72,6 @@ def contrastive_loss(embedding: Tensor, y: Tensor, temperature: float) -> Tensor
 
 
 def vary_width(x: Tensor, low: float, high: float, generator: torch.Generator | None = None) -> Tensor:
-    """Strokes bolder or thinner: each picture ``[N, 1, H, W]`` is blurred and cut at a level drawn from [low, high]."""
+    """Bolder or thinner strokes: each picture ``[N, 1, H, W]`` is blurred and cut at a random level in [low, high]."""
     level = low + (high - low) * torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator)
     return ((smooth(x) - level) / 0.1 + 0.5).clamp(0, 1)

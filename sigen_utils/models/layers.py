@@ -1,7 +1,7 @@
 """Residual blocks and stems shared by the VAE and the GAN.
 
-Most of the work happens at 32 x 32 pixels and below, behind a pixel-(un)shuffle by four: convolving 128 x 128
-maps costs several times more and draws no better strokes.
+Most of the work happens at 32 x 32 pixels and below, behind a pixel-(un)shuffle by four. Convolutions at 128 x 128
+cost several times more and draw no better strokes.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STEM = 4  # pixels of the picture a side that one place of the coarsest-to-finest map stands for
-PLACES = 16  # places a side of the map, `widths[1]` channels deep, at which detail is read and written
+STEM = 4  # pixels a side that one place of the finest map stands for
+PLACES = 16  # places a side of the map of a code
 
 
 class ResidualBlock(nn.Module):
     """x + conv(act(conv(act(x)))), optionally normalised, the last convolution starting at zero.
 
     A zero start makes the whole block the identity at first, so a deep stack begins as a shallow one
-    (Zhang et al. 2019, "Fixup"). `norm` False is the GAN's choice, where batch or group statistics let the
-    discriminator look at scales instead of strokes (Huang et al. 2024).
+    (Zhang et al. 2019, "Fixup"). GANs take `norm` False: with batch or group statistics a
+    discriminator looks at scales instead of strokes (Huang et al. 2024).
     """
 
     def __init__(self, width: int, norm: bool):
@@ -71,10 +71,10 @@ def smooth(x: Tensor) -> Tensor:
 
 
 class Refinement(nn.Module):
-    """A soft picture made crisp: what it lacks is added at half its size, by layers that start at zero.
+    """Sharpens a picture: a correction is computed at half its size, by layers that start at zero.
 
-    `smooth` leaves no edge steeper than itself, which is as wide as the strokes of a fine pen. Only a layer that sees
-    the picture and is not linear can sharpen it.
+    After `smooth` no edge is steeper than its filter, which is as wide as the strokes of a fine pen. Only a nonlinear
+    layer that sees the picture can sharpen it.
     """
 
     def __init__(self, width: int, channels: int = 16):
@@ -87,7 +87,7 @@ class Refinement(nn.Module):
         nn.init.zeros_(self.draw[0].bias)
 
     def forward(self, picture: Tensor, h: Tensor) -> Tensor:
-        """Pictures ``[N, 1, 128, 128]`` and the map ``[N, width, 32, 32]`` they were drawn from; the former, mended."""
+        """Pictures ``[N, 1, 128, 128]`` and the map ``[N, width, 32, 32]`` they were drawn from: sharpened."""
         seen = F.leaky_relu(self.look(picture) + self.read(h), 0.2)  # [N, channels, 64, 64]
         return picture + self.draw(F.leaky_relu(self.mix(seen), 0.2))
 
@@ -95,9 +95,9 @@ class Refinement(nn.Module):
 class UpTower(nn.Module):
     """Code ``[N, in_features + detail * PLACES**2]`` to a picture ``[N, 1, 128, 128]`` of unbounded values.
 
-    Mirror of `DownTower`. The first `in_features` numbers say what is drawn, by way of a linear layer; the others, if
-    any, are a map of `detail` channels that is added where the picture is PLACES x PLACES: what is where, as no vector
-    can tell it to convolutions. The map's way in starts at zero.
+    Mirror of `DownTower`. The first `in_features` numbers enter through a linear layer. The others, if any, are a map
+    of `detail` channels, added where the features are PLACES x PLACES: it says what is where, as a
+    vector cannot. The layer that reads the map starts at zero.
     """
 
     def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool, detail: int = 0):
@@ -119,7 +119,7 @@ class UpTower(nn.Module):
             nn.init.zeros_(self.detail.weight)
             nn.init.zeros_(self.detail.bias)
         self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
-        nn.init.constant_(self.to_picture[0].bias, -2.0)  # as logits: begin with paper, most of a signature is
+        nn.init.constant_(self.to_picture[0].bias, -2.0)  # logits: begin with paper, as most of a signature is
         self.refine = Refinement(widths[0])
 
     def forward(self, code: Tensor) -> Tensor:
@@ -132,11 +132,11 @@ class UpTower(nn.Module):
         return self.refine(smooth(self.to_picture(h)), h)  # [N, 1, 128, 128]
 
 
-class Spread(nn.Module):
-    """How codes spread around a place: noise ``[N, D]`` from N(0, I) to differences of codes ``[N, D]``.
+class WithinClassNoise(nn.Module):
+    """The within-class covariance of codes: noise ``[N, D]`` from N(0, I) to differences of codes ``[N, D]``.
 
-    The numbers of the whole vary together; those of the detail each on its own, as the covariance of hundreds of
-    them is more than a class could tell.
+    The vector part of a code has a full covariance. The map has a diagonal one, as a class is too small to estimate the
+    covariance of hundreds of numbers.
     """
 
     def __init__(self, whole_dim: int, detail_dim: int):
@@ -149,11 +149,11 @@ class Spread(nn.Module):
         return torch.cat([whole @ self.whole.T, detail * self.detail], dim=1)
 
     @torch.no_grad()
-    def fit(self, differences: Tensor, degrees: int, known: Spread | None = None) -> None:
-        """That of codes of people around each one's mean, float64 ``[N, D]``, with so many degrees of freedom.
+    def fit(self, differences: Tensor, degrees: int, known: WithinClassNoise | None = None) -> None:
+        """Estimate it from codes minus their person's mean, float64 ``[N, D]``, with so many degrees of freedom.
 
-        Shrunk towards a `known` one, else towards its own diagonal, as under an inverse Wishart prior worth as many
-        codes as the whole has dimensions.
+        The estimate is shrunk towards a `known` covariance, else towards its own diagonal, as under an inverse Wishart
+        prior worth as many codes as the vector part has dimensions.
         """
         whole, detail = differences.tensor_split([len(self.whole)], dim=1)
         covariance, variance = whole.T @ whole / degrees, detail.square().sum(0) / degrees

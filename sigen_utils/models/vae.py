@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.distributions import ContinuousBernoulli
 from torch.nn import functional as F
 
-from .layers import PLACES, DownTower, Spread, UpTower
+from .layers import PLACES, DownTower, UpTower, WithinClassNoise
 from .people import Signatures, in_turn
 
 LIKELIHOODS = (
-    "bce",  # Bernoulli: ink or none, the right one for binary ink
+    "bce",  # Bernoulli, for binary ink
     "mse",  # Gaussian of the standard deviation `VAEConfig.sigma`
-    "optimal_sigma",  # Gaussian of the variance that is best for the batch, so that beta 1 needs no tuning
+    "optimal_sigma",  # Gaussian of the best variance for the batch, so that beta 1 needs no tuning
     "continuous_bernoulli",  # for grey: a Bernoulli form that integrates to one over [0, 1]
 )
 
@@ -32,8 +32,8 @@ LIKELIHOODS = (
 class VAEConfig:
     """Everything that fixes a VAE and its loss."""
 
-    latent_dim: int = 64  # numbers a signature is squeezed into; ...
-    detail: int = 0  # ... the last ones are a map of 16 x 16 places, this many channels deep, of what is where
+    latent_dim: int = 64  # numbers of a code
+    detail: int = 0  # channels of the 16 x 16 map that the last of them are
     likelihood: str = "bce"  # one of LIKELIHOODS
     sigma: float = 0.7071  # for "mse"; sqrt(1/2) makes it the plain sum of squared errors of the reports
     beta: float = 1.0  # weight of the KL term (Higgins et al. 2017); 1 is the bound itself
@@ -41,10 +41,10 @@ class VAEConfig:
     widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels
     blocks: int = 1  # residual blocks at each size
     components: int = 20  # of the mixture fitted to the posterior means after training
-    n_people: int = 0  # people whose signatures are remembered for `sample_person`; 0 for none
-    exemplars: int = 3  # training signatures remembered of each
-    moved: bool = True  # samples begin with the code of a signature moved anew, see `people.Signatures.forward`
-    bandwidth: float = 0.15  # of the density around the codes, in units of the spread within people
+    n_people: int = 0  # people whose training signatures are stored for `sample_person`
+    exemplars: int = 3  # stored training signatures of each person
+    warped: bool = True  # samples begin with the code of a warped signature, see `people.Signatures.forward`
+    bandwidth: float = 0.15  # of the kernel density around codes, in units of the within-class covariance
 
     def __post_init__(self):
         if self.likelihood not in LIKELIHOODS:
@@ -52,17 +52,17 @@ class VAEConfig:
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
         if self.detail and self.whole_dim < 1:
             raise ValueError(
-                f"detail={self.detail} takes {self.detail * PLACES**2} latents, and some more are to say what is "
-                f"drawn; latent_dim={self.latent_dim} leaves none"
+                f"detail={self.detail} takes {self.detail * PLACES**2} latents, and some more are needed; "
+                f"latent_dim={self.latent_dim} leaves none"
             )
 
     @property
     def whole_dim(self) -> int:
-        """Latents for the signature as a whole, the first ones."""
+        """Latents that are no map, the first ones."""
         return self.latent_dim - self.detail * PLACES**2
 
 
-MIXTURE_CODES = 4_000  # of a larger set a random part is enough for the mixture
+MIXTURE_CODES = 4_000  # at most so many codes are used to fit the mixture
 
 
 class Encoder(nn.Module):
@@ -97,7 +97,7 @@ class VAE(nn.Module):
         self.register_buffer("prior_means", torch.zeros(k, d))
         self.register_buffer("prior_scale", torch.eye(d))  # lower Cholesky factor of the shared covariance
         self.signatures = Signatures(config.n_people, config.exemplars)
-        self.within = Spread(config.whole_dim, d - config.whole_dim).requires_grad_(False)  # of one person's codes
+        self.within = WithinClassNoise(config.whole_dim, d - config.whole_dim).requires_grad_(False)
 
     @staticmethod
     def networks(config: VAEConfig) -> tuple[nn.Module, nn.Module]:
@@ -107,7 +107,7 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior of ink ``[N, 1, 128, 128]``: mean and log-variance, each ``[N, latent_dim]``."""
         mu, logvar = self.encoder(x).chunk(2, dim=1)
-        return mu, logvar.clamp(-12, 6)  # beyond that exp() helps nobody and one bad batch could overflow
+        return mu, logvar.clamp(-12, 6)  # beyond that one bad batch could overflow exp()
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """z = mu + sigma * eps, eps ~ N(0, I): a sample through which gradients reach mu and logvar."""
@@ -138,33 +138,29 @@ class VAE(nn.Module):
         return self.prior_means[which] + eps @ self.prior_scale.T
 
     def encode_person(self, y: Tensor, which: Tensor | int = 0, noise: Tensor | None = None) -> Tensor:
-        """Codes ``[n, latent_dim]`` of remembered signatures; parameters as of `people.Signatures.forward`."""
+        """Codes ``[n, latent_dim]`` of stored signatures; parameters as of `people.Signatures.forward`."""
         return self.encode(self.signatures(y, which, noise))[0]
 
     def sample_person(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``: near those of their training signatures.
+        """Codes ``[n, latent_dim]`` of the people with indices `y` ``[n]``, near those of their training signatures.
 
-        Of people drawn evenly they are samples of a mixture for everybody, a component a training signature, and of
-        each as many as of any other.
-
-        A kernel density around the codes of the signatures, moved anew, with a kernel in the shape of the spread
-        within people, `bandwidth` times as wide. A normal distribution around a person's *mean* would be wider and
-        simpler, and worse: codes of a person lie on a curved surface, their mean lies off it, and what lies off it is
-        decoded to a blur. For the same reason a signature is moved before it is encoded: that is a way along the
-        surface, where noise on the code leads off it.
+        A kernel density around the codes of warped training signatures. The kernel has the within-class covariance,
+        scaled by `bandwidth`. A normal distribution around a person's *mean* code would be simpler and worse: codes of
+        a person lie on a curved surface, and codes off the surface are decoded to a blur. A signature is warped before
+        it is encoded for the same reason: warps follow the surface, noise on the code leaves it.
         """
         which = in_turn(y, self.config.exemplars, generator)
         noise = None
-        if self.config.moved:
+        if self.config.warped:
             noise = torch.randn(len(y), self.signatures.numbers, device=y.device, generator=generator)
         some = [slice(k, k + 64) for k in range(0, len(y), 64)]
         codes = [self.encode_person(y[k], which[k], None if noise is None else noise[k]) for k in some]
         return self.sample_around(torch.cat(codes), generator)
 
     def sample_around(self, codes: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes ``[n, latent_dim]`` that differ from given ones as signatures of one person do.
+        """Given codes ``[n, latent_dim]`` plus noise with the within-class covariance, scaled by `bandwidth`.
 
-        With codes of anybody's signatures this makes duplicates of them; the person need not be known.
+        With codes of anybody's signatures this makes duplicates; the person need not be known.
         """
         eps = torch.randn(codes.shape, device=codes.device, generator=generator)
         return codes + self.config.bandwidth * self.within(eps)
@@ -197,7 +193,7 @@ def reconstruction_loss(logits: Tensor, x: Tensor, config: VAEConfig) -> Tensor:
     Parameters
     ----------
     logits, x
-        What the decoder puts out, and the ink ``[N, 1, H, W]`` in [0, 1] to be explained.
+        Output of the decoder, and ink ``[N, 1, H, W]`` in [0, 1].
     config
         Names the likelihood. "bce" and "mse" leave out constants; "optimal_sigma" (Rybkin et al. 2021, eq. 6: the
         variance of a batch is its mean squared error) and "continuous_bernoulli" (Loaiza-Ganem & Cunningham 2019)
@@ -211,7 +207,7 @@ def reconstruction_loss(logits: Tensor, x: Tensor, config: VAEConfig) -> Tensor:
     if config.likelihood == "mse":
         return error / (2 * config.sigma**2)
     pixels = x[0].numel()
-    variance = error.detach().float().mean() / pixels + 1e-6  # its gradient vanishes: it is the best one
+    variance = error.detach().float().mean() / pixels + 1e-6  # no gradient: at the optimum it vanishes
     return error / (2 * variance) + 0.5 * pixels * torch.log(2 * torch.pi * variance)
 
 
@@ -229,13 +225,13 @@ def elbo(
     vae
         The model.
     x
-        Ink ``[N, 1, 128, 128]`` in [0, 1] that is to be explained.
+        Ink ``[N, 1, 128, 128]`` in [0, 1].
     beta
         Weight of the KL term now (the warm-up's value).
     generator
         Randomness of the reparameterisation.
     encoder_input
-        What the encoder sees where that is not `x` itself, for instance `x` with noise on it.
+        What the encoder sees instead of `x`, for instance `x` with noise.
 
     Returns
     -------
@@ -258,12 +254,12 @@ def beta_at(progress: float, config: VAEConfig) -> float:
 
 
 def bits_per_pixel(loss: float, pixels: int = 128 * 128) -> float:
-    """A bound in nats an image as bits a pixel."""
+    """A bound in nats per image as bits per pixel."""
     return loss / (math.log(2) * pixels)
 
 
 def linear_active_units(images: Tensor, noise_variance: float) -> tuple[int, Tensor]:
-    """How many latents a *linear* VAE would keep in use on these data, and the spectrum that says so.
+    """How many latents a *linear* VAE would use on these data, and the spectrum of the data.
 
     At its optimum a linear VAE keeps exactly those principal directions whose variance exceeds that of the pixel
     noise, times beta; the others collapse however it is trained (Lucas et al. 2019, section 4).
@@ -318,11 +314,13 @@ def log_density(codes: Tensor, centres: Tensor, factor: Tensor, log_weights: Ten
 
 
 @torch.no_grad()
-def fit_prior(vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, within: Spread | None = None) -> VAE:
+def fit_prior(
+    vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, within: WithinClassNoise | None = None
+) -> VAE:
     """Fit a Gaussian mixture to the posterior means of `x` and store it in the model's buffers.
 
-    The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al.
-    2020). With `y` signatures of each person and the spread within people are stored too. Deterministic by `seed`.
+    The codes of real signatures fill only a part of N(0, I); a mixture samples from that part (Ghosh et al. 2020).
+    With `y` training signatures of each person and the within-class covariance are stored too. Deterministic by `seed`.
 
     Parameters
     ----------
@@ -333,14 +331,14 @@ def fit_prior(vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, 
     y
         Person index of each, int64 ``[N]``, below ``vae.config.n_people``.
     within
-        The spread of one person's codes in a larger set, where that is known; see `Spread.fit`.
+        The within-class covariance of a larger set, where that is known; see `WithinClassNoise.fit`.
     """
     from sklearn.mixture import GaussianMixture  # heavy to import, needed once a training
 
     codes = posterior_means(vae, images)
     some = codes[torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:MIXTURE_CODES]]
     k = min(vae.config.components, len(some))
-    # One covariance for all components: twenty free ones would need thousands of codes in 64 dimensions
+    # One covariance for all components: twenty would need thousands of codes
     mixture = GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, random_state=seed, n_init=2)
     mixture.fit(some.numpy())
     vae.prior_weights.zero_()
@@ -353,26 +351,26 @@ def fit_prior(vae: VAE, images: Tensor, y: Tensor | None = None, seed: int = 0, 
 
 
 @torch.no_grad()
-def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3, moved: bool = True) -> VAE:
-    """The same networks for other people: a copy that knows their signatures and, of their spread, what these tell.
+def meet(vae: VAE, images: Tensor, y: Tensor, n_people: int, exemplars: int = 3, warped: bool = True) -> VAE:
+    """A copy of the networks for other people: it stores their signatures and their within-class covariance.
 
     Parameters
     ----------
     vae
-        A trained model; its ``within`` is what the spread is shrunk towards.
+        A trained model; the covariance is shrunk towards its own.
     images, y
         Training ink uint8 ``[N, 128, 128]`` and person indices ``[N]`` below `n_people`.
-    exemplars, moved
-        Signatures to remember of each person, and whether samples begin with moved ones; see `VAEConfig`.
+    exemplars, warped
+        Signatures to store of each person, and whether samples begin with warped ones; see `VAEConfig`.
     """
-    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars, moved=moved)).to(images.device).eval()
+    other = VAE(replace(vae.config, n_people=n_people, exemplars=exemplars, warped=warped)).to(images.device).eval()
     other.start_from(vae)
     _fit_people(other, images, y, posterior_means(other, images), vae.within)
     return other
 
 
-def _fit_people(vae: VAE, images: Tensor, y: Tensor, codes: Tensor, known: Spread | None) -> None:
-    """Signatures of every person, and the pooled spread of their codes around the people's means."""
+def _fit_people(vae: VAE, images: Tensor, y: Tensor, codes: Tensor, known: WithinClassNoise | None) -> None:
+    """Store signatures of every person, and the pooled covariance of codes around the people's means."""
     vae.signatures.remember(images, y.to(images.device))
     y = y.cpu()
     count = y.bincount(minlength=vae.config.n_people)[:, None]

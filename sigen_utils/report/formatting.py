@@ -107,7 +107,7 @@ def saved_share(results: dict, path: str) -> str:
 
 
 def is_searched(model: str) -> bool:
-    """Whether a model redraws a signature by `gan.project`: a GAN has no encoder."""
+    """Whether a model redraws a signature by `gan.invert`: a GAN has no encoder."""
     return "gan" in model
 
 
@@ -136,7 +136,7 @@ def models_of(results: dict, *sections: str) -> list[str]:
     return [name for name in LABELS if name in found] + sorted(found - set(LABELS))
 
 
-def contestants(results: dict) -> list[str]:
+def models_compared(results: dict) -> list[str]:
     """The scored models, without the copies."""
     return [model for model in models_of(results, "comparison.models") if model not in COPIES]
 

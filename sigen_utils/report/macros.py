@@ -11,10 +11,10 @@ from .formatting import (
     FORMATS,
     LABELS,
     MISSING,
-    contestants,
     label,
     latex,
     mean_with_spread,
+    models_compared,
     models_of,
     plain,
     significant,
@@ -49,7 +49,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "ReportGanCoverage": ("comparison.models.report_gan.coverage", "share"),
     "GanCoverage": ("comparison.models.gan.coverage", "share"),
     "GanRecall": ("comparison.models.gan.recall", "share"),
-    "GanWithin": ("comparison.models.gan.within_ruler", "share"),
+    "GanWithin": ("comparison.models.gan.within_extractor", "share"),
     "CopiesFloors": ("comparison.models.augmented_copies.frechet_floors", "floors"),
     "MovedFloors": ("comparison.models.far_copies.frechet_floors", "floors"),
     "GanTopOne": ("comparison.models.gan.top1", "share"),
@@ -57,7 +57,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "AloneCoverage": ("comparison.models.gan_alone.coverage", "share"),
     "AloneTopOne": ("comparison.models.gan_alone.top1", "share"),
     "AloneMinutes": ("training.gan_alone.minutes", "minutes"),
-    "AloneFidelity": ("training.gan_alone.fidelity", "setting"),
+    "AloneFidelity": ("training.gan_alone.reconstruction_weight", "setting"),
     "AloneFullFloors": ("comparison.models.gan_alone_reference.frechet_floors", "floors"),
     "AloneFullCoverage": ("comparison.models.gan_alone_reference.coverage", "share"),
     "AloneFullRecall": ("comparison.models.gan_alone_reference.recall", "share"),
@@ -66,9 +66,9 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "VerifierOne": ("usefulness.duplicates.one.eer", "percentage"),
     "VerifierPeople": ("usefulness.people", "count"),
     "VerifierEach": ("usefulness.train_per_person", "count"),
-    "VerifierRuler": ("usefulness.ruler", "text"),
-    "RulerPhotographs": ("usefulness.pairs.efflite0_block10.eer", "percentage"),
-    "RulerOwn": ("usefulness.pairs.signature_crowd.eer", "percentage"),
+    "VerifierExtractor": ("usefulness.extractor", "text"),
+    "ExtractorPhotographs": ("usefulness.pairs.efflite0_block10.eer", "percentage"),
+    "ExtractorOwn": ("usefulness.pairs.signature_crowd.eer", "percentage"),
     "VerifierOneLow": ("usefulness.duplicates.one.eer_low", "percentage"),
     "VerifierOneHigh": ("usefulness.duplicates.one.eer_high", "percentage"),
     "MovedSaved": ("usefulness.duplicates.models.moved copies of the one.16.cut", "percentage"),
@@ -96,7 +96,7 @@ NUMBERS: dict[str, tuple[str, str]] = {  # macro without \val: (place in results
     "Device": ("provenance.device", "text"),
     "Commit": ("provenance.commit", "text"),
     "Fingerprint": ("provenance.data_fingerprint", "text"),
-    "Ruler": ("comparison.ruler", "text"),
+    "FeatureExtractor": ("comparison.extractor", "text"),
 }
 
 SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its config, kind)
@@ -123,7 +123,7 @@ SETTINGS: dict[str, tuple[str, str, str]] = {  # macro: (model, field of its con
 def _ranking(results: dict, score: str, kind: str, lowest_first: bool, where: str = "comparison") -> str:
     """``label (value)`` of every model, best first."""
     rows = []
-    for model in contestants(results):
+    for model in models_compared(results):
         path = f"{where}.models.{model}.{score}"
         if isinstance(value := stored(results, path), int | float):
             rows.append((value if lowest_first else -value, f"{label(results, model)} ({plain(results, path, kind)})"))
@@ -132,7 +132,7 @@ def _ranking(results: dict, score: str, kind: str, lowest_first: bool, where: st
 
 def _named(results: dict, wanted: Callable[[str], bool]) -> str:
     """The labels of the models for which `wanted` holds, or "none"."""
-    models = contestants(results)
+    models = models_compared(results)
     if not models:
         return MISSING
     return ", ".join(label(results, model) for model in models if wanted(model)) or "none"
@@ -299,7 +299,7 @@ PHRASES: dict[str, Callable[[dict], str]] = {  # sentences' parts that follow th
     "AnchoredWidth": lambda r: _over_seeds(r, "ablation_gan", "anchored", "stroke_width", "share"),
     "VaeGanWidth": lambda r: _over_seeds(r, "ablation_gan", "ours", "stroke_width", "share"),
     "ReportConvergedImages": lambda r: _images(r, "convergence", "report"),
-    "SecondRuler": lambda r: _ranking(r, "frechet_floors", "floors", True, "usefulness.second_ruler"),
+    "SecondExtractor": lambda r: _ranking(r, "frechet_floors", "floors", True, "usefulness.second_extractor"),
     "Saved": _saved,
     "SearchVaeBest": lambda r: _best_trial(r, "vae"),
     "SearchGanBest": lambda r: _best_trial(r, "gan"),

@@ -69,7 +69,7 @@ def _readme_variation(results: dict) -> str:
         off = {part: one["w1_sd"] for part, one in strokes.items()} if isinstance(strokes, dict) else {}
         worst = max(off, key=off.get) if off else None
         columns = [
-            ("within_ruler", "share"),
+            ("within_extractor", "share"),
             ("within_pixels", "share"),
             ("nearest_train", "share"),
             ("copying_z", "z"),
@@ -83,7 +83,7 @@ def _readme_variation(results: dict) -> str:
         prefix = f"{where}.{model}"
         rows.append(row(label(results, model), prefix, plain(results, f"{prefix}.kernel_floors", "floors")))
     header = ["Samples", "Kernel distance, floors ↓"]
-    header += ["Spread within a person, ruler (real: 1)", "the same, pixels (real: 1)"]
+    header += ["Spread within a person, feature extractor (real: 1)", "the same, pixels (real: 1)"]
     header += ["Nearer to a training signature than held-out ones (real: .50)", "Copying z (copies: below -2)"]
     header += ["Stroke statistic furthest from real, sd ↓"]
     question = "Are they new, as varied as a person's own signatures, and drawn as with a pen?"
@@ -117,8 +117,8 @@ def _readme_usefulness(results: dict) -> str:
         rows.append(row(name, f"{where}.models.{model}.16", *(more if model in LABELS else ())))
     header = ["The verifier knows", "Equal error rate, % [95 %] ↓", "Error saved, % [95 %, of the same people] ↑"]
     header += ["Samples accepted, %", "Accuracy of a classifier trained on these ↑"]
-    ruler = plain(results, "usefulness.ruler", "text")
-    title = f"What generated signatures are good for (ruler `{ruler}`, intervals over people):"
+    extractor = plain(results, "usefulness.extractor", "text")
+    title = f"What generated signatures are good for (feature extractor `{extractor}`, intervals over people):"
     return f"\n\n{title}\n\n{_markdown(header, rows)}"
 
 

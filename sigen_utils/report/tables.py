@@ -194,7 +194,7 @@ ABLATION = [
     ("recall", "share"),
     ("coverage", "share"),
     ("top1", "share"),
-    ("within_ruler", "share"),
+    ("within_extractor", "share"),
     ("nearest_train", "share"),
     ("stroke_width", "share"),
     ("stroke_components", "share"),

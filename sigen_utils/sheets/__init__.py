@@ -8,11 +8,13 @@ remove printed lines, give strokes to people), `digits` (printed IDs), `sheet` (
 
 from .audit import contact_sheet, draw_audit
 from .config import ExtractionConfig, SheetError
-from .files import ExtractionResult, extract, read_corrections
+from .corrections import read_corrections
+from .files import ExtractionResult, extract
 from .grid import Grid, find_grid
 from .normalise import normalised
 from .photo import read_photo
-from .sheet import Cell, Sheet, extract_sheet
+from .plan import read_ids, read_layout
+from .sheet import Cell, Sheet, extract_sheet, extract_sheets
 
 __all__ = [
     "Cell",
@@ -25,8 +27,11 @@ __all__ = [
     "draw_audit",
     "extract",
     "extract_sheet",
+    "extract_sheets",
     "find_grid",
     "normalised",
     "read_corrections",
+    "read_ids",
+    "read_layout",
     "read_photo",
 ]

@@ -54,7 +54,8 @@ def draw_audit(sheet: Sheet, longest: int = 1100) -> Figure:
     axes.set_xlim(-0.5, w - 0.5)
     axes.set_ylim(h - 0.5, -0.5)
     flagged = sum(bool(set(cell.flags) - QUIET) for cell in sheet.cells)
-    title = f"{sheet.name}: {sheet.grid.n_rows} rows x {sheet.grid.n_columns} signatures, {flagged} cells flagged"
+    columns = len(sheet.block.signatures) + len(sheet.block.unsure)
+    title = f"{sheet.name}: {sheet.grid.n_rows} rows x {columns} signatures, {flagged} cells flagged"
     if sheet.flags:
         title += f"  [{', '.join(sheet.flags)}]"
     figure.text(0.01, 1 - 0.32 / (h / 100 + 0.5), title, fontsize=11, color=FLAGGED if sheet.flags else "black")
@@ -94,8 +95,12 @@ def _tinted(small: np.ndarray, sheet: Sheet, ratio: float) -> np.ndarray:
 
 def _label(axes, sheet: Sheet, place) -> None:
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
+    reasons = dict(sheet.aside)
     for row, person in enumerate(sheet.ids):
-        corner = place(sheet.grid.quad(row, 0))
+        corner = place(sheet.grid.quad(row, max(0, sheet.block.id_column)))
+        left = place(sheet.grid.quad(row, 0))[[0, 3]].mean(axis=0)
+        axes.text(left[0] - 4, left[1], str(row), ha="right", va="center", fontsize=7, color="0.35", bbox=box)
+        person = person or f"({reasons.get(row, 'set aside')})"
         x, y = (corner[0] + corner[3]) / 2 * (0.0, 1.0) + corner[:, :].mean(axis=0) * (1.0, 0.0)
         y = 0.82 * corner[3, 1] + 0.18 * corner[0, 1]
         colour = FLAGGED if sheet.id_flags[row] else GRID

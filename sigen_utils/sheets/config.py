@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..images import SUFFIXES
+
 
 class SheetError(ValueError):
     """A sheet cannot be used; the message names the file and the remedy."""
@@ -13,11 +15,13 @@ class SheetError(ValueError):
 class ExtractionConfig:
     """How sheets are read. Lengths are relative (cell or photograph), so one setting serves every resolution."""
 
-    suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")  # files taken for sheets
+    suffixes: tuple[str, ...] = tuple(sorted(SUFFIXES))  # files taken for sheets
     max_pixels: int = 120_000_000  # larger photographs are refused before they are decoded
     find_size: int = 1200  # longest side, in pixels, of the reduced photograph on which lines are searched
     columns: int = 4  # signatures a row that are expected; a prior, the data decide
-    max_columns: int = 8  # most signature columns that are tried
+    max_columns: int = 8  # most signature columns that are tried where lines are faint; there may be more
+    layout: tuple[str, ...] = ()  # what the columns are, by the user: id, sig, name, - ...; empty: found
+    ids: tuple[str, ...] = ()  # IDs of all rows of all sheets in turn, by the user; empty: read
     min_rows: int = 2  # fewer ruled rows are not taken for a table
     id_width: float = 0.345  # width of the ID column over that of a signature column; a prior as well
     cell_width: int = 360  # widest signature column, in pixels, that ink is read at; larger photographs are reduced

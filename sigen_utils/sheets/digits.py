@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+LETTERS = "ABCDEFGHKLMNPQRTUVWXYabdeghkmnpquwxy/#&"  # signs that no digit looks like
+LETTER = 10  # what they all count as
+MOST_DIGITS = 14
 PATCH = (16, 24)  # px, width and height of a normalised digit
 FONTS = (
     "DejaVuSans.ttf",
@@ -36,12 +39,18 @@ class Reading:
         Where the first digit begins, px of the picture it was read in.
     at_edge
         Whether the photograph ends so close before the first digit that another one may be missing.
+    foreign
+        Whether the cell holds letters, dashes or more than one line: no number, and `text` is empty.
+    fit
+        Mean distance of the signs to the nearest known digit or letter; infinite where there are none.
     """
 
     text: str
     distances: np.ndarray
     left: float = 0.0
     at_edge: bool = False
+    foreign: bool = False
+    fit: float = float("inf")
 
     @property
     def worst(self) -> float:
@@ -58,11 +67,13 @@ class Reading:
 
 @functools.lru_cache(maxsize=1)
 def templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Known digits: unit vectors float32 ``[n, 384]``, log aspect ratios ``[n]``, digits ``[n]``."""
+    """Known signs: unit vectors float32 ``[n, 384]``, log aspect ratios ``[n]``, digits or `LETTER` ``[n]``."""
     vectors, aspects, digits = [], [], []
-    for digit in range(10):
-        for drawing in _drawings(digit):
-            for shape in _variants(drawing):
+    for sign in "0123456789" + LETTERS:
+        digit = int(sign) if sign.isdigit() else LETTER
+        drawings = list(_drawings(sign))
+        for drawing in drawings if digit < LETTER else drawings[::3]:  # of letters it is enough to know that they are
+            for shape in _variants(drawing, upright=digit == LETTER):
                 box = _tight(shape > 0.5)
                 if box is None:
                     continue
@@ -83,26 +94,26 @@ def _font_folder() -> Path:
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
-def _drawings(digit: int):
-    """One digit in every font at hand, float32 with ink = 1, drawn large."""
+def _drawings(sign: str):
+    """One sign in every font at hand, float32 with ink = 1, drawn large."""
     folder = _font_folder()
     fonts = [ImageFont.truetype(str(folder / name), 72) for name in FONTS if (folder / name).exists()]
     default = ImageFont.load_default(size=72)
     for font in [*fonts, default]:
         image = Image.new("L", (120, 120), 0)
-        ImageDraw.Draw(image).text((36, 16), str(digit), fill=255, font=font)
+        ImageDraw.Draw(image).text((36, 16), sign, fill=255, font=font)
         yield np.asarray(image, np.float32) / 255
     for font, thick in ((cv2.FONT_HERSHEY_SIMPLEX, 5), (cv2.FONT_HERSHEY_SIMPLEX, 9), (cv2.FONT_HERSHEY_DUPLEX, 6)):
         canvas = np.zeros((120, 120), np.uint8)
-        cv2.putText(canvas, str(digit), (36, 88), font, 2.4, 255, thick, cv2.LINE_AA)
+        cv2.putText(canvas, sign, (36, 88), font, 2.4, 255, thick, cv2.LINE_AA)
         yield canvas.astype(np.float32) / 255
 
 
-def _variants(image: np.ndarray):
-    """The drawing, thinner, bolder, and leaning a little to either side."""
+def _variants(image: np.ndarray, upright: bool):
+    """The drawing, bolder, and leaning a little to either side unless it is to stay `upright`."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     for shape in (image, cv2.dilate(image, kernel)):
-        for lean in (-0.07, 0.0, 0.07):
+        for lean in (0.0,) if upright else (-0.07, 0.0, 0.07):
             shear = np.float32([[1, lean, -lean * 60], [0, 1, 0]])
             yield cv2.warpAffine(shape, shear, (120, 120), flags=cv2.INTER_LINEAR)
 
@@ -123,14 +134,14 @@ def _patch(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def classify(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """Distance of one printed digit to each of the ten; float ``[10]``.
+    """Distance of one printed sign to each of the ten digits, and to the nearest letter; float ``[11]``.
 
     1 - correlation with the nearest rendering, plus a share of how much wider or narrower it is.
     """
     vectors, aspects, digits = templates()
     aspect = np.log((box[2] - box[0]) / (box[3] - box[1]))
     distance = 1 - vectors @ _patch(image, box) + 0.25 * np.maximum(np.abs(aspects - aspect) - 0.12, 0)
-    return np.array([distance[digits == d].min() for d in range(10)])
+    return np.array([distance[digits == d].min() for d in range(11)])
 
 
 def read_number(dark: np.ndarray) -> Reading:
@@ -146,15 +157,19 @@ def read_number(dark: np.ndarray) -> Reading:
     level = _threshold(dark)
     if level is None:
         return nothing
-    boxes = _text_line((dark > level).astype(np.uint8))
+    boxes, foreign = _text_line((dark > level).astype(np.uint8))
     soft = np.clip(0.5 + (dark - level) / max(level, 0.05), 0, 1).astype(np.float32)
     rows = []
     for box in boxes:
         rows += _digits_in(soft, box)
-    if not 1 <= len(rows) <= 6:
+    if not rows:
         return nothing
     distances = np.array(rows)
-    return Reading("".join(str(d) for d in distances.argmin(axis=1)), distances, float(boxes[0][0]))
+    fit = float(distances.min(axis=1).mean())
+    digits, letters = distances[:, :LETTER], distances[:, LETTER]
+    if foreign or len(rows) > MOST_DIGITS or (digits.min(axis=1) - letters > 0.07).any():
+        return Reading("", np.zeros((0, 10)), foreign=True, fit=fit)
+    return Reading("".join(str(d) for d in digits.argmin(axis=1)), digits, float(boxes[0][0]), fit=fit)
 
 
 def _threshold(dark: np.ndarray) -> float | None:
@@ -168,21 +183,24 @@ def _threshold(dark: np.ndarray) -> float | None:
     return level / 255 if rise > max(0.05, 3 * float(dark[~ink].std())) else None
 
 
-def _text_line(ink: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Boxes of the components that stand on one line, left to right; none where the line runs out of the picture."""
+def _text_line(ink: np.ndarray) -> tuple[list[tuple[int, int, int, int]], bool]:
+    """Boxes of the components that stand on one line, left to right, and whether there is more than that line.
+
+    There are none where the line runs out of the picture.
+    """
     h, w = ink.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
-    boxes, outside = [], []
-    for x, y, bw, bh, area in stats[1:count]:
+    boxes, outside, marks = [], [], []
+    for x, y, bw, bh, area in stats[1:count].tolist():
         touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1
         if touches:
-            outside.append((int(y), int(y + bh)))
-            continue
-        if bh < 0.06 * h or bh > 0.6 * h or area < 0.12 * bw * bh or bw > 6 * bh:
-            continue
-        boxes.append((int(x), int(y), int(x + bw), int(y + bh), int(area)))
+            outside.append((y, y + bh))
+        elif bh < 0.06 * h or area < 0.12 * bw * bh:
+            marks.append((x, y, x + bw, y + bh, area))
+        elif bh <= 0.6 * h and bw <= 6 * bh:
+            boxes.append((x, y, x + bw, y + bh, area))
     if not boxes:
-        return []
+        return [], False
     anchor = max(boxes, key=lambda b: b[4])
     tall = anchor[3] - anchor[1]
 
@@ -190,8 +208,16 @@ def _text_line(ink: np.ndarray) -> list[tuple[int, int, int, int]]:
         return min(y1, anchor[3]) - max(y0, anchor[1]) > 0.6 * tall and 0.6 * tall < y1 - y0 < 1.5 * tall
 
     if any(beside(y0, y1) for y0, y1 in outside):
-        return []  # a digit is cut: what is left of the number would be another person's
-    return sorted((x0, y0, x1, y1) for x0, y0, x1, y1, _ in boxes if beside(y0, y1))
+        return [], False  # a digit is cut: what is left of the number would be another person's
+    line = sorted(box[:4] for box in boxes if beside(box[1], box[3]))
+    # A dash is as much of an ID as its digits; so is a second line. A full stop behind a number is not.
+    rest = [box for box in boxes if not beside(box[1], box[3])] + marks
+    dash = any(
+        x1 - x0 > max(0.2 * tall, 1.8 * (y1 - y0)) and anchor[1] + 0.2 * tall < (y0 + y1) / 2 < anchor[3] - 0.15 * tall
+        for x0, y0, x1, y1, _ in rest
+    )
+    second = sum(y1 - y0 > 0.6 * tall and area > 0.1 * tall * tall for _, y0, _, y1, area in rest) > 1
+    return line, dash or second
 
 
 def _digits_in(soft: np.ndarray, box: tuple[int, int, int, int]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,17 +20,39 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..images import is_picture
 from ..paths import atomic_write, display
 from ..processes import can_spawn
 from .audit import QUIET, contact_sheet, draw_audit, save_audit
 from .config import ExtractionConfig, SheetError
+from .corrections import CORRECTIONS, SUGGESTED, Fixes, fixes_of, read_corrections, safe_name, write_suggested
 from .normalise import normalised
-from .sheet import extract_sheet
+from .sheet import NOT_FILED, Sheet, extract_sheets
 
 MANIFEST = ("sheet", "row", "col", "person_id", "file", "x0", "y0", "x1", "y1", "x2", "y2", "x3", "y3",
             "ink_fraction", "flags")  # fmt: skip
-CORRECTIONS = "corrections.csv"
-DOUBTFUL = {"id_unread", "id_unexpected", "id_corrected", "id_at_edge", "duplicate_id"}  # worth a line of it
+# Flags of rows and of cells that a person has to look at: what each says in the file of suggestions
+ROW_DOUBTS = {
+    "id_unread": "the ID cannot be read; write it",
+    "id_unexpected": "the ID breaks the count of the others; check it",
+    "id_corrected": "the ID is doubtful and was set by the count of the others; check it",
+    "id_at_edge": "the photograph ends beside the ID; a digit may be missing",
+    "duplicate_id": "the ID is filed from another row already; if it is somebody else, write another ID",
+}
+CELL_DOUBTS = {
+    "printed": "looks printed and was left out; write the ID if it is a signature",
+    "column_unsure": "a column that few signed or a remark, left out; write the ID if it is a signature",
+    "ink_mixed": "a stamp or stain cannot be told from the ink, left out; write the ID to take it as it is",
+    "foreign_ink": "a stamp or stain was taken out; look at what is left",
+}
+SHEET_DOUBTS = {
+    "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or use --columns",
+    "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
+}
+SET_ASIDE = {
+    "header": "no person, a header or footer", "merged": "cells are merged", "print": "only print in it",
+    "blank": "nothing in it", "no_id": "ink, but no ID", "ink": "cells are merged, with writing in them",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,11 +64,15 @@ class ExtractionResult:
     out_dir
         The folder of signatures.
     n_sheets, n_people, n_signatures
-        Sheets read, people with at least one signature filed, signatures filed.
+        Tables read, people with at least one signature filed, signatures filed.
     flags
         Flag -> number of cells.
     errors
         One message a sheet that could not be used, or a correction that fits none; empty if all went well.
+    doubts
+        One message a row or cell that a person should look at; ``corrections.suggested.csv`` has a line for each.
+    aside
+        One message a table with rows that are no people's.
     """
 
     out_dir: Path
@@ -55,6 +81,13 @@ class ExtractionResult:
     n_signatures: int
     flags: dict[str, int]
     errors: list[str]
+    doubts: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """0: all is filed and sure; 1: something could not be read; 3: read, but something is to be checked."""
+        return 1 if self.errors else 3 if self.doubts else 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +97,12 @@ class _SheetOutput:
     sheet: str
     rows: list[dict]  # manifest rows, without file
     images: list[np.ndarray | None]  # stored signatures, None where there is nothing to file
-    id_crops: list[np.ndarray]
+    id_crops: dict[int, np.ndarray]  # by row
     flags: tuple[str, ...]
     moved: frozenset[tuple[int, int]]  # (row, col) of single cells that a correction gives to somebody
     unfit: tuple[str, ...]  # one message a correction of a row or column that there is not
+    aside: tuple[tuple[int, str], ...]  # rows that are no people's, and why
+    listed: tuple[int, ...]  # rows that are, whether they signed or not
 
 
 def extract(
@@ -76,14 +111,14 @@ def extract(
     config: ExtractionConfig | None = None,
     workers: int | None = None,
     progress: Callable[[str], None] | None = print,
+    corrections: str | os.PathLike | None = None,
 ) -> ExtractionResult:
     """All sheets of a folder to ``out_dir/<person id>/{id,1,2,...}.png`` and ``out_dir/manifest.csv``.
 
     Parameters
     ----------
     sheets_dir
-        Folder of photographs; a ``corrections.csv`` in it (``sheet,row,col,id``: column 0 for a whole row, ``skip``
-        for an ID to leave a cell out) overrides what is read.
+        Folder of photographs and scans, sub-folders included.
     out_dir
         Folder to make. An older extraction there is replaced only when the new one is complete.
     config
@@ -92,6 +127,9 @@ def extract(
         Processes that read sheets; None for one a core.
     progress
         Called with a line a sheet; None for silence.
+    corrections
+        File of corrections (``sheet,row,col,id``: column 0 for a whole row, ``skip`` for an ID to leave a cell out),
+        ``corrections.csv`` beside the photographs by default. They override what is read.
 
     Returns
     -------
@@ -107,89 +145,96 @@ def extract(
     config, workers = config or ExtractionConfig(), workers or os.cpu_count() or 1
     sheets_dir, out_dir = Path(sheets_dir), Path(out_dir)
     say = progress or (lambda line: None)
-    paths, errors = list_sheets(sheets_dir, config)
-    corrections = read_corrections(sheets_dir / CORRECTIONS)
-    errors += [
+    sheets = list_sheets(sheets_dir, out_dir)
+    file = sheets_dir / CORRECTIONS if corrections is None else Path(corrections)
+    if corrections is not None and not file.is_file():
+        raise SheetError(f"{display(file)}: no such file; give the corrections' name, or none")
+    fixes, unknown = fixes_of(read_corrections(file), list(sheets))
+    errors = [
         f"{CORRECTIONS}: no sheet named {name} in {display(sheets_dir)}; correct the name or remove the row"
-        for name in sorted(set(corrections) - {path.name for path in paths})
+        for name in sorted(unknown)
     ]
     for error in errors:
         say(f"  {error}")
     with _swapped_in(out_dir) as folder:
         outputs = []
-        jobs = [(str(p), config, corrections.get(p.name, {}), str(folder)) for p in paths]
-        for path, (output, error) in zip(paths, _run(jobs, workers), strict=True):
+        jobs = [
+            (str(path), name, label, config, {k: v for k, v in fixes.items() if _file_of(k) == name}, str(folder))
+            for (name, path), label in zip(sheets.items(), _labels(list(sheets)), strict=True)
+        ]
+        for tables, error in _run(jobs, workers):
+            for output in tables:
+                outputs.append(output)
+                for line in (_told(output), *output.unfit):
+                    say(line)
+                errors += output.unfit
             if error:
                 errors.append(error)
                 say(f"  {error}")
-            else:
-                outputs.append(output)
-                say(_told(path.name, output))
-                errors += output.unfit
-                for line in output.unfit:
-                    say(f"  {line}")
         if not outputs:
-            raise SheetError(f"{display(sheets_dir)}: none of its images is a usable sheet. " + " | ".join(errors))
+            raise SheetError(f"{display(sheets_dir)}: none of its pictures is a usable sheet. " + " | ".join(errors))
+        gone = sorted(set(fixes) - {output.sheet for output in outputs} - {name for name in sheets})
+        errors += [f"{CORRECTIONS}: {name}: the photograph has no such table; correct the name" for name in gone]
+        if config.ids:
+            _name_all(outputs, config.ids)
         rows = _file(outputs, folder, say)
         if config.audit:
             _save_contact(rows, folder)
+        doubts = _doubts(rows, outputs)
+        write_suggested(folder / SUGGESTED, fixes, doubts)
         _write_manifest(rows, folder / "manifest.csv")  # last: a folder with a manifest is complete
     filed = [row for row in rows if row["file"]]
     flags = Counter(flag for row in rows for flag in row["flags"].split() if flag)
-    _suggest(rows, say)
+    told = [f"{sheet}, row {row}{f', column {col}' * (col > 0)}: {why}" for sheet, row, col, _, why in doubts]
+    if told:
+        say(f"{len(told)} to check; {display(out_dir / SUGGESTED)} has a line for each: edit it, and save it as "
+            f"{CORRECTIONS} beside the sheets")  # fmt: skip
     return ExtractionResult(
-        out_dir, len(outputs), len({row["person_id"] for row in filed}), len(filed), dict(flags), errors
-    )
+        out_dir, len(outputs), len({row["person_id"] for row in filed}), len(filed), dict(flags), errors, told,
+        [line for output in outputs for line in [_aside(output)] if line],
+    )  # fmt: skip
 
 
-def list_sheets(folder: Path, config: ExtractionConfig) -> tuple[list[Path], list[str]]:
-    """Images of a folder in natural order (image2 before image10), and a message for each other file."""
+def list_sheets(folder: Path, out_dir: Path | None = None) -> dict[str, Path]:
+    """Pictures of a folder and its sub-folders by name, in natural order (image2 before image10).
+
+    Hidden folders, what other programs leave (``__MACOSX``), earlier extractions and the masks of synthetic sheets
+    are left out.
+    """
     if not folder.is_dir():
         raise SheetError(f"{display(folder)}: no such folder; put the photographed sheets there")
-    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
-    known = [p for p in files if p.suffix.lower() in config.suffixes]
-    # Images this cannot read are worth a word; truth.json, a README or corrections.csv are not.
-    foreign = (".heic", ".heif", ".pdf", ".gif", ".bmp", ".avif", ".raw", ".dng")
-    others = sorted(p.name for p in files if p.suffix.lower() in foreign)
-    wanted = ", ".join(config.suffixes)
-    if not known:
-        raise SheetError(f"{display(folder)}: no sheets in it; add photographs ({wanted})")
-    return sorted(known, key=_natural), [f"{name}: not read; save it as one of {wanted}" for name in others]
+    found = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [
+            name for name in folders
+            if not name.startswith((".", "__")) and not (here / name / "manifest.csv").exists()
+            and not (name == "masks" and (here / "truth.json").exists())
+            and not (out_dir and (here / name).resolve() == out_dir.resolve())
+        ]  # fmt: skip
+        found += [here / name for name in files if not name.startswith(".") and is_picture(here / name)]
+    if not found:
+        raise SheetError(
+            f"{display(folder)}: no sheets in it; add photographs or scans (JPEG, PNG, TIFF, WebP; HEIC and PDF too)"
+        )
+    return {path.relative_to(folder).as_posix(): path for path in sorted(found, key=lambda p: _natural(p, folder))}
 
 
-def _natural(path: Path) -> list:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower())]
+def _natural(path: Path, folder: Path) -> list:
+    name = path.relative_to(folder).as_posix().lower()
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
-def read_corrections(path: Path) -> dict[str, dict[tuple[int, int], str]]:
-    """Corrections by hand: sheet -> {(row, col): id or "skip"}.
-
-    Raises
-    ------
-    SheetError
-        For a file without the columns ``sheet,row,col,id``, or a row and column that are no numbers.
-    """
-    found: dict[str, dict[tuple[int, int], str]] = {}
-    if not path.exists():
-        return found
-    with open(path, newline="", encoding="utf-8-sig") as handle:
-        for number, row in enumerate(csv.DictReader(handle), start=2):
-            try:
-                place = (int(row["row"]), int(row["col"] or 0))
-                sheet, person = row["sheet"].strip(), row["id"].strip()
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise SheetError(
-                    f"{path.name}, line {number}: expected sheet,row,col,id with numbers for row and col"
-                ) from error
-            if not sheet or not person or person != safe_name(person):
-                raise SheetError(f"{path.name}, line {number}: {person!r} cannot name a folder; use letters and digits")
-            found.setdefault(sheet, {})[place] = person
-    return found
+def _file_of(sheet: str) -> str:
+    """The file that a table is on: ``scan.tif#2`` is on ``scan.tif``."""
+    return sheet.partition("#")[0]
 
 
-def safe_name(person: str) -> str:
-    """A person's ID as a folder name: letters, digits, ``-``, ``_`` and inner dots."""
-    return re.sub(r"[^\w.-]+", "_", person).strip(".")
+def _labels(names: list[str]) -> list[str]:
+    """What sheets are called in file names: without suffix and folders, unless two would be called the same."""
+    stems = [safe_name(Path(name).stem) for name in names]
+    count = Counter(stem.lower() for stem in stems)
+    return [s if count[s.lower()] == 1 else safe_name(n.replace(".", "_")) for s, n in zip(stems, names, strict=True)]
 
 
 @contextlib.contextmanager
@@ -219,58 +264,107 @@ def _swapped_in(out_dir: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[_SheetOutput | None, str | None]]:
+def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[list[_SheetOutput], str | None]]:
     if workers <= 1 or len(jobs) <= 1 or not can_spawn():
         yield from map(_work, jobs)
         return
     # Spawned, not forked: the caller may hold threads (Jupyter, torch), and Windows knows no fork.
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         futures = [pool.submit(_work, job) for job in jobs]
+        done = 0
         for job, future in zip(jobs, futures, strict=True):
             try:
-                yield future.result()
-            except BrokenProcessPool:
-                yield None, f"{Path(job[0]).name}: a worker died on it (out of memory?); use fewer workers"
+                result = future.result()
+            except BrokenProcessPool as error:
+                if not done:
+                    raise SheetError(
+                        "the processes that read sheets died at once; a script has to call extract() under "
+                        '`if __name__ == "__main__":`, or pass workers=1'
+                    ) from error
+                result = [], f"{Path(job[0]).name}: a worker died on it (out of memory?); use fewer workers"
+            done += 1
+            yield result
 
 
 def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _work(job: tuple) -> tuple[_SheetOutput | None, str | None]:
-    """Read one sheet; a bad one comes back as a message."""
-    path, config, corrections, folder = Path(job[0]), job[1], job[2], Path(job[3])
+def _work(job: tuple) -> tuple[list[_SheetOutput], str | None]:
+    """Read one file; what cannot be read of it comes back as a message."""
+    path, name, label, config, fixes, folder = job
+    outputs = []
     try:
-        sheet = extract_sheet(path, config, corrections)
+        for sheet in extract_sheets(path, config, fixes, name, label):
+            mark = sheet.name[len(name) :].replace("#", "_")
+            outputs.append(_output(sheet, label + mark, config, fixes.get(sheet.name, {}), Path(folder)))
     except SheetError as error:
-        return None, str(error)
+        return outputs, str(error)
     except MemoryError:
-        return None, f"{path.name}: not enough memory for it; scale the photograph down or use fewer workers"
+        return outputs, f"{name}: not enough memory for it; scale the photograph down or use fewer workers"
+    return outputs, None
+
+
+def _output(sheet: Sheet, label: str, config: ExtractionConfig, fixes: Fixes, folder: Path) -> _SheetOutput:
     rows, images = [], []
     for cell in sheet.cells:
         corners = {f"{axis}{k}": f"{cell.quad[k, i]:.1f}" for k in range(4) for i, axis in enumerate("xy")}
         rows.append({"sheet": sheet.name, "row": cell.row, "col": cell.col, "person_id": safe_name(cell.person_id),
                      **corners, "ink_fraction": f"{cell.ink_fraction:.4f}", "flags": list(cell.flags)})  # fmt: skip
-        images.append(None if {"skipped", "empty"} & set(cell.flags) else normalised(sheet, cell, config))
+        images.append(None if NOT_FILED & set(cell.flags) else normalised(sheet, cell, config))
     if config.audit:
-        save_audit(draw_audit(sheet), folder / "audit" / f"{path.stem}.png")
-    crops = [sheet.id_crop(row) for row in range(sheet.grid.n_rows)]
-    known = {(cell.row, col) for cell in sheet.cells for col in (0, cell.col)}
-    size = f"rows 0 to {sheet.grid.n_rows - 1}, columns 0 (the whole row) to {max(cell.col for cell in sheet.cells)}"
+        save_audit(draw_audit(sheet), folder / "audit" / f"{label}.png")
+    signed = sorted({cell.row for cell in sheet.cells})
+    last = max((cell.col for cell in sheet.cells), default=0)
+    size = f"rows 0 to {sheet.grid.n_rows - 1}, columns 0 (the whole row) to {last}"
     unfit = tuple(
-        f"{CORRECTIONS}: {path.name} has no row {row}, column {col}; it has {size}"
-        for row, col in sorted(set(corrections) - known)
+        f"{CORRECTIONS}: {sheet.name} has no row {row}, column {col}; it has {size}"
+        for row, col in sorted(fixes)
+        if not (0 <= row < sheet.grid.n_rows and 0 <= col <= last)
     )
-    moved = frozenset(place for place, person in corrections.items() if place[1] and person != "skip")
-    return _SheetOutput(sheet.name, rows, images, crops, sheet.flags, moved, unfit), None
+    moved = frozenset(place for place, person in fixes.items() if place[1] and person != "skip")
+    crops = {row: sheet.id_crop(row) for row in signed}
+    return _SheetOutput(sheet.name, rows, images, crops, sheet.flags, moved, unfit, sheet.aside, sheet.listed)
 
 
-def _told(name: str, output: _SheetOutput) -> str:
+def _told(output: _SheetOutput) -> str:
     ids = list(dict.fromkeys(row["person_id"] for row in output.rows))
     looked = sum(bool(set(row["flags"]) - QUIET) for row in output.rows)
+    people = f"{len(ids)} people ({ids[0]} .. {ids[-1]})" if ids else "no people"
     note = f", {looked} flagged" if looked else ""
     note += f" [{', '.join(output.flags)}]" if output.flags else ""
-    return f"  {name}: {len(ids)} people ({ids[0]} .. {ids[-1]}), {len(output.rows)} cells{note}"
+    if "low_resolution" in output.flags:
+        note += "; small: send the original photograph, no thumbnail or messenger's copy"
+    aside = f"\n    {_aside(output)}" if output.aside else ""
+    return f"  {output.sheet}: {people}, {len(output.rows)} cells{note}{aside}"
+
+
+def _aside(output: _SheetOutput) -> str:
+    """One line on the rows of a table that are no people's."""
+    reasons: dict[str, list[str]] = {}
+    for row, why in output.aside:
+        reasons.setdefault(SET_ASIDE[why], []).append(str(row))
+    parts = [f"row{'s' * (len(rows) > 1)} {', '.join(rows)} ({why})" for why, rows in reasons.items()]
+    return f"{output.sheet}: set aside: {'; '.join(parts)}" if parts else ""
+
+
+def _name_all(outputs: list[_SheetOutput], ids: tuple[str, ...]) -> None:
+    """Give the user's IDs to all people's rows in turn; changes the manifest rows of `outputs`."""
+    total = sum(len(output.listed) for output in outputs)
+    if total != len(ids):
+        counts = ", ".join(f"{output.sheet}: {len(output.listed)}" for output in outputs)
+        raise SheetError(f"{len(ids)} IDs are given, but {total} rows of people are found ({counts}); nothing is filed")
+    given = iter(ids)
+    for output in outputs:
+        names = {row: next(given) for row in output.listed}
+        for row in output.rows:
+            if "id_by_hand" in row["flags"]:
+                continue
+            word = safe_name(names[row["row"]])
+            clear = not {"id_unread", "id_corrected", "id_at_edge"} & set(row["flags"])
+            row["flags"] = [flag for flag in row["flags"] if not flag.startswith("id_")]
+            row["flags"] += ["id_by_hand"] + ["id_unexpected"] * (clear and row["person_id"] != word)
+            row["person_id"] = word
 
 
 def _file(outputs: list[_SheetOutput], folder: Path, say: Callable[[str], None]) -> list[dict]:
@@ -329,15 +423,28 @@ def _save_contact(rows: list[dict], folder: Path) -> None:
         Image.fromarray(contact_sheet(people, flagged)).save(temporary)
 
 
-def _suggest(rows: list[dict], say: Callable[[str], None]) -> None:
-    """Print the rows of corrections.csv that would settle what could not be read for certain."""
-    doubtful = {}
+def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, int, int, str, str]]:
+    """(sheet, row, col, id, note) for all that could not be read for certain, ready for corrections.csv."""
+    found: dict[tuple[str, int, int], tuple[str, str]] = {}
     for row in rows:
-        found = DOUBTFUL & set(row["flags"].split())
-        if found:
-            doubtful.setdefault((row["sheet"], row["row"]), (row["person_id"], sorted(found)[0]))
-    if doubtful:
-        say(f"Check these IDs; to change one, put its line into {CORRECTIONS} beside the sheets (or 'skip' as ID):")
-        say("sheet,row,col,id")
-        for (sheet, row), (person, why) in doubtful.items():
-            say(f"{sheet},{row},0,{person}    <- {why}")
+        flags = row["flags"].split()
+        for flag, why in ROW_DOUBTS.items():
+            if flag in flags:
+                person = "" if flag == "id_unread" else row["person_id"]
+                found.setdefault((row["sheet"], row["row"], 0), (person, why))
+        for flag, why in CELL_DOUBTS.items():
+            if flag in flags and "skipped" not in flags:
+                kept = row["person_id"] if row["file"] and "id_unread" not in flags else ""
+                found.setdefault((row["sheet"], row["row"], row["col"]), (kept or "skip" * (not row["file"]), why))
+    for output in outputs:
+        for row, why in output.aside:
+            if why in ("ink", "print"):
+                found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
+            if why == "no_id":
+                found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID to take it")
+        for flag, why in SHEET_DOUBTS.items():
+            if flag in output.flags:
+                person, note = found.get((output.sheet, 0, 0), ("", ""))
+                found[output.sheet, 0, 0] = (person, "; ".join(filter(None, (note, why))))
+    order = {output.sheet: k for k, output in enumerate(outputs)}
+    return [(*place, *found[place]) for place in sorted(found, key=lambda p: (order[p[0]], p[1], p[2]))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, cmp_to_key
 
 import cv2
 import numpy as np
@@ -11,9 +12,14 @@ import numpy as np
 from .config import ExtractionConfig, SheetError
 from .lattice import Lattice, find_lattices
 from .lines import Straightened, straighten, thin_darkness
+from .network import BIN, PaperRules, Rules, Table, find_tables, open_table
 from .photo import darkest_channel
 
 SAMPLE = 8  # px of the straightened picture between two samples of a curve
+TIDY = 0.8  # share of the sides of cells that are ruled, from which on a network of lines is a table
+FAINT = 0.15  # darkness of a line below which it is not traced pixel by pixel
+MOST_TABLES = 6  # rounds of looking for tables: each straightens what is left, because slips lie askew to each other
+LEFT_OVER = 0.12  # share of the darkness outside of the tables found that is worth another look
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,14 @@ class Grid:
     turn
         Quarter turns, clockwise, that make the photograph upright.
     score
-        How well the table explains the lines; `margin` is the lead over the next best turn.
+        How likely this reading of the lines is; only the readings of one table can be compared.
     flags
-        What a person should look at (``missing_line``, ``turn_unsure``, ``column_count``).
+        What a person should look at: ``missing_line``, or ``columns_by_content`` where no column is ruled.
+    sides, tops
+        float in [0, 1], ``[rows, columns + 1]`` and ``[rows + 1, columns]``: share of each upright and level side of
+        the cells on which a line is seen. Merged cells have none between them.
+    rules
+        Lines printed on the paper that are none of the table's, each float ``[k, 2]``.
     """
 
     points: np.ndarray
@@ -44,8 +55,10 @@ class Grid:
     col_seen: np.ndarray
     turn: int
     score: float
-    margin: float
     flags: tuple[str, ...]
+    sides: np.ndarray
+    tops: np.ndarray
+    rules: tuple[np.ndarray, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -84,22 +97,183 @@ def find_grid(photo: np.ndarray, config: ExtractionConfig | None = None, name: s
 
 
 def find_grids(photo: np.ndarray, config: ExtractionConfig | None = None, name: str = "photograph") -> Iterator[Grid]:
-    """The readings of the table, best first: more than one where the turn is in doubt. See `find_grid`."""
+    """The readings of the largest table, best first: more than one where the turn is in doubt. See `find_grid`."""
+    return find_readings(photo, config, name)[0].grids()
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One table of a photograph and the ways in which it may be read, the likeliest first."""
+
+    straight: Straightened
+    fits: list[Lattice]
+    table: Table | None = None  # where the table was found as a network of lines
+    paper: PaperRules | None = None
+
+    @cached_property
+    def first(self) -> Grid:
+        """The likeliest reading."""
+        return _refined(self.straight, self.fits[0], self.table, self.paper)
+
+    def grids(self) -> Iterator[Grid]:
+        """All of them."""
+        yield self.first
+        for fit in self.fits[1:]:
+            yield _refined(self.straight, fit, self.table, self.paper)
+
+
+def find_readings(
+    photo: np.ndarray, config: ExtractionConfig | None = None, name: str = "photograph"
+) -> list[Readings]:
+    """Every table of a photograph, in reading order. See `find_grid`."""
     config = config or ExtractionConfig()
     if min(photo.shape[:2]) < 64:
         raise SheetError(f"{name}: {photo.shape[1]} x {photo.shape[0]} pixels is too small; photograph the whole page")
     scale = min(1.0, config.find_size / max(photo.shape))
-    straight = straighten(thin_darkness(darkest_channel(photo, scale)), scale)
-    lattices = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
-    if not lattices:
+    if max(photo.shape) < config.find_size / 2:  # a thumbnail: its lines are fewer pixels apart than they are searched
+        scale = min(3.0, 0.8 * config.find_size / max(photo.shape))
+    grey = darkest_channel(photo, scale)
+    if scale > 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    dark = thin_darkness(grey)
+    found: list[Readings] = []
+    for _ in range(MOST_TABLES):
+        straight = straighten(dark, scale)
+        new = _tables(straight, config, first=not found)
+        if not new:
+            break
+        found += new
+        rest = _without(dark, [readings.first for readings in new], scale)
+        if float((rest > 0.1).sum()) < LEFT_OVER * float((dark > 0.1).sum()):
+            break
+        dark = rest
+    if not found:
+        small = max(photo.shape) < 800
         raise SheetError(
-            f"{name}: no ruled table found; photograph the whole page, flat and in even light, or remove the file"
+            f"{name}: no ruled table found; "
+            + (f"it has only {photo.shape[1]} x {photo.shape[0]} pixels: send the original, no thumbnail; " * small)
+            + "photograph the whole page, flat and in even light, or remove the file"
         )
-    best = lattices[0].score
-    kept = [fit for fit in lattices if fit.score > 0.72 * best][:4]
-    others = [fit.score for fit in lattices[1:]] or [0.0]
-    for fit in kept:
-        yield _refined(straight, fit, config, fit.score - (others[0] if fit is kept[0] else best))
+    return _in_reading_order(found)
+
+
+def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> list[Readings]:
+    """Readings of every table that lies straight in a straightened picture."""
+    tables, paper = find_tables(straight)
+    tables = [table for table in tables if table.tidy >= TIDY]
+    tables = [table for table in tables if not any(_within(other, table) for other in tables)]  # a page's own edge
+    largest = max((_area(table) for table in tables), default=0.0)
+    least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
+    main = tables[0] if first and tables else None
+    tables = [table for table in tables if _area(table) >= least and (table is main or _certain(table))]
+    level = _open(straight) if first and not tables else None
+    if level is not None:
+        return [Readings(straight, _turns(level, config), level)]
+    if first and (not tables or not _regular(tables[0], straight.dark.shape)):
+        fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
+        if fits and (not tables or (len(tables) == 1 and _better(fits[0], tables[0]))):
+            kept = [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4]
+            return [Readings(straight, kept)]
+    return [Readings(straight, _turns(table, config), table, paper) for table in tables]
+
+
+def _open(straight: Straightened) -> Table | None:
+    """A table with lines in one direction only."""
+    found = [table for table in (open_table(straight), open_table(straight, flipped=True)) if table is not None]
+    return max(found, key=lambda table: len(table.row_lines) + len(table.col_lines), default=None)
+
+
+def _area(table: Table) -> float:
+    return float(np.ptp(table.rows) * np.ptp(table.cols))
+
+
+def _within(table: Table, frame: Table) -> bool:
+    """Whether a table lies inside of another one that has fewer cells."""
+    if table is frame or table.sides.size <= frame.sides.size:
+        return False
+    pairs = ((table.rows, frame.rows), (table.cols, frame.cols))
+    return all(outer[0] < inner.mean() < outer[-1] and np.ptp(outer) > np.ptp(inner) for inner, outer in pairs)
+
+
+def _certain(table: Table) -> bool:
+    """Whether what is left of a photograph is a table too, and no texture of the desk."""
+    level = min(float(np.median(table.row_rules.level)), float(np.median(table.col_rules.level)))
+    return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.1)
+
+
+def _regular(table: Table, shape: tuple[int, int]) -> bool:
+    """Whether nothing hints at a line that was not seen."""
+    gaps = np.diff(table.rows)
+    edges = np.array([[table.rows[0], shape[0] - table.rows[-1]], [table.cols[0], shape[1] - table.cols[-1]]])
+    outside = edges < 0.02 * np.array(shape)[:, None]  # a line that the photograph ends at cannot be seen
+    ends = np.array([table.row_seen[[0, -1]], table.col_seen[[0, -1]]])
+    seen = table.row_seen[1:-1].all() and table.col_seen[1:-1].all() and (ends | outside).all()
+    return bool(seen and table.tidy > 0.88 and gaps.max() < 1.7 * np.median(gaps))
+
+
+def _better(fit: Lattice, table: Table) -> bool:
+    """Whether a lattice is to be preferred to a network.
+
+    It is where it holds all lines of the network and one more that was seen, or where the network is untidy and holds
+    all lines of the lattice: writing has made some of its lines.
+    """
+    pairs = (table.cols, table.rows) if fit.swapped else (table.rows, table.cols)
+    unknown = extra = 0
+    for own, lines, seen in zip(pairs, (fit.rows, fit.cols), (fit.row_seen, fit.col_seen), strict=True):
+        unknown += int((np.abs(own[:, None] - lines[None]).min(axis=1) > 10).sum())
+        extra += int((seen & (np.abs(lines[:, None] - own[None]).min(axis=1) > 10)).sum())
+    all_seen = fit.row_seen.all() and fit.col_seen.all()
+    return (not unknown and extra > 0) or (unknown > 0 and not extra and bool(all_seen) and table.tidy < 0.93)
+
+
+def _turns(table: Table, config: ExtractionConfig) -> list[Lattice]:
+    """A table after each quarter turn, the likeliest first: a narrow first column, cells wider than high."""
+    fits = []
+    for turn in range(4):
+        rows, cols = (table.rows, table.cols) if turn in (0, 2) else (table.cols, table.rows)
+        row_seen, col_seen = (table.row_seen, table.col_seen) if turn in (0, 2) else (table.col_seen, table.row_seen)
+        flip = turn in (1, 2)
+        cols, col_seen = (cols[::-1], col_seen[::-1]) if flip else (cols, col_seen)
+        widths = np.abs(np.diff(cols))
+        heights = np.diff(rows) if turn in (0, 3) else np.diff(rows)[::-1]
+        others = np.median(widths[1:])
+        narrow = 1.0 - min(1.0, 1.5 * abs(widths[0] / others - config.id_width))
+        aspect = float(np.clip(np.log(np.median(widths) / np.median(heights)), -1, 1))
+        score = len(rows) + len(cols) + narrow + 1.5 * aspect + 0.3 * (turn == 0)
+        fits.append(Lattice(rows, cols, row_seen, col_seen, float(score), swapped=turn in (1, 3)))
+    return sorted(fits, key=lambda fit: -fit.score)
+
+
+def _without(dark: np.ndarray, grids: list[Grid], scale: float) -> np.ndarray:
+    """The darkness outside of tables that were found."""
+    rest = dark.copy()
+    for grid in grids:
+        outline = np.concatenate([grid.points[0], grid.points[:, -1], grid.points[-1, ::-1], grid.points[::-1, 0]])
+        middle = outline.mean(axis=0)
+        corners = cv2.convexHull(((outline - middle) * 1.03 + middle).astype(np.float32) * scale)
+        cv2.fillConvexPoly(rest, np.rint(corners).astype(np.int32), 0.0)
+    return rest
+
+
+def _in_reading_order(found: list[Readings]) -> list[Readings]:
+    """Top to bottom, and left to right where tables stand side by side, on the page as the first table turns it."""
+    if len(found) < 2:
+        return found
+    turn = found[0].first.turn
+    boxes = []
+    for readings in found:
+        points = readings.first.points.reshape(-1, 2)
+        x, y = points.T
+        x, y = ((x, y), (-y, x), (-x, -y), (y, -x))[turn]
+        boxes.append((x.min(), y.min(), x.max(), y.max()))
+
+    def before(a: int, b: int) -> int:
+        (ax0, ay0, _, ay1), (bx0, by0, _, by1) = boxes[a], boxes[b]
+        beside = min(ay1, by1) - max(ay0, by0) > 0.5 * min(ay1 - ay0, by1 - by0)
+        return int(np.sign(ax0 - bx0 if beside else ay0 - by0))
+
+    order = sorted(range(len(found)), key=cmp_to_key(before))
+    return [found[k] for k in order]
 
 
 def _plausible(fit: Lattice) -> bool:
@@ -108,34 +282,75 @@ def _plausible(fit: Lattice) -> bool:
     return fit.score > 0.45 * lines and seen >= 0.6 * lines
 
 
-def _refined(straight: Straightened, fit: Lattice, config: ExtractionConfig, margin: float) -> Grid:
+def _refined(straight: Straightened, fit: Lattice, table: Table | None, paper: PaperRules | None) -> Grid:
     """Trace every line of a fitted lattice and cross them."""
-    dark = cv2.transpose(straight.dark) if fit.swapped else straight.dark
+    dark = straight.dark if paper is None else np.maximum(straight.dark - paper.level, 0)
+    dark = cv2.transpose(dark) if fit.swapped else dark
     flip = fit.cols[0] > fit.cols[-1]
     order = np.argsort(fit.cols)
-    rows, xs, row_share = trace(dark, fit.rows, fit.row_seen, fit.cols[order])
-    flipped = cv2.transpose(dark)
-    cols, ys, col_share = trace(flipped, fit.cols[order], fit.col_seen[order], fit.rows)
+    level, upright = (None, None) if table is None else (table.row_rules, table.col_rules)
+    level, upright = (upright, level) if fit.swapped else (level, upright)
+    rows, xs, row_near = _traced(dark, fit.rows, fit.row_seen, fit.cols[order], level)
+    cols, ys, col_near = _traced(cv2.transpose(dark), fit.cols[order], fit.col_seen[order], fit.rows, upright)
     points = _crossings(rows, xs, cols, ys)
     row_lines = np.stack([np.broadcast_to(xs, rows.shape), rows], axis=-1)
     col_lines = np.stack([cols, np.broadcast_to(ys, cols.shape)], axis=-1)
+    if table is None:
+        row_share, tops = _seen(row_near, xs, points[..., 0], dark.shape[1])
+        col_share, sides = _seen(col_near, ys, points[..., 1].T, dark.shape[0])
+        sides = sides.T
+    else:  # it has seen fainter lines
+        tops, sides = (table.sides.T, table.tops.T) if fit.swapped else (table.tops, table.sides)
+        row_share, col_share = (np.where(seen.any(axis=1), seen.mean(axis=1), 0.0) for seen in (tops, sides.T))
     if flip:
         points, col_lines, row_lines = points[:, ::-1], col_lines[::-1], row_lines[:, ::-1]
-        col_share = col_share[::-1]
+        col_share, sides, tops = col_share[::-1], sides[:, ::-1], tops[:, ::-1]
     if fit.turn in (2, 3):
         points, row_lines, col_lines = points[::-1], row_lines[::-1], col_lines[:, ::-1]
-        row_share = row_share[::-1]
+        row_share, sides, tops = row_share[::-1], sides[::-1], tops[::-1]
+    rules = [] if paper is None else [line.T for line in paper.lines]
     if fit.swapped:
         points, row_lines, col_lines = points[..., ::-1], row_lines[..., ::-1], col_lines[..., ::-1]
-    flags = []
-    if min(row_share.min(), col_share.min()) < 0.3:
-        flags.append("missing_line")
-    if margin < 1.0:
-        flags.append("turn_unsure")
-    if points.shape[1] - 2 != config.columns:
-        flags.append("column_count")
+    flags = ("missing_line",) if min(row_share.min(), col_share.min()) < 0.3 else ()
+    if table is not None and table.by_content:
+        flags = ("columns_by_content",)
+        col_share = np.ones(len(col_share))
     points, row_lines, col_lines = (_project(straight.to_photo, p) for p in (points, row_lines, col_lines))
-    return Grid(points, row_lines, col_lines, row_share, col_share, fit.turn, fit.score, margin, tuple(flags))
+    rules = tuple(_project(straight.to_photo, line) for line in rules)
+    return Grid(points, row_lines, col_lines, row_share, col_share, fit.turn, fit.score, flags, sides, tops, rules)
+
+
+def _traced(dark, lines, seen, across, rules: Rules | None):
+    """`trace`, but for lines so faint that writing would draw it away: those keep the path of the network."""
+    faint = np.zeros(len(lines), bool)
+    if rules is not None and len(rules.at):
+        faint[np.flatnonzero(seen)] = rules.level < max(FAINT, 0.35 * float(rules.level.max(initial=0)))
+    curves, places, near = trace(dark, lines, seen & ~faint, across)
+    if faint.any():
+        along = (np.arange(rules.path.shape[1]) + 0.5) * BIN
+        for line, path in zip(np.flatnonzero(seen), rules.smooth(4), strict=True):
+            if faint[line]:
+                curves[line] = np.interp(places, along, path)
+    return curves, places, near
+
+
+def _seen(near: np.ndarray, places: np.ndarray, crossings: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Share of each line that is seen, from end to end ``[lines]`` and between the crossing ones ``[lines, gaps]``.
+
+    `near` is bool ``[lines, places]``; `crossings` are the places ``[lines, gaps + 1]`` at which the others cross.
+    """
+    lines, gaps = len(near), crossings.shape[1] - 1
+    whole, parts = np.zeros(lines), np.zeros((lines, gaps))
+    inside = (places >= 0) & (places < size)
+    for k in range(lines):
+        between = inside & (places >= crossings[k, 0]) & (places <= crossings[k, -1])
+        whole[k] = near[k, between].mean() if between.any() else 0.0
+        for gap in range(gaps):
+            low, high = crossings[k, gap : gap + 2]
+            trim = min(6.0, 0.2 * (high - low))
+            part = inside & (places >= low + trim) & (places <= high - trim)
+            parts[k, gap] = near[k, part].mean() if part.any() else whole[k]
+    return whole, parts
 
 
 def _project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -158,7 +373,7 @@ def trace(dark: np.ndarray, lines: np.ndarray, seen: np.ndarray, across: np.ndar
     Returns
     -------
     tuple
-        heights float ``[n, k]``, the k places along x, share of the places where the line was found ``[n]``.
+        heights float ``[n, k]``, the k places along x, bool ``[n, k]`` where the line was found.
         All lines first share one smooth surface (a page bends as a whole, so faint or missing lines follow
         their neighbours); then each seen line may leave it by a smooth correction of its own.
     """
@@ -179,14 +394,12 @@ def trace(dark: np.ndarray, lines: np.ndarray, seen: np.ndarray, across: np.ndar
         surface = lines[:, None] + (basis @ offset).reshape(surface.shape)
     found, weight = _ridge(along, xs, surface, min(5.0, 0.1 * pitch), floor)
     bends = np.polynomial.legendre.legvander(u, 8)
-    curves, share = surface.copy(), np.zeros(len(lines))
-    between = (xs >= across[0]) & (xs <= across[-1]) & (xs >= 0) & (xs < dark.shape[1])
+    curves = surface.copy()
     for i in range(len(lines)):
         own = _robust_fit(bends, found[i] - surface[i], weight[i] * seen[i], 1.2, ridge=1.5)
         curves[i] += bends @ own
-        near = (np.abs(found[i] - curves[i]) < 1.6) & (weight[i] > 0)
-        share[i] = near[between].mean() if seen[i] and between.any() else 0.0
-    return curves, xs, share
+    near = (np.abs(found - curves) < 1.6) & (weight > 0) & np.asarray(seen)[:, None]
+    return curves, xs, near
 
 
 def _noise_floor(along: np.ndarray) -> float:

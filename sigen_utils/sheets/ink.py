@@ -6,7 +6,7 @@ where the photograph is larger than needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ class Frame:
     turn: int  # quarter turns, clockwise, from the photograph to here
     unit: float  # width of a signature column over `TYPICAL`
     tint: np.ndarray | None = None  # float32 [h, w], blue minus red beside the paper around; None: a grey photograph
+    light: np.ndarray | None = None  # uint8 [h, w], brightest channel: coloured ink is light in it; None: grey
 
     def from_photo(self, points: np.ndarray) -> np.ndarray:
         """Photograph pixels -> pixels of this picture; float ``[..., 2]``."""
@@ -67,21 +68,29 @@ class InkMap:
         Cells with a stroke that runs into another person's and was parted at the printed line.
     crossing
         Cells with ink beyond their own lines.
+    foreign
+        Cells that a stamp or a stain lies over. Its ink is taken out where it differs from the pens' (``parted``).
     """
 
     owner: np.ndarray
     contrast: np.ndarray
     cut: frozenset[int]
     crossing: frozenset[int]
+    foreign: frozenset[int] = frozenset()
+    parted: bool = True
 
 
 def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame:
     """The upright working picture of a photograph whose table is known."""
     width = float(np.median(np.linalg.norm(np.diff(grid.points[:, 1:], axis=1), axis=-1)))
+    height = float(np.median(np.linalg.norm(np.diff(grid.points, axis=0), axis=-1)))
+    width = float(np.clip(width, 1.2 * height, 2.4 * height))  # people write as large in a wide column
     scale = min(1.0, config.cell_width / width)
     unit = width * scale / TYPICAL
     photo = np.rot90(reduced(photo, scale), -grid.turn)
-    return Frame(darkest_channel(photo), scale, grid.turn, unit, _tint(photo, unit))
+    tint = _tint(photo, unit)
+    light = None if tint is None else photo.max(axis=2)
+    return Frame(darkest_channel(photo), scale, grid.turn, unit, tint, light)
 
 
 def _tint(photo: np.ndarray, unit: float) -> np.ndarray | None:
@@ -236,13 +245,40 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     mask_t, contrast_t = _transposed(mask), cv2.transpose(contrast)
     columns = frame.from_photo(grid.col_lines)[..., ::-1]
     upright = [line_band(mask_t, contrast_t, line, frame.unit) for line in columns]
+    mask, mask_t = _without_rules(mask, mask_t, contrast, contrast_t, frame, grid)
     lines = _united(bands, mask.shape) | _transposed(_united(upright, mask_t.shape))
     strokes = mask & ~lines
     strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
+    strokes &= ~_dots(strokes, frame, grid)
     bridges = _united([(top, bridged(strokes, top, band)) for top, band in bands], mask.shape)
     strokes_t = _transposed(strokes)
     bridges |= _transposed(_united([(top, bridged(strokes_t, top, band)) for top, band in upright], mask_t.shape))
-    return _owned(strokes, bridges & mask, contrast, cell_map(frame, grid), frame, grid, config)
+    cells = cell_map(frame, grid)
+    bridges &= mask
+    strokes, foreign, parted = _without_stamps(strokes, bridges, contrast, cells, frame, grid)
+    if foreign:
+        bridges &= ~np.isin(cells, list(foreign))
+    found = _owned(strokes, bridges, contrast, cells, frame, grid, config)
+    return replace(found, foreign=foreign, parted=parted)
+
+
+def _without_rules(mask, mask_t, contrast, contrast_t, frame, grid) -> tuple[np.ndarray, np.ndarray]:
+    """Ink without the rules of squared or lined paper, and the same transposed: what is darker there is a stroke."""
+    for rule in grid.rules:
+        line = frame.from_photo(rule)
+        level = abs(line[-1, 0] - line[0, 0]) > abs(line[-1, 1] - line[0, 1])
+        line = line if level else line[:, ::-1]
+        line = line if line[0, 0] < line[-1, 0] else line[::-1]
+        ink, dark = (mask, contrast) if level else (mask_t, contrast_t)
+        top, band = line_band(ink, dark, line, frame.unit)
+        part = slice(top, top + len(band))
+        on_rule = band & ink[part]
+        if on_rule.any():
+            gone = on_rule & (dark[part] < 1.5 * float(np.median(dark[part][on_rule])))
+            ink = ink.copy()
+            ink[part] &= ~gone
+            mask, mask_t = (ink, _transposed(ink)) if level else (_transposed(ink), ink)
+    return mask, mask_t
 
 
 def _transposed(mask: np.ndarray) -> np.ndarray:
@@ -272,6 +308,83 @@ def _residue(strokes, lines, contrast, unit, config):
     residue = np.zeros_like(strokes)
     residue.ravel()[at[bad[part]]] = True
     return residue
+
+
+def _dots(strokes: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
+    """Dots and dashes of broken lines: small parts along the table's lines, where there are many; bool ``[h, w]``."""
+    zone = np.zeros(strokes.shape, np.uint8)
+    curves = [*frame.from_photo(grid.row_lines), *frame.from_photo(grid.col_lines)]
+    width = max(3, int(round(8 * frame.unit)))
+    for curve in curves:
+        cv2.polylines(zone, [np.rint(curve * 16).astype(np.int32)], False, 1, width, shift=4)
+    near = strokes & (zone > 0)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near.view(np.uint8), connectivity=8)
+    small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) <= 14 * frame.unit
+    if small.sum() < 6 * len(curves):  # no broken lines: a few dots are dots of signatures
+        return np.zeros_like(strokes)
+    grown = cv2.dilate((strokes & (zone == 0)).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    attached = np.zeros(count, bool)
+    attached[np.unique(labels[grown & near])] = True  # goes on beyond the line: a stroke
+    gone = small & ~attached
+    gone[0] = False
+    return gone[labels]
+
+
+def _without_stamps(strokes, bridges, contrast, cells, frame, grid) -> tuple[np.ndarray, frozenset[int], bool]:
+    """Take out stamps and stains: marks over cells of two rows and two columns, in ink that is not the pens'.
+
+    Returns
+    -------
+    tuple
+        The strokes that are left, the cells that such a mark lies over, and whether all marks could be told from
+        the pens by how dark they are.
+    """
+    n_cols = grid.n_columns + 1
+    n_cells = grid.n_rows * n_cols + 1
+    count, labels = cv2.connectedComponents((strokes | bridges).view(np.uint8), connectivity=8)
+    at = np.flatnonzero(strokes)
+    part, lies = labels.ravel()[at], cells.ravel()[at]
+    share = np.bincount(part.astype(np.int64) * n_cells + lies, minlength=count * n_cells).reshape(count, n_cells)
+    area = share.sum(axis=1)
+    large = np.flatnonzero(area > 150 * frame.unit**2)
+    foreign: set[int] = set()
+    marks = []
+    for k in large:
+        over = np.flatnonzero(share[k] > 0.08 * area[k])
+        over = over[over > 0]
+        rows, cols = np.divmod(over - 1, n_cols)
+        if len(over) > 2 and len(set(rows)) > 1 and len(set(cols)) > 1:
+            marks.append(k)
+            foreign.update(int(c) for c in np.flatnonzero(share[k] > 10 * frame.unit**2) if c)
+    if not marks:
+        return strokes, frozenset(), True
+    if frame.light is None:
+        return strokes, frozenset(foreign), False
+    colour = 1 - _greyness(frame, contrast)
+    pen = float(np.median(colour.ravel()[at][~np.isin(part, marks)]))
+    strokes, parted = strokes.copy(), True
+    for k in marks:
+        own = at[part == k]
+        seen = colour.ravel()[own]
+        other = float(np.quantile(seen, 0.8 if np.median(seen) > pen else 0.2))
+        if abs(other - pen) < 0.2:
+            parted = False
+            continue
+        alien = (seen - pen) * np.sign(other - pen) > abs(other - pen) / 2
+        strokes.ravel()[own[alien]] = False
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.view(np.uint8), connectivity=8)
+    specks = stats[:, cv2.CC_STAT_AREA] < 30 * frame.unit**2  # what is left of a mark where it crosses other ink
+    strokes &= ~(specks[labels] & np.isin(cells, list(foreign)))
+    return strokes, frozenset(foreign), parted
+
+
+def _greyness(frame: Frame, contrast: np.ndarray) -> np.ndarray:
+    """How dark the brightest channel is beside the darkest one: 1 for black ink, less the more colour it has.
+
+    The same on the rims of a stroke as in its middle, because both channels fade alike.
+    """
+    bright = cv2.blur(paper_contrast(frame.light, frame.unit), (3, 3))
+    return np.clip(bright / np.maximum(cv2.blur(contrast, (3, 3)), 0.05), 0, 1)
 
 
 def _upper(values: np.ndarray, labels: np.ndarray, count: int, share: float = 0.85) -> np.ndarray:
@@ -396,8 +509,10 @@ def _drop_dents(owner, frame, contrast, n_cells) -> None:
     part = labels.ravel()[ink]
     area = np.bincount(part, minlength=count)
     colour = np.bincount(part, weights=tint * sign / np.maximum(np.abs(pen_tint)[who], 1e-6), minlength=count)
-    gone = (area >= 12 * frame.unit**2) & (colour / np.maximum(area, 1) < 0.07)
+    colour = colour / np.maximum(area, 1)
+    gone = (area >= 12 * frame.unit**2) & (colour < 0.07)
     gone[0] = False
+    stain = gone & (colour < -0.25)  # of the opposite colour: coffee over blue ink
     boxes = {}
     for k in np.flatnonzero(gone):
         ys, xs = np.divmod(ink[part == k], owner.shape[1])
@@ -412,5 +527,5 @@ def _drop_dents(owner, frame, contrast, n_cells) -> None:
     for k in np.flatnonzero(gone):
         near = boxes[k]
         rim = cv2.dilate((labels[near] == k).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        gone[k] = len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
+        gone[k] = stain[k] or len(np.unique(kept[near][rim & (kept[near] > 0)])) < 2
     owner.ravel()[ink[gone[part]]] = 0

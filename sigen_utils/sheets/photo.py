@@ -1,15 +1,13 @@
-"""Reading one photograph, whatever a phone, a scanner or a bad download has made of it."""
+"""Reading one photograph, and the channels and sizes at which it is looked at."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..images import ImageError, iter_pages, quietly
 from .config import ExtractionConfig, SheetError
 
 
@@ -19,7 +17,7 @@ def read_photo(path: str | os.PathLike, config: ExtractionConfig | None = None) 
     Parameters
     ----------
     path
-        An image file with one of ``config.suffixes``.
+        A picture file; of several pages the first.
     config
         Limits; the defaults if None.
 
@@ -31,51 +29,13 @@ def read_photo(path: str | os.PathLike, config: ExtractionConfig | None = None) 
     Raises
     ------
     SheetError
-        For a missing file, an unknown suffix, an unreadable or truncated file, or more than
-        ``config.max_pixels`` pixels (told from the header, before anything is decoded).
+        For a file that is missing, no picture, damaged, or larger than ``config.max_pixels``.
     """
-    config = config or ExtractionConfig()
-    path = Path(path)
-    if path.suffix.lower() not in config.suffixes:
-        raise SheetError(f"{path.name}: not an image this reads; save it as one of {', '.join(config.suffixes)}")
     try:
-        with warnings.catch_warnings():
-            # The limit is checked below against max_pixels, so Pillow's own warning would only repeat it.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                pixels = image.width * image.height
-                if pixels > config.max_pixels:
-                    raise SheetError(_too_large(path, pixels, config))
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise SheetError(f"{path.name}: no such file; check the folder's name") from error
-    except Image.DecompressionBombError as error:
-        raise SheetError(_too_large(path, None, config)) from error
-    except UnidentifiedImageError as error:
-        raise SheetError(f"{path.name}: not a readable image; export or photograph the sheet again") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, SheetError):
-            raise
-        raise SheetError(f"{path.name}: damaged or truncated ({error}); copy the file again") from error
-
-
-def _too_large(path: Path, pixels: int | None, config: ExtractionConfig) -> str:
-    size = "far too many pixels" if pixels is None else f"{pixels / 1e6:.0f} megapixels"
-    return (
-        f"{path.name}: {size}, the limit is {config.max_pixels / 1e6:.0f};"
-        " scale the photograph down or raise ExtractionConfig.max_pixels"
-    )
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":  # 16-bit scans: Pillow would clip, not scale
-        deep = np.asarray(image, np.float32)
-        top = 65535.0 if deep.max(initial=0) > 255 else 255.0
-        return np.repeat(np.clip(deep / top * 255, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+        with quietly():
+            return next(iter_pages(path, (config or ExtractionConfig()).max_pixels)).image
+    except ImageError as error:
+        raise SheetError(str(error)) from error
 
 
 def darkest_channel(photo: np.ndarray, scale: float = 1.0) -> np.ndarray:

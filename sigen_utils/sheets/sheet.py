@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .config import ExtractionConfig
+from ..images import ImageError, iter_pages
+from .config import ExtractionConfig, SheetError
 from .digits import Reading, read_number
-from .grid import Grid, find_grids
+from .grid import Grid, Readings, find_readings
 from .ink import Frame, InkMap, make_frame, read_ink
-from .photo import read_photo
+from .plan import Block, Plan, make_plan, read_marks
 
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
 ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
+SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
+LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
+LONE_DISTANCE = 0.35  # a number that no count confirms has to be read this clearly
+NOT_FILED = {"skipped", "empty", "printed", "column_unsure", "ink_mixed"}  # flags of cells whose ink is given to nobody
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Cell:
     Attributes
     ----------
     row, col
-        Place on the upright page; rows from 0, signature columns from 1 (0 is the printed ID).
+        Row of the table, from 0, headers included; number of the signature in its row, from 1.
     person_id
         Printed ID, or ``<sheet>_row<r>`` where it could not be read.
     quad
@@ -41,7 +48,8 @@ class Cell:
         Ink over the cell's area.
     flags
         What to look at: ``id_unread``, ``id_corrected``, ``id_unexpected``, ``id_at_edge``, ``empty``,
-        ``touches_border``, ``crosses_line``, ``low_contrast``, ``missing_line``, ``skipped``.
+        ``touches_border``, ``crosses_line``, ``low_contrast``, ``missing_line``, ``printed``, ``column_unsure``,
+        ``foreign_ink``, ``skipped``.
     """
 
     row: int
@@ -56,7 +64,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that was read. `cells` runs row by row; `ids` and `id_flags` hold one entry a row."""
+    """A table that was read: a sheet, one of several on a photograph, or a block of columns with IDs of its own.
+
+    `cells` runs row by row; `ids` and `id_flags` hold one entry a row of the grid, empty for rows that are set aside;
+    `aside` holds (row, why) of those, see `Plan.rows`.
+    """
 
     name: str
     photo: np.ndarray
@@ -66,6 +78,10 @@ class Sheet:
     id_flags: tuple[tuple[str, ...], ...]
     cells: list[Cell]
     flags: tuple[str, ...]
+    plan: Plan
+    block: Block
+    aside: tuple[tuple[int, str], ...] = ()
+    listed: tuple[int, ...] = ()  # rows that are people's, whether they signed or not
 
     def ink_in(self, cell: Cell, box: tuple[int, int, int, int]) -> np.ndarray:
         """Ink of a cell inside a box (x0, y0, x1, y1) of the original photograph; uint8, 255 = ink."""
@@ -79,7 +95,8 @@ class Sheet:
 
     def id_crop(self, row: int) -> np.ndarray:
         """The printed ID of a row, upright; uint8 grey ``[h, w]``."""
-        return _upright_cell(self.frame.grey, self.frame.from_photo(self.grid.quad(row, 0)), 96)
+        quad = self.grid.quad(row, max(0, self.block.id_column))
+        return _upright_cell(self.frame.grey, self.frame.from_photo(quad), 96)
 
 
 def extract_sheet(
@@ -87,55 +104,154 @@ def extract_sheet(
     config: ExtractionConfig | None = None,
     corrections: dict[tuple[int, int], str] | None = None,
 ) -> Sheet:
-    """Read one sheet.
+    """Read the first table of a file; see `extract_sheets`, and for its errors.
+
+    Parameters
+    ----------
+    corrections
+        ``(row, col) -> id`` or ``"skip"``, overriding what is read; column 0 stands for the whole row.
+    """
+    return next(extract_sheets(path, config, {Path(path).name: corrections or {}}))
+
+
+def extract_sheets(
+    path: str | os.PathLike,
+    config: ExtractionConfig | None = None,
+    corrections: dict[str, dict[tuple[int, int], str]] | None = None,
+    name: str | None = None,
+    label: str | None = None,
+) -> Iterator[Sheet]:
+    """Read every table on every page of a file.
 
     Parameters
     ----------
     path
-        The photograph.
+        A photograph, or a scan of several pages.
     config
         Settings; the defaults if None.
     corrections
-        ``(row, col) -> id`` or ``"skip"``, overriding what is read; column 0 stands for the whole row.
+        For the name of each table, ``(row, col) -> id`` or ``"skip"``: see `extract_sheet`.
+    name, label
+        What the first table is called, the file's name by default; further ones get ``#2``, ``#3``. And what people
+        whose ID cannot be read are called after, the name without suffix by default.
 
-    Returns
-    -------
+    Yields
+    ------
     Sheet
 
     Raises
     ------
     SheetError
-        For a file that cannot be read or a photograph without a table.
+        For a file that cannot be read, or one without a table.
     """
-    config = config or ExtractionConfig()
+    config, corrections = config or ExtractionConfig(), corrections or {}
     path = Path(path)
-    photo = read_photo(path, config)
-    grid, frame, ink, readings = _best_reading(photo, config, path.name)
-    ids, id_flags = name_rows(readings, path.stem, config)
-    cells = _cells(grid, frame, ink, ids, id_flags, corrections or {}, config)
-    for row in range(grid.n_rows):
-        fixed = (corrections or {}).get((row, 0))
-        if fixed and fixed != "skip":
-            ids[row] = fixed
-    flags = list(grid.flags)
-    if sum(r.worst > config.id_distance for r in readings) > 0.5 * len(readings):
+    name, label = name or path.name, label or path.stem
+    number, failures = 0, []
+    try:
+        for page in iter_pages(path, config.max_pixels):
+            try:
+                for sheet in _sheets_of(page.image, config, name, label, number, corrections):
+                    number += 1
+                    yield sheet
+            except SheetError as error:
+                failures.append(str(error) if page.name == path.name else f"{page.name}: {error}")
+    except ImageError as error:
+        raise SheetError(str(error)) from error
+    if failures:
+        raise SheetError(" | ".join(failures))
+
+
+def _sheets_of(photo, config, name, label, number, corrections) -> Iterator[Sheet]:
+    """Tables of one page, and of each table its blocks; `number` tables of the file came before."""
+    photo, tables = _upright_tables(photo, config, name)
+    for readings in tables:
+        grid, frame, ink, plan, read, flags = _best_reading(photo, readings, config, name)
+        for block, roles in zip(plan.blocks, plan.rows, strict=True):
+            full = name if number == 0 else f"{name}#{number + 1}"
+            rows = label if number == 0 else f"{label}_{number + 1}"
+            fixed = corrections.get(full, {})
+            yield _sheet(full, rows, photo, grid, frame, ink, plan, block, roles, read, flags, fixed, config)
+            number += 1
+
+
+def _upright_tables(photo: np.ndarray, config: ExtractionConfig, name: str) -> tuple[np.ndarray, list[Readings]]:
+    """The photograph, turned into dark on light where it is a negative, and its tables."""
+    try:
+        tables = find_readings(photo, config, name)
+        if any(readings.table is not None for readings in tables):
+            return photo, tables
+    except SheetError as error:
+        tables, reason = [], error
+    try:
+        negative = np.ascontiguousarray(255 - photo)
+        found = find_readings(negative, config, name)
+        if any(readings.table is not None for readings in found):
+            return negative, found
+    except SheetError:
+        pass  # no table either way: the message about the photograph as it is tells more
+    if not tables:
+        raise reason
+    return photo, tables
+
+
+def _sheet(name, label, photo, grid, frame, ink, plan, block, roles, read, flags, fixed, config) -> Sheet:
+    """One block of a table as a sheet."""
+    forced = {row for (row, _), person in fixed.items() if person != "skip"}
+    rows = [row for row, role in enumerate(roles) if role == "person" or row in forced]
+    listed = [row for row, role in enumerate(roles) if role in LISTED or row in forced]
+    aside = tuple((row, role) for row, role in enumerate(roles) if row not in rows)
+    nothing = Reading("", np.zeros((0, 10)))
+    readings = [read(row, block.id_column) if block.id_column >= 0 else nothing for row in listed]
+    named, named_flags = name_rows(readings, label, config, listed)
+    ids, id_flags = [""] * grid.n_rows, [[] for _ in range(grid.n_rows)]
+    for row, person, own in zip(listed, named, named_flags, strict=True):
+        if row in rows:
+            ids[row], id_flags[row] = person, own
+    cells = _cells(grid, frame, ink, plan, block, rows, ids, id_flags, fixed, config)
+    for row in rows:
+        word = fixed.get((row, 0))
+        if word and word != "skip":
+            ids[row] = word
+    flags = [*grid.flags, *flags]
+    if sum(not reading.text or reading.worst > config.id_distance for reading in readings) > 0.5 * len(readings):
         flags.append("ids_unread")
-    return Sheet(path.name, photo, grid, frame, tuple(ids), tuple(map(tuple, id_flags)), cells, tuple(flags))
+    if float(np.median([np.linalg.norm(cell.quad[1] - cell.quad[0]) for cell in cells] or [SMALL])) < SMALL:
+        flags.append("low_resolution")
+    return Sheet(name, photo, grid, frame, tuple(ids), tuple(map(tuple, id_flags)), cells, tuple(flags), plan, block,
+                 aside, tuple(listed))  # fmt: skip
 
 
-def _best_reading(photo, config, name):
-    """Settle the turn: the best grid, unless its IDs cannot be read and those of a close rival can."""
-    best = None
-    for grid in find_grids(photo, config, name):
+def _best_reading(photo, readings: Readings, config, name):
+    """Settle the turn by what is printed: numbers that can be read, or else letters that look like letters."""
+    tried, failure = [], None
+    for grid in readings.grids():
         frame = make_frame(photo, grid, config)
         ink = read_ink(frame, grid, config)
-        readings = [_read_id(frame, ink, grid, row) for row in range(grid.n_rows)]
-        legible = float(np.mean([r.worst < config.id_distance for r in readings]))
-        if best is None or legible > best[0] + 0.34:
-            best = (legible, grid, frame, ink, readings)
-        if legible > 0.5:
+        read = lru_cache(maxsize=None)(lambda row, col, f=frame, i=ink, g=grid: _read_id(f, i, g, row, col))
+        try:
+            plan = make_plan(grid, read_marks(frame, ink, grid), read, config, name)
+        except SheetError as error:  # the user names as many columns as the table has, the right way up
+            failure = failure or error
+            continue
+        numbered = [block.id_column for block in plan.blocks if block.id_column >= 0]
+        seen = [read(row, col) for col in numbered for row in range(grid.n_rows)]
+        clear = config.id_distance if not tried else LONE_DISTANCE  # writing that lies askew has something of digits
+        legible = float(np.mean([reading.worst < clear for reading in seen])) if seen else 0.0
+        fit = float(np.median([reading.fit for reading in seen])) if seen else float("inf")
+        tried.append((legible, fit, (grid, frame, ink, plan, read)))
+        if legible > 0.5 or fit < 0.2:
             break
-    return best[1:]
+    if failure and not any(legible > 0.5 for legible, *_ in tried):
+        raise failure
+    best = max(tried, key=lambda t: t[0])
+    if best[0] <= max(0.5, tried[0][0] + 0.34):
+        best = tried[0]
+    if best[0] <= 0.34:
+        best = min(tried, key=lambda t: t[1] - 0.08 * (t is tried[0]))
+        best = best if best[1] < 0.25 else tried[0]  # nothing reads as print: the look of the table decides
+    unsure = best[0] <= 0.34 and best[1] > 0.3 and len(tried) > 1
+    return *best[2], ["turn_unsure"] if unsure else []
 
 
 def _upright_cell(image: np.ndarray, quad: np.ndarray, height: int) -> np.ndarray:
@@ -148,49 +264,60 @@ def _upright_cell(image: np.ndarray, quad: np.ndarray, height: int) -> np.ndarra
     return cv2.warpPerspective(image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _read_id(frame: Frame, ink: InkMap, grid: Grid, row: int) -> Reading:
+def _read_id(frame: Frame, ink: InkMap, grid: Grid, row: int, col: int) -> Reading:
     """Read a row's printed ID from its own ink; if that holds no number, from the cell as it is."""
-    quad = frame.from_photo(grid.quad(row, 0))
+    quad = frame.from_photo(grid.quad(row, col))
     low = np.floor(quad.min(axis=0) - 4).astype(int).clip(0)
     high = np.ceil(quad.max(axis=0) + 4).astype(int)
     part = (slice(low[1], high[1]), slice(low[0], high[0]))
     contrast = ink.contrast[part]
     if min(contrast.shape) < 6:
         return Reading("", np.zeros((0, 10)))
-    own = (ink.owner[part] == 1 + row * (grid.n_columns + 1)).astype(np.uint8)
+    own = (ink.owner[part] == 1 + row * (grid.n_columns + 1) + col).astype(np.uint8)
     near = cv2.dilate(own, np.ones((3, 3), np.uint8))
     reading = read_number(_upright_cell(contrast * near, quad - low, ID_HEIGHT))
+    if reading.foreign:
+        return reading
     if reading.text:
         begins = quad[[0, 3], 0].mean() + reading.left * np.linalg.norm(quad[3] - quad[0]) / ID_HEIGHT
-        return replace(reading, at_edge=bool(grid.col_seen[0] < 0.3 and begins < ID_MARGIN * frame.unit))
+        return replace(reading, at_edge=bool(col == 0 and grid.col_seen[0] < 0.3 and begins < ID_MARGIN * frame.unit))
     whole = _upright_cell(contrast, quad - low, ID_HEIGHT)
     inset = (int(0.06 * whole.shape[0]), max(2, int(0.05 * whole.shape[1])))
     return read_number(whole[inset[0] : -inset[0], inset[1] : -inset[1]])
 
 
-def name_rows(readings: list[Reading], sheet: str, config: ExtractionConfig) -> tuple[list[str], list[list[str]]]:
-    """IDs of a page's rows and their flags.
+def name_rows(
+    readings: list[Reading], label: str, config: ExtractionConfig, rows: list[int] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """IDs of a page's people and their flags; `rows` are their rows, to name those after who cannot be read.
 
     Printed IDs rise by one down a page. Where at least half of the rows (and three) agree on that count, a doubtful
     reading, or one that another row has too, is replaced by the count (``id_corrected``); a clear one that disagrees
-    is kept (``id_unexpected``). One at the photograph's edge may lack a digit (``id_at_edge``).
+    is kept (``id_unexpected``). One at the photograph's edge may lack a digit (``id_at_edge``). Where nothing is
+    printed, or letters are, nothing is guessed (``id_unread``).
     """
+    rows = list(range(len(readings))) if rows is None else rows
     clear = [r.text if r.worst <= config.id_distance else "" for r in readings]
     start = _count_from(clear) if config.id_sequence else None
     ids, flags = [], []
-    for row, (reading, text) in enumerate(zip(readings, clear, strict=True)):
-        expected = "" if start is None else str(start + row)
-        if text and (not expected or text == expected):
+    for k, (reading, text) in enumerate(zip(readings, clear, strict=True)):
+        expected = "" if start is None else str(start + k)
+        lone = not expected and reading.text and reading.worst > LONE_DISTANCE
+        if text and not lone and (not expected or text == expected):
             ids.append(text)
             flags.append([])
-        elif expected and (reading.worst > 0.25 or reading.cost_of(expected) < 0.15 or clear.count(text) > 1):
+        elif (
+            expected
+            and reading.text
+            and (reading.worst > 0.25 or reading.cost_of(expected) < 0.15 or clear.count(text) > 1)
+        ):
             ids.append(expected)
             flags.append(["id_corrected"])
-        elif text:
+        elif text and not lone:
             ids.append(text)
             flags.append(["id_unexpected"])
         else:
-            ids.append(f"{sheet}_row{row}")
+            ids.append(f"{label}_row{rows[k]}")
             flags.append(["id_unread"])
         if text and reading.at_edge:
             flags[-1].append("id_at_edge")
@@ -206,12 +333,12 @@ def _count_from(texts: list[str]) -> int | None:
     return start if support >= 3 and support >= 0.5 * len(texts) and start >= 0 else None
 
 
-def _cells(grid, frame, ink, ids, id_flags, corrections, config) -> list[Cell]:
+def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, config) -> list[Cell]:
     n_cols = grid.n_columns + 1
     boxes = _boxes(ink.owner, grid.n_rows * n_cols)
     cells = []
-    for row in range(grid.n_rows):
-        for col in range(1, n_cols):
+    for row in rows:
+        for number, col in enumerate(sorted((*block.signatures, *block.unsure)), start=1):
             index = 1 + row * n_cols + col
             x0, y0, x1, y1 = boxes[index]
             own = ink.owner[y0:y1, x0:x1] == index
@@ -222,14 +349,18 @@ def _cells(grid, frame, ink, ids, id_flags, corrections, config) -> list[Cell]:
             flags += _ink_flags(own, ink, index, (x0, y0, x1, y1), fraction, frame, config)
             if min(grid.row_seen[row : row + 2].min(), grid.col_seen[col : col + 2].min()) < 0.3:
                 flags.append("missing_line")
+            if "empty" not in flags:
+                flags += ["foreign_ink" if ink.parted else "ink_mixed"] * (index in ink.foreign)
+                flags += ["printed"] * ((row, col) in plan.printed) + ["column_unsure"] * (col in block.unsure)
             person = ids[row]
-            fixed = corrections.get((row, col), corrections.get((row, 0)))
+            fixed = corrections.get((row, number), corrections.get((row, 0)))
             if fixed is not None:
-                flags = [f for f in flags if not f.startswith("id_")]
+                known = {"printed", "column_unsure", "ink_mixed"} if (row, number) in corrections else set()
+                flags = [f for f in flags if not f.startswith("id_") and f not in known]
                 flags.append("skipped" if fixed == "skip" else "id_by_hand")
                 person = person if fixed == "skip" else fixed
             mask = np.where(own, 255, 0).astype(np.uint8)
-            cells.append(Cell(row, col, person, quad, mask, (int(x0), int(y0)), fraction, tuple(flags)))
+            cells.append(Cell(row, number, person, quad, mask, (int(x0), int(y0)), fraction, tuple(flags)))
     return cells
 
 

@@ -27,6 +27,7 @@ from ..paths import atomic_write
 from ..synthesis import SynthesisConfig, synthesize
 from . import ExtractionConfig, Sheet, SheetError, draw_audit, extract_sheet
 from .audit import QUIET, save_audit
+from .sheet import NOT_FILED
 from .truth import FOUND, overlaps, score_cells
 
 REQUIRED = 0.995  # share of the cells that every grade within the bar has to reach
@@ -153,10 +154,9 @@ def score_photo(path: Path, truth: dict, config: ExtractionConfig | None = None)
         scores = dict(cells=len(true_quads), found=0, flagged=len(true_quads), misfiled=0, silent=0)
         return scores | dict(seconds=time.perf_counter() - begun, flags=(), error=str(error)), None
     seconds = time.perf_counter() - begun
-    right_width = len({cell["col"] for cell in truth["cells"]}) == sheet.grid.n_columns
-    flags = tuple(flag for flag in sheet.flags if not (flag == "column_count" and right_width))
+    flags = sheet.flags
     quads = np.clip([cell.quad for cell in sheet.cells], 0, np.array(truth["size"]) - 1.0)  # as the truth is
-    nobodys = {"empty", "skipped", "id_unread"}  # kept, but under no person's name
+    nobodys = {*NOT_FILED, "id_unread"}  # kept, but under no person's name
     people = [None if nobodys & set(cell.flags) else cell.person_id for cell in sheet.cells]
     scores = score_cells(quads, people, true_quads, true_people)
     told = np.array([bool(flags) or bool(set(cell.flags) - QUIET) for cell in sheet.cells])

@@ -21,7 +21,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, images_seen: int, batch: int) -> None:
-        half_life = min(self.half_life, 0.1 * images_seen + batch)  # short at first: early weights are worthless
+        half_life = min(self.half_life, 0.1 * images_seen + batch)  # short at first, to forget early weights
         weight = 1 - 0.5 ** (batch / half_life)
         mine, new = list(self.model.parameters()), list(model.parameters())
         torch._foreach_lerp_(mine, new, weight)
@@ -30,7 +30,7 @@ class Average:
 
 
 class Best:
-    """The weights of the moment at which a distance was smallest; nothing until the first `offer`."""
+    """The weights with the smallest distance so far; none before the first `offer`."""
 
     def __init__(self):
         self.distance, self.step, self.weights = math.inf, 0, {}

@@ -26,7 +26,7 @@ class ReportVAETrainer(VAETrainer):
         return self.config.learning_rate
 
     def batch_of(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        return augment(self.ink(index), self.config.reals, generator)
+        return augment(self.ink(index), self.config.augment, generator)
 
 
 class ReportGANTrainer(GANTrainer):
@@ -39,11 +39,11 @@ class ReportGANTrainer(GANTrainer):
             raise ValueError("the reports' GAN begins at random: it goes on from nothing")
         self.generator, self.discriminator = ReportGenerator(self.model_config), ReportDiscriminator(self.model_config)
 
-    def who(self, people: Tensor) -> None:
+    def codes_of_people(self, people: Tensor) -> None:
         return None  # no label reached a network
 
     def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        return augment(self.ink(index), self.config.reals, generator)
+        return augment(self.ink(index), self.config.augment, generator)
 
     def shown(self, x: Tensor) -> Tensor:
         return x
@@ -67,7 +67,7 @@ class ReportGANTrainer(GANTrainer):
         with self.autocast():
             g_loss = gan.bce_g_loss(self.discriminator(fake).float())
         self.descend(self.optimizer_g, g_loss)
-        norm = self.taken(gradient_norm(self.generator))
+        norm = self.finite(gradient_norm(self.generator))
         self.scaler.update()
         self.discriminator.requires_grad_(True)
         self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)

@@ -15,7 +15,7 @@ from .progress import cosine
 class EmbeddingTrainer(Trainer):
     """AdamW on the supervised contrastive loss: a batch is some signatures of each of some writers."""
 
-    kind = "ruler"
+    kind = "extractor"
 
     def build(self) -> None:
         self.model = self.place(embedding.Embedding(self.model_config))
@@ -34,9 +34,9 @@ class EmbeddingTrainer(Trainer):
     def stateful(self) -> dict[str, object]:
         return dict(model=self.model, ema=self.ema.model, optimizer=self.optimizer, scaler=self.scaler)
 
-    def look(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """The training signatures `index` ``[n]`` as the network sees them: moved, bent, bolder or thinner."""
-        x = augment(self.ink(index), self.config.reals, generator)
+    def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """The training signatures `index` ``[n]``, augmented, with bolder or thinner strokes."""
+        x = augment(self.ink(index), self.config.augment, generator)
         return embedding.vary_width(x, *self.model_config.width_range, generator)
 
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -45,10 +45,10 @@ class EmbeddingTrainer(Trainer):
             group["lr"] = cfg.learning_rate * cosine(progress, cfg.rate_end)
         writers = self.train_set.labels[index[: len(index) // each]]
         first = torch.randint(1 << 30, writers.shape, device=self.device, generator=generator)
-        turn = first[:, None] + torch.arange(each, device=self.device)  # neighbours in a circle: all different
+        turn = first[:, None] + torch.arange(each, device=self.device)  # consecutive ones, so all different
         chosen = self.order[self.begin[writers, None] + turn % self.count[writers, None]].flatten()
         with self.autocast():
-            e = self.wrapped(self.look(chosen, generator))
+            e = self.wrapped(self.augmented(chosen, generator))
         loss = embedding.contrastive_loss(e, self.train_set.labels[chosen], self.model_config.temperature)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
@@ -59,7 +59,7 @@ class EmbeddingTrainer(Trainer):
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        """Share of held-out signatures of some writers that lie nearest to a training signature of their writer."""
+        """Share of held-out signatures whose nearest training signature is by the same writer."""
         query = self.test_set.subset(torch.arange(min(CHECKED, len(self.test_set))))
         gallery = self.train_set.subset(self.train_set.labels <= query.labels.max())
         with self.autocast():
@@ -71,7 +71,7 @@ class EmbeddingTrainer(Trainer):
     def fixed_samples(self) -> Tensor:
         """The first training signatures as the network sees them."""
         index = torch.arange(self.config.n_fixed, device=self.device) % len(self.train_set)
-        return self.look(index, torch.Generator(self.device).manual_seed(0))
+        return self.augmented(index, torch.Generator(self.device).manual_seed(0))
 
     def finish(self) -> None:
         """Nothing is fitted after the training."""

@@ -1,7 +1,7 @@
-"""The training loop: one loop for every model, resumable, on one device or many.
+"""The training loop of every model: resumable, on one device or many.
 
-Every random number of step k is drawn from a generator seeded by (seed, rank, k), so a run that was killed goes
-on exactly as if it had not been. Nothing in a loop waits for the device except the log line.
+Every random number of step k is drawn from a generator seeded by (seed, rank, k), so a run that was
+killed continues exactly. Only the log line waits for the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import paths
-from ..augment import AugmentConfig, move_ink, soften_all
+from ..augment import AugmentConfig, soften_all, warp_ink
 from ..data import SignatureSet, batch_index
 from ..device import pick_device, precision
 from ..models import vae
@@ -29,38 +29,38 @@ from . import checkpoint
 from .averaging import Average
 from .progress import Budget, Means, Moments, Progress, step_generator
 
-CHECKED = 512  # held-out signatures that a check looks at; more would slow a training down
-CHECKING = 0.25  # of a budget in minutes: the most that checks may take, between the first and the last
+CHECKED = 512  # held-out signatures of a check; more would slow the training down
+CHECKING = 0.25  # of a budget in minutes: the most that checks may take, besides the last one
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained, whatever the model."""
+    """Settings of a training that do not depend on the model."""
 
     batch_size: int = 32  # signatures a step and process
     seed: int = 0
-    learning_rate: float = 2e-3  # the VAE's; a GAN's two rates stand in `GANConfig`
+    learning_rate: float = 2e-3  # a GAN's two rates are in `GANConfig`
     rate_end: float = 0.05  # share of the learning rate left at the end (cosine)
-    ema_images: float = 5_000.0  # images over which the averaged VAE forgets half
-    noise: float = 0.1  # standard deviation of the noise on what a VAE's encoder sees
+    ema_images: float = 5_000.0  # half-life of the averaged weights; a GAN's is in `GANConfig`
+    noise: float = 0.1  # standard deviation of the noise on a VAE's input
     log_every: int = 20  # steps
-    checks: int = 20  # times a run is scored on the held-out signatures
-    snapshots: int = 6  # times the fixed samples are kept
+    checks: int = 20  # how often the held-out signatures are scored
+    snapshots: int = 6  # how often the fixed samples are stored
     n_fixed: int = 16  # fixed samples
-    watch: bool = True  # measure at each check how far a GAN's samples lie from the training signatures, and ...
-    keep_best: bool = True  # ... keep the weights of the check at which they lay nearest, not the last ones, ...
-    keep_from: float = 0.5  # ... of those after this share of the training: at first a warm start is still what it was
+    watch: bool = True  # whether each check measures the distance of a GAN's samples from the training signatures
+    keep_best: bool = True  # whether the weights of the check with the smallest distance are kept, not the last ones
+    keep_from: float = 0.5  # share of the training before which no check is kept: a warm start has not changed yet
     checkpoint_seconds: float = 60.0
-    reals: AugmentConfig = field(default_factory=AugmentConfig)  # what training signatures go through
-    shift: int = 0  # pixels by which both sides of a game are shifted before D sees them
+    augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the training signatures
+    shift: int = 0  # pixels by which real and generated signatures are shifted before D sees them
 
     def __post_init__(self):
-        if isinstance(self.reals, dict):  # when read back from config.json
-            object.__setattr__(self, "reals", AugmentConfig(**self.reals))
+        if isinstance(self.augment, dict):  # when read back from config.json
+            object.__setattr__(self, "augment", AugmentConfig(**self.augment))
 
 
 class Trainer:
-    """What both loops share; a subclass defines one step, the held-out check and the fixed samples."""
+    """What all trainings share; a subclass defines one step, the held-out check and the fixed samples."""
 
     kind = ""
     signatures = 1  # of one item of a batch
@@ -74,7 +74,7 @@ class Trainer:
         rank: int = 0,
         world: int = 1,
         start: vae.VAE | None = None,
-        judge: dict[str, Tensor] | None = None,
+        discriminator: dict[str, Tensor] | None = None,
     ):
         self.config, self.model_config = config, model_config
         self.device, self.rank, self.world = device, rank, world
@@ -83,10 +83,10 @@ class Trainer:
         self.data = data.to(device)
         self.train_set, self.test_set = self.data.train, self.data.test
         self.batch = config.batch_size * world  # signatures a step, all processes together
-        self.steps_done, self.share = 0, 0.0  # share of the budget that is used up
+        self.steps_done, self.share = 0, 0.0  # share of the budget used so far
         self.means = Means()
-        self.start, self.judge = start, judge
-        torch.manual_seed(config.seed)  # the weights' start; everything later has its own generator
+        self.start, self.pretrained_d = start, discriminator
+        torch.manual_seed(config.seed)  # initial weights; everything later has its own generator
         self.build()
 
     # -- for subclasses
@@ -103,11 +103,11 @@ class Trainer:
     # -- shared
     @property
     def n_items(self) -> int:
-        """How many things an epoch goes through; `step` gets indices of them."""
+        """Items of an epoch; `step` gets indices of them."""
         return len(self.train_set)
 
     def remember_class(self, folder: checkpoint.RunFolder) -> None:
-        """Keep what tells this class from others, so that a stored model is not shown beside another class."""
+        """Store thumbnails of the class, so that a stored model is not used for another class."""
         checkpoint.save_tensors(folder.path / "class.safetensors", dict(thumbnails=self.data.thumbnails()))
 
     def ink(self, index: Tensor) -> Tensor:
@@ -119,24 +119,24 @@ class Trainer:
         """`soften_all` of the training signatures, ``[N, 1, 128, 128]`` or None."""
         return soften_all(self.ink, len(self.train_set))
 
-    def moved(self, index: Tensor, moves: AugmentConfig, generator: torch.Generator) -> Tensor:
-        """The training signatures `index` ``[n]`` as ink ``[n, 1, 128, 128]``, moved by `move_ink`."""
+    def warped(self, index: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+        """The training signatures `index` ``[n]`` as ink ``[n, 1, 128, 128]``, warped by `warp_ink`."""
         soft = None if self.soft is None else self.soft[index]
-        return move_ink(self.ink(index), moves, generator, soft=soft) if moves.probability else self.ink(index)
+        return warp_ink(self.ink(index), config, generator, soft=soft) if config.probability else self.ink(index)
 
-    def taken(self, norm: Tensor) -> Tensor:
-        """A gradient's norm; 0 for a step that half precision overflowed in, which the scaler leaves out."""
+    def finite(self, norm: Tensor) -> Tensor:
+        """A gradient's norm; 0 for a step that overflowed in half precision, which the scaler skips."""
         return norm.nan_to_num(0.0, 0.0) if self.scaler.is_enabled() else norm
 
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def place(self, model: nn.Module) -> nn.Module:
-        """The model on its device, in the memory layout that convolutions like."""
+        """The model on its device, in the memory layout that is fastest for convolutions."""
         return model.to(self.device, memory_format=torch.channels_last)
 
     def distribute(self, model: nn.Module) -> nn.Module:
-        """The same model with gradients averaged over the processes, if there are several."""
+        """The model with gradients averaged over the processes of torchrun, if there are several."""
         return DistributedDataParallel(model) if self.world > 1 else model
 
     def save(self, folder: checkpoint.RunFolder, seconds: float, done: bool) -> None:
@@ -153,7 +153,7 @@ class Trainer:
     def fit(
         self, folder: checkpoint.RunFolder, budget: Budget, show: bool, on_check: Callable[[dict], None] | None = None
     ) -> None:
-        """Step until the budget is used up, logging, checking and saving on the way."""
+        """Train until the budget is used up; log, check and save on the way."""
         cfg, means = self.config, self.means
         bar = Progress(f"{self.kind} {folder.path.name}", show and self.rank == 0)
         share = budget.progress(self.steps_done, self.device)
@@ -169,7 +169,7 @@ class Trainer:
                 continue
             self.share = share
             checked, spare = {}, share == 1 or budget.minutes is None or checking <= CHECKING * (budget.seconds - began)
-            if checks.due(share) and spare:  # a moment without time to spare passes
+            if checks.due(share) and spare:  # otherwise this check is skipped
                 before = budget.seconds
                 checked = self.check()
                 checking += budget.seconds - before
@@ -195,7 +195,7 @@ class Trainer:
 
     @staticmethod
     def refuse_divergence(record: dict, folder: checkpoint.RunFolder) -> None:
-        """Stop with a clear word when a loss is no number any more; the last checkpoint stays good."""
+        """Stop with an error when the loss is no finite number; the last checkpoint stays valid."""
         if not math.isfinite(record["loss"]):
             raise FloatingPointError(
                 f"{folder.path}: the loss is {record['loss']} at step {record['step']}; lower the learning rate"
@@ -218,45 +218,44 @@ def fit(
     device: str | torch.device | None = None,
     on_check: Callable[[dict], None] | None = None,
 ) -> checkpoint.Run:
-    """Train a model, or go on where a killed training stopped, or just load it when it is complete.
+    """Train a model, continue a training that was killed, or load a finished one.
 
     Parameters
     ----------
     trainer_class
         For instance `training.vae.VAETrainer`.
     data
-        The whole signature set; its held-out side is only looked at.
+        The whole signature set; its held-out side is for checks only.
     model_config
         The configuration of the trainer's network.
     run_dir
         Folder of the run.
     steps
-        How many.
+        Length of the training.
     minutes
-        At most so many, over all sessions of a resumed run. Schedules follow whichever is further, steps or minutes; a
-        run that minutes cut short says so in its config: ``finished`` is false, and ``share`` what it did of the steps.
+        A limit, over all sessions of a resumed run. Schedules follow steps or minutes, whichever is further. A run that
+        the limit cut short has ``finished: false`` in its config, and ``share``, its steps over those asked for.
     train
         How to train.
     start
-        A VAE run that a VAE or a GAN's generator goes on from; or the `checkpoint.Pretrained` networks. None for
-        random weights.
+        The run or the pretrained networks that the training continues from; None for random weights.
     recipe
-        The name of what is trained, kept in the config.
+        Its name, for the config.
     resume
-        Go on in a folder that holds the same run; without it such a folder is an error.
+        Whether to continue in a folder that holds the same run; if not, such a folder is an error.
     restart
-        Move a run of another configuration aside instead of raising.
+        Whether to move a run of another configuration aside instead of raising.
     progress
-        Show a bar, or a line every half minute where there is no terminal.
+        Whether to show a bar, or a line every half minute without a terminal.
     device
         Default: CUDA, else CPU.
     on_check
-        Called with every `Trainer.check`; what it raises ends the training.
+        Called with the result of every check; an exception in it ends the training.
 
     Raises
     ------
     RunError, FloatingPointError
-        See `RunFolder.begin`; a loss that is no number.
+        See `RunFolder.begin`; if the loss is no finite number.
     """
     device = torch.device(device) if device else pick_device()
     folder = checkpoint.RunFolder(run_dir)
@@ -267,7 +266,7 @@ def fit(
             described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
         if not (state and state["done"]):
-            begin = (start.model, start.judge) if start else (None, None)
+            begin = (start.model, start.discriminator) if start else (None, None)
             trainer = trainer_class(data, model_config, train, device, rank, world, *begin)
             if state:
                 trainer.restore(state)
@@ -283,7 +282,7 @@ def fit(
 
 
 def _begin_together(folder, described, resume, restart, rank, world) -> dict | None:
-    """`RunFolder.begin` by the first process; the others then read what it left."""
+    """`RunFolder.begin` by the first process; the others read its state afterwards."""
     state = None
     if rank == 0:
         paths.sweep(folder.path)

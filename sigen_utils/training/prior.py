@@ -69,7 +69,7 @@ class CodesTrainer(Trainer):
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(parts["loss"]).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = self.taken(nn.utils.clip_grad_norm_(self.model.parameters(), self.most))
+        norm = self.finite(nn.utils.clip_grad_norm_(self.model.parameters(), self.most))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update(self.model, (self.steps_done + 1) * self.batch, self.batch)

@@ -1,7 +1,4 @@
-"""Parts of a training loop: device, precision, processes, budget, averaged weights, means, progress.
-
-References: Karras et al. 2020 (averaged generator with a half-life in images).
-"""
+"""Budget, schedule, running means and progress bar of a training."""
 
 from __future__ import annotations
 
@@ -52,11 +49,11 @@ def cosine(progress: float, end: float, warmup: float = 0.02) -> float:
 
 
 class Means:
-    """Running sums of scalar tensors that stay on the device until someone reads them."""
+    """Running means of scalar tensors, kept on the device until they are read."""
 
     def __init__(self):
         self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}  # of each name: a penalty comes only every few steps
+        self.counts: dict[str, int] = {}  # of each name: not every step has all of them
 
     def add(self, **values: Tensor) -> None:
         for name, value in values.items():
@@ -71,7 +68,7 @@ class Means:
         return out
 
     def state_dict(self) -> dict[str, dict]:
-        """Sums begun before a checkpoint belong to the next line of the history, also after a resume."""
+        """Sums since the last line of the history, so that a resumed run logs the same next line."""
         return dict(sums=dict(self.sums), counts=dict(self.counts))
 
     def load_state_dict(self, state: dict[str, dict]) -> None:
@@ -79,14 +76,14 @@ class Means:
 
 
 class Moments:
-    """`n` moments spread evenly over a training, the first after its first step, the last at its end."""
+    """`n` moments spread evenly over a training, from its first step to its end."""
 
     def __init__(self, n: int, share: float, steps_done: int):
         self.n = n
-        self.next = math.floor(share * (n - 1)) + 1 if steps_done else 0  # those before a resume are over
+        self.next = math.floor(share * (n - 1)) + 1 if steps_done else 0  # after a resume, skip those that have passed
 
     def due(self, share: float) -> bool:
-        """Whether a moment has come; each comes once."""
+        """Whether the next moment has come."""
         if share * (self.n - 1) < self.next or self.next >= self.n:
             return False
         self.next = math.floor(share * (self.n - 1)) + 1
@@ -94,7 +91,7 @@ class Moments:
 
 
 class Progress:
-    """A bar for people, a line every half minute for logs."""
+    """A progress bar in a terminal, a line every half minute elsewhere."""
 
     def __init__(self, label: str, show: bool):
         self.label, self.show, self.last = label, show, time.monotonic()

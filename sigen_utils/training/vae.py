@@ -36,8 +36,8 @@ class VAETrainer(Trainer):
         return self.config.learning_rate * cosine(progress, self.config.rate_end)
 
     def batch_of(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """What is explained: the training signatures `index` ``[n]``, augmented, ``[n, 1, 128, 128]``."""
-        return self.moved(index, self.config.reals, generator)
+        """The training signatures `index` ``[n]``, augmented, ``[n, 1, 128, 128]``."""
+        return self.warped(index, self.config.augment, generator)
 
     @property
     def average(self) -> Average:
@@ -58,7 +58,7 @@ class VAETrainer(Trainer):
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(parts["loss"]).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = self.taken(nn.utils.clip_grad_norm_(self.model.parameters(), self.clip))
+        norm = self.finite(nn.utils.clip_grad_norm_(self.model.parameters(), self.clip))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update(self.model, (self.steps_done + 1) * self.batch, self.batch)
@@ -67,7 +67,7 @@ class VAETrainer(Trainer):
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        """Bound and squared error an image on the held-out signatures, with the averaged weights."""
+        """Bound and squared error per image of the held-out signatures, with the averaged weights."""
         generator = torch.Generator(self.device).manual_seed(0)
         sums = dict(test_loss=0.0, test_reconstruction=0.0, test_kl=0.0, test_squared_error=0.0)
         with self.autocast():
@@ -93,7 +93,7 @@ class VAETrainer(Trainer):
 
 
 class _Bound(nn.Module):
-    """`elbo` as a module, so that gradients of many processes are averaged by DistributedDataParallel."""
+    """`elbo` as a module, for DistributedDataParallel."""
 
     def __init__(self, model: vae.VAE):
         super().__init__()

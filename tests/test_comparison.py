@@ -4,7 +4,7 @@ import pytest
 from strokes import toy_signatures
 
 from sigen_utils import paths
-from sigen_utils.experiments import contestants
+from sigen_utils.experiments import comparison
 from sigen_utils.profiles import PROFILES
 from sigen_utils.recipes import RECIPES
 from sigen_utils.training import checkpoint
@@ -19,43 +19,43 @@ def home(tmp_path, monkeypatch):
 
 def test_a_contestant_is_trained_once_and_then_loaded():
     data, smoke = toy_signatures(), PROFILES["smoke"]
-    first = contestants.obtain(data, smoke, ["report_vae", "report_gan"])
+    first = comparison.obtain(data, smoke, ["report_vae", "report_gan"])
     assert list(first) == ["report_vae", "report_gan"] and first["report_vae"].kind == "vae"
     written = (paths.runs_dir() / "report_vae" / checkpoint.WEIGHTS).stat().st_mtime_ns
     before = first["report_vae"].fingerprint()
-    assert contestants.obtain(data, smoke, ["report_vae"])["report_vae"].fingerprint() == before
+    assert comparison.obtain(data, smoke, ["report_vae"])["report_vae"].fingerprint() == before
     assert (paths.runs_dir() / "report_vae" / checkpoint.WEIGHTS).stat().st_mtime_ns == written
-    other = contestants.obtain(toy_signatures(seed=1), smoke, ["report_vae"])["report_vae"]  # other signatures
+    other = comparison.obtain(toy_signatures(seed=1), smoke, ["report_vae"])["report_vae"]  # other signatures
     assert other.fingerprint() != before
 
 
 def test_the_gan_brings_the_vae_that_it_begins_with():
     data = toy_signatures()
-    found = contestants.obtain(data, PROFILES["smoke"], ["gan"])
+    found = comparison.obtain(data, PROFILES["smoke"], ["gan"])
     assert list(found) == ["gan"] and (paths.runs_dir() / "vae_pretrained" / checkpoint.WEIGHTS).exists()
     begin = checkpoint.load_run(paths.runs_dir() / "vae_pretrained")
     assert found["gan"].config["start"] == begin.fingerprint()
-    assert contestants.finished("gan", data, begin) and not contestants.finished("gan", data, None)
+    assert comparison.finished("gan", data, begin) and not comparison.finished("gan", data, None)
 
 
 def test_a_gan_alone_begins_with_nothing():
-    run = contestants.obtain(toy_signatures(), PROFILES["smoke"], ["gan_alone"])["gan_alone"]
-    assert "start" not in run.config and run.judge is None
-    assert run.kind == "gan" and run.conditional and run.config["model"]["people_by"] == "thumbnails"
+    run = comparison.obtain(toy_signatures(), PROFILES["smoke"], ["gan_alone"])["gan_alone"]
+    assert "start" not in run.config and run.discriminator is None
+    assert run.kind == "gan" and run.conditional and run.config["model"]["conditioning"] == "thumbnails"
     assert run.config["steps"] == RECIPES["gan_alone"].steps(RECIPES["gan_alone"].images["smoke"])
 
 
 def test_another_model_in_the_place_of_a_contestant_is_not_taken_for_it():
     data, smoke = toy_signatures(), PROFILES["smoke"]
-    contestants.obtain(data, smoke, ["report_vae"])
+    comparison.obtain(data, smoke, ["report_vae"])
     (paths.runs_dir() / "report_vae").rename(paths.runs_dir() / "vae")
-    assert contestants.finished("vae", data) is None
+    assert comparison.finished("vae", data) is None
     (paths.runs_dir() / "vae").rename(paths.runs_dir() / "report_vae")
-    assert contestants.finished("report_vae", data)
+    assert comparison.finished("report_vae", data)
     (paths.runs_dir() / "report_vae" / checkpoint.FINISHED).unlink()
-    assert contestants.finished("report_vae", data) is None
+    assert comparison.finished("report_vae", data) is None
 
 
 def test_an_unknown_contestant_is_refused():
-    with pytest.raises(ValueError, match="no contestant 'diffusion'"):
-        contestants.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])
+    with pytest.raises(ValueError, match="no model 'diffusion'"):
+        comparison.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])

@@ -1,4 +1,4 @@
-"""The models that are compared: loaded where notebook 02 or 03 left them, trained by the same recipe where not."""
+"""The models that are compared: loaded if notebook 02 or 03 trained them, else trained by the same recipe."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def finished(
     begin: checkpoint.Run | checkpoint.Pretrained | None = None,
     device: torch.device | None = None,
 ) -> checkpoint.Run | None:
-    """The run `name` if it is complete, of that recipe, these signatures, this code and this beginning; else None.
+    """The finished run `name` of that recipe, these signatures, this code and this start; else None.
 
-    Its settings and its length may be a reader's own: whoever changed them in notebook 02 or 03 compares that.
+    Its settings and its length may differ from the recipe: a reader may have changed them in notebook 02 or 03.
     """
     folder = paths.runs_dir() / name
     if not (folder / checkpoint.FINISHED).exists():
@@ -40,9 +40,9 @@ def finished(
 def start_of(
     name: str, data: SignatureSet, profile: Profile, seed: int = 0, device: torch.device | None = None
 ) -> checkpoint.Run | checkpoint.Pretrained | None:
-    """What the recipe `name` goes on from: the pretrained networks, another recipe's run, or None for random weights.
+    """What the recipe `name` continues from: pretrained networks, another recipe's run, or None for random weights.
 
-    Where the repository has no pretrained networks, a GAN goes on from the VAE that began at random.
+    Without pretrained networks in the repository a GAN continues from the VAE that began at random.
 
     Raises
     ------
@@ -70,10 +70,10 @@ def obtain(
     seed: int = 0,
     device: torch.device | None = None,
 ) -> dict[str, checkpoint.Run]:
-    """The runs of these recipes, each finished one loaded, each other trained with the budget of the profile.
+    """The runs of these recipes: loaded if finished, else trained with the budget of the profile.
 
-    A training that was stopped goes on; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
-    left out where there are no pretrained networks. What a recipe goes on from is obtained as well.
+    A training that was stopped continues; a run of other signatures or other code is moved aside. ``vae_pretrained`` is
+    left out if there are no pretrained networks. What a recipe continues from is obtained as well.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def obtain(
         For an unknown name.
     """
     if unknown := set(names) - set(NAMES):
-        raise ValueError(f"no contestant {sorted(unknown)[0]!r}; choose of {', '.join(NAMES)}")
+        raise ValueError(f"no model {sorted(unknown)[0]!r}; choose of {', '.join(NAMES)}")
     found: dict[str, checkpoint.Run] = {}
     for name in (name for name in NAMES if name in names):
         if RECIPES[name].start == PRETRAINED and checkpoint.load_pretrained() is None:

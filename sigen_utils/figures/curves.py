@@ -1,0 +1,306 @@
+"""Curves, dots with intervals, and bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .style import (
+    COLORS,
+    COLUMN_WIDTH,
+    FONT,
+    LINES,
+    MARKERS,
+    TEXT_WIDTH,
+    _figure,
+    _legend,
+    _wrap,
+    styled,
+)
+
+
+def _series(history: Sequence[Mapping], x: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """The finite-x points of `key` over `x`; rows that were logged without either are skipped."""
+    rows = [row for row in history if row.get(x) is not None and row.get(key) is not None]
+    return np.array([row[x] for row in rows], float), np.array([row[key] for row in rows], float)
+
+
+def _smoothed(y: np.ndarray, window: int) -> np.ndarray:
+    """Centred running mean that ignores NaN; towards the ends the window narrows instead of leaning inwards."""
+    at, n = np.arange(len(y)), len(y)
+    half = np.clip(np.minimum(at, at[::-1]), window // 8, window // 2)  # an eighth: the last point is not noise
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, n)
+    total = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(y), y, 0.0))])
+    count = np.concatenate([[0], np.cumsum(np.isfinite(y))])
+    k = count[high] - count[low]
+    return np.where(k > 0, (total[high] - total[low]) / np.maximum(k, 1), np.nan)
+
+
+def _draw_curve(ax, x: np.ndarray, y: np.ndarray, log: bool, smooth: int, look: dict) -> tuple[int, int]:
+    """One curve, over its unsmoothed self in a pale tone; returns (window used, values that log left out)."""
+    hidden = int(np.sum(y <= 0)) if log else 0
+    if hidden:
+        y = np.where(y > 0, y, np.nan)
+    window = smooth if len(y) >= 4 * smooth else 1  # a rarely logged key is shown as it is
+    if window > 1:
+        ax.plot(x, y, color=look["color"], linestyle="-", linewidth=0.5, alpha=0.3)
+        y = _smoothed(y, window)
+    ax.plot(x, y, marker="o" if len(y) == 1 else None, **look)
+    return window, hidden
+
+
+def _note(drawn: Sequence[tuple[int, int]]) -> str:
+    """What a reader must know about the curves of one key: how they were smoothed, what a log axis hides."""
+    window, hidden = max(w for w, _ in drawn), sum(h for _, h in drawn)
+    notes = [f"running mean of {window}"] if window > 1 else []
+    notes += [f"{hidden} value{'s' * (hidden > 1)} $\\leq$ 0 left out"] if hidden else []
+    return f" ({', '.join(notes)})" if notes else ""
+
+
+@styled
+def loss_curves(
+    histories: Mapping[str, Sequence[Mapping]],
+    keys: Sequence[str | tuple[str, ...]],
+    *,
+    x: str = "minutes",
+    log: bool = False,
+    smooth: int = 1,
+    names: Mapping[str, str] | None = None,
+    width: float | None = None,
+    height: float = 1.9,
+) -> Figure:
+    """Training curves: a panel a key (or group of keys), a colour a run.
+
+    Parameters
+    ----------
+    histories
+        Label -> rows of ``history.jsonl``. A row without a key is skipped, so evaluations may be rarer.
+    keys
+        What each panel shows. A tuple draws several keys in one panel, apart by line style, e.g.
+        ``("loss", "test_loss")``.
+    x
+        The key on the horizontal axis, "minutes" or "step".
+    log
+        Logarithmic vertical axis; values at or below 0 are left out and counted in the label.
+    smooth
+        Points of the running mean, said in the label; the raw curve stays visible behind it. A key with fewer
+        than four windows of points is drawn as it is.
+    names
+        Key -> words for axes and legend.
+    width, height
+        Inches of the figure (one panel: a column, more: the text width) and of the row of panels.
+
+    Raises
+    ------
+    ValueError
+        If no run has a key; the message lists what there is.
+    """
+    groups = [(key,) if isinstance(key, str) else tuple(key) for key in keys]
+    words = {key: key.replace("_", " ") for group in groups for key in group} | dict(names or {})
+    known = sorted({name for rows in histories.values() for row in rows for name in row})
+    missing = [key for key in (x, *(key for group in groups for key in group)) if key not in known]
+    if missing or not groups:
+        raise ValueError(f"nothing was logged as {missing or 'keys'}; the histories hold {known}")
+    width = width or (COLUMN_WIDTH if len(groups) == 1 else TEXT_WIDTH)
+    several = max(map(len, groups)) > 1  # then line styles tell keys apart, otherwise they repeat the colours
+    fig = _figure(width, height + 0.15 * several + 0.15 * (len(histories) > 1))
+    entries, by_style = {}, {}  # the legend: a colour a run; a style a word, with what was drawn under it
+    for ax, group in zip(fig.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
+        for j, key in enumerate(group):
+            drawn = []
+            for i, (label, rows) in enumerate(histories.items()):
+                look = {"color": COLORS[i % 7], "linestyle": LINES[(j if several else i) % 7]}
+                points = _series(rows, x, key)
+                if len(points[0]):
+                    drawn.append(_draw_curve(ax, *points, log, smooth, look))
+                    shown = look | {"linestyle": "-"} if several else look
+                    entries.setdefault(label, Line2D([], [], **shown))
+            if len(group) == 1:
+                ax.set_ylabel(_wrap(words[key] + _note(drawn), height - 0.5, FONT))
+            else:  # panels share words such as "training": one entry for all of them
+                by_style.setdefault((words[key], LINES[j % 7]), []).extend(drawn)
+        ax.set(xlabel=x, yscale="log" if log else "linear")
+    for (word, style), drawn in by_style.items():
+        entries[word + _note(drawn)] = Line2D([], [], color="0.3", linestyle=style)
+    _legend(fig, width, entries)
+    return fig
+
+
+def _references(ax, references: Mapping[str, float] | None, horizontal: bool) -> None:
+    """Named constants (a blank page's error, the real-vs-real floor): thin grey lines with their names."""
+    look = {"color": "0.45", "linewidth": 0.7, "linestyle": (0, (4, 2)), "zorder": 1}
+    text = {"textcoords": "offset points", "fontsize": 6.5, "color": "0.3", "va": "bottom"}
+    for name, value in (references or {}).items():
+        if horizontal:
+            ax.axhline(value, **look)
+            ax.annotate(name, (0.01, value), (0, 1.5), xycoords=ax.get_yaxis_transform(), ha="left", **text)
+        else:
+            ax.axvline(value, **look)
+            ax.annotate(name, (value, 1), (0, 1.5), xycoords=ax.get_xaxis_transform(), ha="center", **text)
+
+
+@styled
+def metric_over_time(
+    series: Mapping[str, tuple],
+    *,
+    ylabel: str,
+    xlabel: str = "minutes",
+    log: bool = False,
+    references: Mapping[str, float] | None = None,
+    width: float = COLUMN_WIDTH,
+    height: float = 2.0,
+) -> Figure:
+    """A score against training time (or images seen), one marked line a model, with constants to compare to.
+
+    Parameters
+    ----------
+    series
+        Label -> (x, y) or (x, y, low, high); the last two are drawn as a band, around a single point as a bar.
+    ylabel, xlabel, log
+        Axes; `log` is for the score.
+    references
+        Name -> value of a horizontal line, e.g. ``{"blank page": 959}``.
+    width, height
+        Inches.
+    """
+    if not series:
+        raise ValueError("metric_over_time needs at least one series")
+    fig = _figure(width, height + 0.16 * math.ceil(len(series) / 3))
+    ax = fig.subplots()
+    for i, (label, (x, y, *band)) in enumerate(series.items()):
+        look = {"color": COLORS[i % 7], "linestyle": LINES[i % 7]}
+        ax.plot(x, y, label=label, marker=MARKERS[i % 7], markersize=3, **look)
+        if band and len(x) == 1:
+            ax.vlines(x, *band, color=look["color"], linewidth=0.8)
+        elif band:
+            ax.fill_between(x, *band, color=look["color"], alpha=0.15, linewidth=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    _references(ax, references, horizontal=True)
+    _legend(fig, width)
+    return fig
+
+
+def _interval(label: str, value) -> tuple[float, float, float]:
+    """(value, low, high) from a number or a triple; a None bound counts as the value itself."""
+    value, low, high = (value, None, None) if np.ndim(value) == 0 else value
+    low, high = value if low is None else low, value if high is None else high
+    if not low <= value <= high:
+        raise ValueError(f"{label}: the interval [{low}, {high}] does not hold its value {value}")
+    return float(value), float(low), float(high)
+
+
+@styled
+def dot_panels(
+    metrics: Mapping[str, Mapping[str, float | tuple]],
+    *,
+    log: Sequence[str] = (),
+    references: Mapping[str, Mapping[str, float]] | None = None,
+    number: str = "{:.3g}",
+    width: float = TEXT_WIDTH,
+) -> Figure:
+    """Scores of several models, a panel a metric: a dot, its interval, its number; models share the rows.
+
+    Parameters
+    ----------
+    metrics
+        Axis label -> {model: value or (value, low, high)}. A model missing in a metric leaves its row empty.
+    log
+        The axis labels that get a logarithmic axis.
+    references
+        Axis label -> {name: value of a vertical line}.
+    number
+        Format of the printed value.
+    width
+        Inches.
+
+    Raises
+    ------
+    ValueError
+        For an interval that does not hold its value, and for values at or below 0 on a logarithmic axis.
+    """
+    models = list(dict.fromkeys(model for values in metrics.values() for model in values))
+    if not models:
+        raise ValueError("dot_panels needs at least one value")
+    fig = _figure(width, 0.55 + 0.2 * len(models) + 0.12 * bool(references))
+    fig.get_layout_engine().set(wspace=0.05)
+    axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    for ax, (xlabel, values) in zip(axes, metrics.items(), strict=True):
+        for row, model in enumerate(models):
+            if model not in values:
+                continue
+            value, low, high = _interval(model, values[model])
+            if xlabel in log and low <= 0:
+                raise ValueError(f"{xlabel}: {model} reaches {low}; a logarithmic axis cannot show that")
+            color = COLORS[row % 7]
+            ax.plot([low, high], [row, row], color=color, linestyle="-", linewidth=1.4, solid_capstyle="butt")
+            ax.plot(value, row, color=color, marker=MARKERS[row % 7], markersize=4.5, linestyle="none")
+            text = number.format(value)
+            ax.text(1.02, row, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7)
+        ax.set(xlabel=xlabel, xscale="log" if xlabel in log else "linear")
+        ax.margins(x=0.08)
+        ax.grid(False, axis="y")
+        ax.tick_params(left=False)
+        ax.spines["left"].set_visible(False)
+        _references(ax, (references or {}).get(xlabel), horizontal=False)
+    axes[0].set(yticks=range(len(models)), yticklabels=models, ylim=(len(models) - 0.5, -0.5))
+    return fig
+
+
+def dot_plot(
+    values: Mapping[str, float | tuple],
+    xlabel: str,
+    *,
+    log: bool = False,
+    references: Mapping[str, float] | None = None,
+    number: str = "{:.3g}",
+    width: float = COLUMN_WIDTH,
+) -> Figure:
+    """One panel of `dot_panels`: label -> value or (value, low, high)."""
+    return dot_panels({xlabel: values}, log=[xlabel] if log else [], references={xlabel: references or {}},
+                      number=number, width=width)  # fmt: skip
+
+
+@styled
+def bar_plot(
+    values,
+    *,
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+    references: Mapping[str, float] | None = None,
+    width: float = COLUMN_WIDTH,
+    height: float = 1.8,
+) -> Figure:
+    """Bars over an index (e.g. the KL divergence of each latent); several series are drawn as outlines.
+
+    Parameters
+    ----------
+    values
+        [k], or label -> [k].
+    xlabel, ylabel, log
+        Axes; `log` is for the bars.
+    references
+        Name -> value of a horizontal line.
+    width, height
+        Inches.
+    """
+    series = values if isinstance(values, Mapping) else {"": values}
+    fig = _figure(width, height + 0.16 * (len(series) > 1))
+    ax = fig.subplots()
+    for i, (label, bars) in enumerate(series.items()):
+        bars = np.asarray(bars, float)
+        edges = np.arange(len(bars) + 1) + 0.5
+        look = {"edgecolor": COLORS[i % 7], "linestyle": LINES[i % 7]}
+        if len(series) == 1:
+            look = {"fill": True, "facecolor": COLORS[0], "alpha": 0.75}
+        ax.stairs(bars, edges, label=label or None, **look)
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    ax.margins(x=0.01)
+    ax.grid(False, axis="x")
+    _references(ax, references, horizontal=True)
+    _legend(fig, width)
+    return fig

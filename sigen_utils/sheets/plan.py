@@ -1,0 +1,371 @@
+"""What each column and row of a table is: printed numbers, other print, signatures; people, headers, merged rows.
+
+Print is told from handwriting by what a column shows over its rows: letters of one font have one height, signatures
+of different people do not. Nothing here looks at meaning: a handwritten name beside the signatures is taken for one
+of them, unless the user says otherwise (`ExtractionConfig.layout`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .config import ExtractionConfig, SheetError
+from .digits import Reading
+from .grid import Grid
+from .ink import Frame, InkMap
+
+PRINT_HEIGHT = 0.45  # of the row: larger letters are not taken for print
+SAME_HEIGHT = 0.2  # by how much letters of one font may differ in height
+UNRULED = 0.35  # a side of a cell that is seen on less than this is not there: cells are merged
+ROLES = {
+    "id": "id", "sig": "sig", "signature": "sig", "name": "print", "print": "print", "remark": "print", "-": "print"
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is in one cell. Heights over that of the row, widths over that of the cell.
+
+    Attributes
+    ----------
+    count
+        Connected parts, dust left out; `letters` of them are at least half as high as the highest.
+    tall, spread, baseline
+        Height of the highest part; deviation of the heights of the letters over their mean; deviation of where they
+        stand.
+    box
+        Left, top, width and height of all ink.
+    slim
+        Median width over height of the letters; `widest` is that of the widest.
+    tint
+        Mean tint of the ink, see `Frame.tint`.
+    high
+        Height of the row, in pixels of the working picture.
+    """
+
+    count: int
+    letters: int
+    tall: float
+    spread: float
+    baseline: float
+    box: tuple[float, float, float, float]
+    slim: float
+    widest: float
+    tint: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """People side by side on one table have a block of columns each: the column of IDs (-1: none), the signatures."""
+
+    id_column: int
+    signatures: tuple[int, ...]
+    unsure: tuple[int, ...] = ()  # columns with ink in few rows: a remark, or a session that few came to
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layout of one table.
+
+    Attributes
+    ----------
+    columns
+        ``id``, ``print``, ``sig``, ``unsure`` or ``empty`` for each ruled column.
+    blocks
+        Columns that belong together, left to right.
+    rows
+        For each block, what each row is: ``person``, or why it is set aside: ``header``, ``merged``, ``blank``,
+        ``print``, ``ink`` (merged, but with writing in it), ``no_id``.
+    printed
+        Cells (row, column) of signature columns that hold print.
+    by_user
+        Whether the user named the columns.
+    """
+
+    columns: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    rows: tuple[tuple[str, ...], ...]
+    printed: frozenset[tuple[int, int]]
+    by_user: bool = False
+
+
+def read_layout(text: str | None) -> tuple[str, ...]:
+    """The user's word on the columns, ``id,name,sig,sig,-``, as ``ExtractionConfig.layout``."""
+    words = tuple(word.strip().lower() for word in (text or "").split(",") if word.strip())
+    unknown = [word for word in words if word not in ROLES]
+    if unknown or (words and "sig" not in [ROLES[word] for word in words]):
+        raise SheetError(
+            f"--columns {text}: " + (f"{unknown[0]!r} is none of {', '.join(ROLES)}" if unknown else "no column is sig")
+        )
+    return words
+
+
+def read_ids(text: str | None) -> tuple[str, ...]:
+    """IDs for all rows in turn: ``1-12,17``, or a text file that has them separated by lines, commas or spaces."""
+    if not text:
+        return ()
+    path = Path(text)
+    words = re.split(r"[\s,;]+", path.read_text(encoding="utf-8-sig") if path.is_file() else text)
+    ids: list[str] = []
+    for word in filter(None, words):
+        ends = re.fullmatch(r"(\d+)-(\d+)", word)
+        low, high = (int(end) for end in ends.groups()) if ends else (0, -1)
+        counted = bool(ends) and 0 <= high - low < 10_000  # 2023-0456 is an ID, no range
+        counted = counted and len(ends.group(1)) <= len(ends.group(2)) and not ends.group(2).startswith("0")
+        ids += [str(k) for k in range(low, high + 1)] if counted else [word]
+    if len(set(ids)) < len(ids):
+        twice = next(person for person in ids if ids.count(person) > 1)
+        raise SheetError(f"--ids: {twice} is given twice; every row needs an ID of its own")
+    return tuple(ids)
+
+
+def read_marks(frame: Frame, ink: InkMap, grid: Grid) -> dict[tuple[int, int], Marks]:
+    """What every cell holds; cells without ink are left out."""
+    columns = grid.n_columns + 1
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((ink.owner > 0).view(np.uint8), connectivity=8)
+    at = np.flatnonzero(ink.owner)
+    part = labels.ravel()[at]
+    owner = np.zeros(count, int)
+    owner[part] = ink.owner.ravel()[at]
+    tint = np.zeros(count)
+    if frame.tint is not None:
+        tint = np.bincount(part, weights=frame.tint.ravel()[at], minlength=count)
+    parts: dict[int, list[int]] = {}
+    for k in range(1, count):
+        if owner[k] and stats[k, cv2.CC_STAT_AREA] >= 6 * frame.unit**2:
+            parts.setdefault(int(owner[k]), []).append(k)
+    found = {}
+    for index, own in parts.items():
+        place = divmod(index - 1, columns)
+        quad = frame.from_photo(grid.quad(*place))
+        found[place] = _marks(stats[own].astype(float), float(tint[own].sum()), quad)
+    return found
+
+
+def _marks(stats: np.ndarray, tint: float, quad: np.ndarray) -> Marks:
+    high = max(float(np.linalg.norm(quad[3] - quad[0])), 1.0)
+    wide = max(float(np.linalg.norm(quad[1] - quad[0])), 1.0)
+    x, y, w, h, area = stats.T
+    letter = h > 0.5 * h.max()
+    box = (
+        (x.min() - quad[[0, 3], 0].mean()) / wide,
+        (y.min() - quad[:2, 1].mean()) / high,
+        (np.max(x + w) - x.min()) / wide,
+        (np.max(y + h) - y.min()) / high,
+    )
+    ratio = w[letter] / h[letter]
+    return Marks(
+        len(stats),
+        int(letter.sum()),
+        float(h.max() / high),
+        float(h[letter].std() / h[letter].mean()),
+        float((y + h)[letter].std() / high),
+        tuple(float(v) for v in box),
+        float(np.median(ratio)),
+        float(ratio.max()),
+        tint / float(area.sum()),
+        high,
+    )
+
+
+def make_plan(
+    grid: Grid,
+    marks: dict[tuple[int, int], Marks],
+    read: Callable[[int, int], Reading],
+    config: ExtractionConfig,
+    name: str = "photograph",
+) -> Plan:
+    """Find the layout of a table.
+
+    Parameters
+    ----------
+    grid, marks
+        The table and what its cells hold.
+    read
+        Reads the number printed in a cell (row, column).
+    config
+        ``layout`` is the user's word on the columns.
+    name
+        The file's name, for the error.
+
+    Raises
+    ------
+    SheetError
+        Where the user names more or fewer columns than are ruled.
+    """
+    merged = merged_rows(grid)
+    core = [row for row in range(grid.n_rows) if not merged[row]]
+    columns = _named(grid, config, name) or _found_columns(grid, marks, read, core, config)
+    blocks = _blocks(columns)
+    usual = _usual(marks, columns, core)
+    printed = frozenset(
+        place for place, cell in marks.items() if columns[place[1]] in ("sig", "unsure") and _is_print(cell, usual)
+    )
+    rows = tuple(_rows(block, grid, marks, read, merged, printed, config) for block in blocks)
+    return Plan(tuple(columns), blocks, rows, printed, bool(config.layout))
+
+
+def merged_rows(grid: Grid) -> np.ndarray:
+    """Rows that lack an upright line which the others have; bool ``[rows]``."""
+    inner = grid.sides[:, 1:-1]
+    if not inner.size:
+        return np.zeros(grid.n_rows, bool)
+    usual = np.median(inner, axis=0) >= 0.7
+    return ((inner < UNRULED) & usual).any(axis=1)
+
+
+def _named(grid: Grid, config: ExtractionConfig, name: str) -> list[str] | None:
+    """The user's columns; those of one block stand for all blocks."""
+    if not config.layout:
+        return None
+    given = [ROLES[word] for word in config.layout]
+    times, over = divmod(grid.n_columns + 1, len(given))
+    if over:
+        raise SheetError(
+            f"{name}: {grid.n_columns + 1} ruled columns are found, but --columns names {len(given)}; "
+            "name every column of the table, or photograph it whole"
+        )
+    return given * times
+
+
+def _found_columns(grid, marks, read, core, config) -> list[str]:
+    n = grid.n_columns + 1
+    cells = [[marks[row, col] for row in core if (row, col) in marks] for col in range(n)]
+    share = np.array([len(own) / max(1, len(core)) for own in cells])
+    columns = ["print" if _one_font(own, len(core)) else "sig" for own in cells]
+    numbers = [col for col in range(n) if columns[col] == "print" or col == 0]
+    numbers = [col for col in numbers if _legible([read(row, col) for row in core if (row, col) in marks], config)]
+    widths = np.linalg.norm(grid.points[0, 1:] - grid.points[0, :-1], axis=-1)
+    if numbers:
+        for col in numbers:
+            columns[col] = "print"
+        # Beside the serial number the next number is a roll number; after signatures it begins another block.
+        block = [numbers[0]]
+        for col in numbers[1:]:
+            between, after = columns[block[-1] + 1 : col], columns[col + 1 :]
+            if "sig" in between and "sig" in after:
+                block.append(col)
+        for col in block:
+            columns[col] = "id"
+    elif "print" in columns:
+        columns[columns.index("print")] = "id"
+    elif n > 1 and (share[0] < 0.2 or widths[0] < 0.6 * np.median(widths[1:])):
+        columns[0] = "id"
+    signed = [share[col] for col in range(n) if columns[col] == "sig" and share[col] > 0]
+    for col in range(n):
+        if columns[col] == "sig" and share[col] < 0.5 * max(signed, default=0):
+            columns[col] = "unsure" if share[col] > 0 else "empty"
+    return columns
+
+
+def _one_font(cells: list[Marks], rows: int) -> bool:
+    """Whether most cells of a column hold letters of one height."""
+    if len(cells) < max(2, 0.3 * rows):
+        return False
+    tall = np.array([cell.tall for cell in cells])
+    alike = np.abs(tall / np.median(tall) - 1) < SAME_HEIGHT
+    top = np.array([cell.box[1] for cell in cells])
+    level = np.abs(top - np.median(top)) < 0.06
+    if len(cells) < 4:  # what two or three cells share may be chance: their letters have to stand in line as well
+        set_in_line = [cell.letters > 1 and cell.spread < 0.16 and cell.baseline < 0.03 for cell in cells]
+        return bool(tall.max() < 0.3 and alike.all() and level.all() and all(set_in_line))
+    separate = np.mean([cell.widest < 1.7 and (cell.letters > 1 or cell.slim < 1.1) for cell in cells])
+    if np.median(tall) > PRINT_HEIGHT or (separate < 0.5 and np.median(tall) > 0.24):
+        return False  # letters run together only where print is small
+    return bool(alike.mean() >= 0.75 and level.mean() >= 0.6)
+
+
+def _legible(readings: list[Reading], config: ExtractionConfig) -> bool:
+    clear = [bool(reading.text) and reading.worst <= config.id_distance for reading in readings]
+    sharp = [bool(reading.text) and reading.worst <= 0.3 for reading in readings]
+    return len(clear) > 0 and np.mean(clear) >= 0.5 and any(sharp)
+
+
+def _blocks(columns: list[str]) -> tuple[Block, ...]:
+    starts = [col for col, role in enumerate(columns) if role == "id"] or [-1]
+    blocks = []
+    for start, end in zip(starts, [*starts[1:], len(columns)], strict=True):
+        # Signatures left of the first ID are its own; an ID stands first as a rule.
+        low = 0 if start == starts[0] else start
+        own = [col for col in range(low, end) if columns[col] in ("sig", "unsure")]
+        sure = tuple(col for col in own if columns[col] == "sig")
+        blocks.append(Block(start, sure, tuple(col for col in own if columns[col] == "unsure")))
+    return tuple(blocks)
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What print and signatures of this table look like: heights in pixels, tint."""
+
+    print_tall: float
+    print_tint: float
+    signed_tall: float
+    signed_tint: float
+
+
+def _usual(marks, columns, core) -> _Usual:
+    rows = set(core)
+    prints = [cell for (row, col), cell in marks.items() if columns[col] in ("id", "print") and row in rows]
+    signed = [cell for (row, col), cell in marks.items() if columns[col] == "sig" and row in rows]
+    high = float(np.median([cell.high for cell in [*prints, *signed]] or [1.0]))
+    prints = prints or [Marks(0, 0, 0.16, 0, 0, (0, 0, 0, 0), 0, 0, 0, high)]
+    signed = signed or [Marks(0, 0, 0.6, 0, 0, (0, 0, 0, 0), 0, 0, 0, high)]
+    return _Usual(
+        float(np.median([cell.tall * cell.high for cell in prints])),
+        float(np.median([cell.tint for cell in prints])),
+        float(np.median([cell.tall * cell.high for cell in signed])),
+        float(np.median([cell.tint for cell in signed])),
+    )
+
+
+def _is_print(cell: Marks, usual: _Usual) -> bool:
+    """Whether a single cell holds print: letters of one height on one line, in the ink of the IDs."""
+    apart = abs(usual.signed_tint - usual.print_tint)
+    coloured = apart > 0.06
+    neutral = coloured and abs(cell.tint - usual.print_tint) < 0.3 * apart
+    set_in_line = cell.letters >= 3 and cell.spread < 0.16 and cell.baseline < 0.025 and cell.widest < 1.7
+    tall, box = cell.tall * cell.high, cell.box[3] * cell.high
+    small = tall < min(1.9 * usual.print_tall, 0.75 * usual.signed_tall) and box < 2.6 * usual.print_tall
+    if coloured:
+        return (neutral and (small or set_in_line)) or (set_in_line and small and cell.tint < 0.6 * usual.signed_tint)
+    return set_in_line and small
+
+
+def _rows(block, grid, marks, read, merged, printed, config) -> tuple[str, ...]:
+    """What each row is to a block."""
+    own = [*block.signatures, *block.unsure]
+    with_id = [(row, block.id_column) in marks for row in range(grid.n_rows)]
+    core = ~merged
+    mostly = bool(np.mean([has for has, ok in zip(with_id, core, strict=True) if ok] or [0]) >= 0.5)
+    number = [with_id[row] and bool(read(row, block.id_column).text) for row in range(grid.n_rows)]
+    numeric = mostly and sum(number) >= 0.5 * sum(with_id)
+    roles = []
+    for row in range(grid.n_rows):
+        inked = [col for col in own if (row, col) in marks]
+        written = [col for col in inked if (row, col) not in printed]
+        if len(written) < 0.5 * len(inked) and with_id[row] and numeric and not number[row]:
+            written = []  # a header with a word or two that might be handwriting
+        foreign = with_id[row] and read(row, block.id_column).foreign
+        if merged[row] and written and (number[row] or not with_id[row]):
+            role = "ink"
+        elif merged[row]:
+            role = "merged" if with_id[row] and (number[row] or not numeric) and row > 0 else "header"
+        elif number[row] and numeric:
+            role = "print" if inked and not written else "person"
+        elif not inked:
+            role = "header" if foreign and (numeric or row == 0) else "person" if with_id[row] else "blank"
+        elif not written:
+            role = "header" if not with_id[row] or (foreign and (numeric or row == 0)) else "print"
+        elif with_id[row] or not mostly:
+            role = "person"
+        else:
+            role = "no_id"
+        roles.append(role)
+    return tuple(roles)
