@@ -125,10 +125,14 @@ def score_enrolled(tried: Trial, enrolled: np.ndarray, seed: int = 0) -> dict[st
 
 
 def saved(one: Score, other: Score) -> Score:
-    """Share of the error with one reference that is saved, with the interval of that share itself."""
-    return Score(
-        1 - other.value / max(one.value, 1e-9), 1 - other.replicates / np.maximum(one.replicates, 1e-9), one.people
-    )
+    """Share of the error with one reference that is saved, with the interval of that share itself.
+
+    0 where there is no error to save: people among whom the one reference errs nowhere.
+    """
+    share = (one.value - other.value) / max(one.value, 1e-9) if one.value else 0.0
+    some = one.replicates > 0
+    gained = np.where(some, one.replicates - other.replicates, 0) / np.where(some, one.replicates, 1)
+    return Score(share, gained, one.people)
 
 
 def _euclidean(tried: Trial, enrolled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
