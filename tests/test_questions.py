@@ -225,8 +225,8 @@ def test_other_strangers_are_near_and_copies_are_not_new(eye, data, unseen):
     _, bad = table_a(eye, data, unseen, no_model.Copies(data.train))
     assert bad[f"{VERIFIER}/novelty_auc"].value == 0 and bad["near_tenth"].value == 1
     _, blank = table_a(eye, data, unseen, no_model.Blank())
-    assert blank["other/frechet"].value > 5 and blank["collisions"].interval()[0] > 0.3
-    assert blank[f"{VERIFIER}/between"].value == 0 and blank["other/precision"].value == 0
+    assert blank["other/frechet"].value > good["other/frechet"].value and blank["collisions"].interval()[0] > 0.3
+    assert blank[f"{VERIFIER}/between"].value == 0  # one picture: nobody differs from anybody
     _, equal = table_a(eye, data, unseen, faults.IgnoresNoise(others, others))
     assert equal[f"{VERIFIER}/within"].value == 0 and equal[f"{VERIFIER}/novelty_auc"].value > 0.2
     assert all(np.isfinite(one.replicates).all() for row in (good, bad, blank) for one in row.values())
