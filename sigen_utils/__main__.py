@@ -69,26 +69,20 @@ def _sheet_commands(command: Command) -> None:
 def _model_commands(command: Command) -> None:
     """Training and sampling."""
     sub = command("train", models.train, "train a model; its length is that of its recipe in the profile")
-    sub.add_argument("model", choices=("vae", "gan", "extractor", "autoencoder", "prior"))
-    words = "folder of signatures (default: the extracted ones, made if they are missing); a corpus.npz for a prior"
+    words = "vae, gan, vae_alone, prior_alone, gan_alone, report_vae, report_gan, extractor; see sigen_utils/recipes.py"
+    sub.add_argument("recipe", help=words)
+    words = "folder of signatures (default: the extracted ones, made if they are missing), or a corpus.npz"
     sub.add_argument("--data", help=words)
     sub.add_argument(
         "--train-per-person", type=int, help="train on the first ones of each person (default: three parts)"
     )
     # torchrun takes every --run for an abbreviation of its own --run-path, hence the second name
-    sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: below runs, by the model)")
+    sub.add_argument("--run", "--folder", dest="run", help="folder of the run (default: below runs, by the recipe)")
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--images", type=int, help="signatures seen (default: the recipe's, by profile)")
     budget.add_argument("--steps", type=int, help="the same in batches")
     sub.add_argument("--minutes", type=float, help="at most so long; a run that this cuts short says so in its config")
-    recipe = sub.add_mutually_exclusive_group()
-    words = "continue from weights/pretrained (default); random weights; as in the reports; for a pretraining corpus"
-    recipe.add_argument(
-        "--recipe", choices=("pretrained", "scratch", "report", "corpus"), default="pretrained", help=words
-    )
-    recipe.add_argument("--scratch", dest="recipe", action="store_const", const="scratch", help="--recipe scratch")
-    words = "a run or pretrained networks to continue from (default: weights/pretrained; of a prior weights/prior)"
-    sub.add_argument("--start", help=words)
+    sub.add_argument("--start", help="a run to continue from (default: the recipe's own)")
     sub.add_argument("--resume", action="store_true", help="continue the run in the folder")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change a model or training setting")
 
@@ -96,16 +90,16 @@ def _model_commands(command: Command) -> None:
     sub.add_argument("--run", required=True)
     sub.add_argument("--n", type=int, required=True)
     whose = sub.add_mutually_exclusive_group()
-    whose.add_argument("--person", help="whose; default: people drawn evenly")
-    whose.add_argument("--new", action="store_true", help="of a learned prior: people who do not exist")
-    words = "of a learned prior: the writer of these pictures of signatures, a stranger"
-    whose.add_argument("--like", nargs="+", metavar="IMAGE", help=words)
+    whose.add_argument("--new", action="store_true", help="people who do not exist")
+    whose.add_argument("--person", help="a person of the class that the model met")
+    whose.add_argument("--like", nargs="+", metavar="IMAGE", help="the writer of these pictures, a stranger")
     sub.add_argument("--per-person", type=int, default=1, help="with --new: signatures of each (default: 1)")
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", required=True, help="file .npz: x uint8 [N,128,128] ink = 255, y person ids")
+    words = "file .npz: x uint8 [N,128,128] ink = 255, y person; or a folder for <person>/<number>.png"
+    sub.add_argument("--out", required=True, help=words)
 
     sub = command("gallery", models.gallery, "what a learned prior draws, in one figure")
-    sub.add_argument("--run", required=True, help="run of `train prior`")
+    sub.add_argument("--run", required=True, help="run of `train vae` or `train gan`")
     sub.add_argument("--data", required=True, help="folder of signatures: the class that it met, or strangers")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--out", required=True, help="file .png")
@@ -113,15 +107,6 @@ def _model_commands(command: Command) -> None:
 
 def _score_commands(command: Command) -> None:
     """Scores, and tests by eye."""
-
-    def scored(sub: argparse.ArgumentParser, extractor: str) -> None:
-        sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
-        sub.add_argument("--train-per-person", type=int, help="as in the training")
-        sub.add_argument("--runs", nargs="+", required=True)
-        words = "features to measure in: the project's own, or a network trained on photographs (default: %(default)s)"
-        sub.add_argument("--extractor", choices=("imagenet", "signature"), default=extractor, help=words)
-        sub.add_argument("--seed", type=int, default=0)
-        sub.add_argument("--out", required=True, help="file .json")
 
     sub = command("evaluate", evaluation.evaluate, "judge runs: new people, known people, strangers, likelihood")
     sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
@@ -137,9 +122,14 @@ def _score_commands(command: Command) -> None:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--record", action="store_true", help="also keep the result in report/generated/results.json")
     sub.add_argument("--out", required=True, help="file .json")
-    sub = command("usefulness", evidence.usefulness, "what generated signatures are good for: a verifier, a classifier")
-    sub.add_argument("--duplicates", type=int, nargs="+", default=[1, 4, 16], help="numbers of duplicates a person")
-    scored(sub, "signature")
+    sub = command("usefulness", evidence.usefulness, "table C alone: what duplicates of one signature save a verifier")
+    sub.add_argument("--data", required=True, help="folder of signatures that the runs were trained on")
+    sub.add_argument("--unseen", required=True, help="signatures of strangers, four or more each")
+    sub.add_argument("--runs", nargs="+", default=[])
+    sub.add_argument("--strangers", type=int, default=64, help="people at most (default: %(default)s)")
+    sub.add_argument("--cache", help="where features are kept (default: build/cache)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, help="file .json")
 
     sub = command("blind-test", evidence.blind_test, "a page that asks people which signatures are genuine")
     sub.add_argument("--data", required=True, help="folder of signatures; the held-out ones are shown")
@@ -170,79 +160,28 @@ def _score_commands(command: Command) -> None:
 
 
 def _study_commands(command: Command) -> None:
-    """Many trainings: searches, seeds and ablations."""
-    sub = command(
-        "study",
-        models.study,
-        "search rates, latent size, length, beta and batch with Optuna; continues a stopped search",
-    )
-    sub.add_argument("model", choices=("vae", "gan"))
-    sub.add_argument("--trials", type=int, required=True, help="how many more")
-    sub.add_argument("--data", help="folder of signatures (default: the extracted ones, made if they are missing)")
-    sub.add_argument("--storage", help="of Optuna, shared by all workers (default: study.db in the folder)")
-    sub.add_argument("--out", required=True, help="folder for the trials and the figure")
-    keep = "also store the result in report/generated/results.json, for notebook 06 and the report"
-    sub.add_argument("--record", action="store_true", help=keep)
-
-    def repeated(sub: argparse.ArgumentParser, seeds: int, results: str) -> None:
-        sub.add_argument("--data", required=True)
-        sub.add_argument("--seeds", type=int, default=seeds, help="0 to this, exclusive (default: %(default)s)")
-        sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
-        sub.add_argument("--start", help="a VAE's run that ours continues from (default: weights/pretrained)")
-        sub.add_argument("--scratch", action="store_true", help="ours from random weights; of a GAN: from noise")
-        sub.add_argument("--out", required=True, help=f"folder for the runs and {results}; finished runs are loaded")
-        sub.add_argument("--workers", type=int, default=1, help="trainings at a time, for a GPU that one does not fill")
-        sub.add_argument("--record", action="store_true", help=keep)
-
-    text = "the same short GAN training with several seeds, ours and the reports' recipe"
-    sub = command("converge", models.converge, text)
-    repeated(sub, 10, "convergence.json with its curves")
-    sub.add_argument(
-        "--alone-images", type=int, default=0, help="also ours from random weights only, on so many images"
-    )
-    sub.add_argument("--alone-seeds", type=int, default=10, help="seeds of that (default: %(default)s)")
-    some = "only these (default: all); with --record they are added to those stored"
-    sub.add_argument("--arms", nargs="+", choices=("ours", "from noise", "report"), help=some)
-    sub = command("ablate", models.ablate, "the same training with one setting changed at a time")
-    sub.add_argument("model", choices=("vae", "gan"))
-    sub.add_argument("--arms", nargs="+", help=some)
-    sub.add_argument(
-        "--repeat", nargs="+", default=[], help="arms that all seeds are for (default: all; others: seed 0)"
-    )
-    repeated(sub, 1, "a table as JSON")
+    """Many trainings: one thing changed at a time, several seeds each."""
+    sub = command("ablate", models.ablate, "the same training with one setting changed at a time, scored by table A")
+    sub.add_argument("study", choices=("repair", "gan", "beta"))
+    sub.add_argument("--data", required=True)
+    sub.add_argument("--unseen", required=True, help="signatures of people that no model has seen")
+    sub.add_argument("--corpus", help="corpus.npz: for the last arm of the repair")
+    sub.add_argument("--arms", nargs="+", help="only these (default: all)")
+    sub.add_argument("--seeds", type=int, default=3, help="0 to this, exclusive (default: %(default)s)")
+    sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
+    sub.add_argument("--start", help="of the study gan: a run of `train vae`")
+    sub.add_argument("--out", required=True, help="folder for the runs and a table as JSON; finished runs are loaded")
+    words = "also store the result in report/generated/results.json, for the notebooks and the report"
+    sub.add_argument("--record", action="store_true", help=words)
 
 
 def _publish_commands(command: Command) -> None:
     """Weights for others."""
-    for kind, example in (
-        ("extractor", "a feature extractor for everybody"),
-        ("prior", "a learned prior for everybody"),
-    ):
-        text = f"{example}: smaller weights, without the writers of its corpus"
-        sub = command(f"publish-{kind}", models.publish_of_corpus, text)
-        sub.set_defaults(kind=kind)
-        sub.add_argument("--run", required=True)
-        sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
-        sub.add_argument("--device", required=True, help="where, in words")
-        sub.add_argument("--out", required=True, help=f"folder, for instance weights/{kind}")
-
-    sub = command("publish", models.publish, "a run as a reference model: weights in half precision, history, scores")
+    sub = command("publish", models.publish, "a network trained on a corpus, for everybody: smaller, and nobody's name")
     sub.add_argument("--run", required=True)
-    sub.add_argument("--data", required=True, help="the signatures it was trained on")
-    sub.add_argument("--device", required=True, help="what it was trained on, in words")
-    sub.add_argument("--seed", type=int, default=0)
-    words = "change settings of the model that only its sampling uses, for instance bandwidth=0.2"
-    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help=words)
-    sub.add_argument("--out", required=True, help="folder, for instance weights/gan")
-
-    sub = command(
-        "publish-pretrained", models.publish_pretrained, "networks trained on a corpus, to continue from on any class"
-    )
-    sub.add_argument("--vae", required=True, help="run of `train vae --recipe corpus`")
-    sub.add_argument("--gan", help="run of `train gan --recipe corpus --start <this VAE's run>`")
-    sub.add_argument("--crowd", required=True, help="the command that drew the crowd, in words")
-    sub.add_argument("--device", required=True, help="what they were trained on, in words")
-    sub.add_argument("--out", required=True, help="folder, for instance weights/pretrained")
+    sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
+    sub.add_argument("--device", required=True, help="where, in words")
+    sub.add_argument("--out", required=True, help="folder, for instance weights/prior")
 
 
 def _story_commands(command: Command) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from . import images, paths
@@ -138,25 +137,6 @@ class SignatureSet:
         for part in (self.images, self.labels, self.is_test):
             digest.update(part.cpu().numpy().tobytes())
         return digest.hexdigest()[:12]
-
-    def thumbnails(self) -> torch.Tensor:
-        """Mean ink of every person's training signatures, float32 ``[n_people, 16, 16]`` in [0, 1].
-
-        Coarse enough to survive another library version's rounding, fine enough to tell classes apart:
-        `matches` compares them before a stored model is shown beside a data set.
-        """
-        train = self.train
-        pool = SIZE // 16
-        small = torch.cat([F.avg_pool2d(part.float() / 255, pool) for part in train.images.split(1024)])
-        total = torch.zeros(self.n_people, 16, 16, device=self.device).index_add_(0, train.labels, small)
-        return total / train.labels.bincount(minlength=self.n_people).clamp(min=1)[:, None, None]
-
-    def matches(self, people: Sequence[str], thumbnails: torch.Tensor, tolerance: float = 0.15) -> bool:
-        """Whether a model trained on `people` with `thumbnails` was trained on this class."""
-        if list(people) != self.people:
-            return False
-        mine = self.thumbnails().cpu()
-        return ((mine - thumbnails).norm() / mine.norm().clamp(min=1e-9)).item() < tolerance
 
 
 # --------------------------------------------------------------------------------------------- reading
@@ -339,15 +319,23 @@ def ensure_signatures(profile, workers: int | None = None, progress=print) -> Pa
     DataError
         If no sheet could be extracted.
     """
+    return _extracted(paths.sheets_dir(), paths.signatures_dir(), profile, 0, workers, progress)
+
+
+def ensure_unseen(profile, workers: int | None = None, progress=print) -> Path:
+    """Signatures of another synthetic class, photographed and extracted once: people that no model has seen."""
+    out = paths.home() / "data" / ".signatures_unseen"
+    return _extracted(paths.home() / "build" / "sheets_unseen", out, profile, 1, workers, progress)
+
+
+def _extracted(folder: Path, out: Path, profile, seed: int, workers: int | None, progress) -> Path:
     from . import sheets, synthesis  # heavy, and only needed the first time
 
-    out = paths.signatures_dir()
     if (out / "manifest.csv").exists():
         return out
-    folder = paths.sheets_dir()
     if needs_sheets(folder):
         progress(f"no photographs in {paths.display(folder)}: drawing a synthetic class of {profile.people} people")
-        config = synthesis.SynthesisConfig(people=profile.people, per_person=profile.per_person)
+        config = synthesis.SynthesisConfig(people=profile.people, per_person=profile.per_person, seed=seed)
         synthesis.synthesize(folder, config, progress=progress, workers=workers)
     result = sheets.extract(folder, out, sheets.ExtractionConfig(), workers=workers, progress=progress)
     if not result.n_signatures:

@@ -12,26 +12,23 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .augment import PERSON_WARPS, AugmentConfig
+from .augment import AugmentConfig
 from .data import SignatureSet
-from .models.autoencoder import AutoencoderConfig
-from .models.baselines import ReportGANConfig
+from .models.baselines import ReportVAEConfig
 from .models.embedding import EmbeddingConfig
-from .models.gan import SIZES, GANConfig, Thumbnail
-from .models.layers import PLACES
+from .models.gan import GANConfig
 from .models.prior import PriorConfig
+from .models.prior_gan import PriorGANConfig
 from .models.vae import VAEConfig
 from .synthesis import Corpus
-from .training.baselines import ReportGANTrainer, ReportVAETrainer
-from .training.checkpoint import Pretrained, Run
+from .training.checkpoint import Run
 from .training.embedding import EmbeddingTrainer
-from .training.gan import GANTrainer
+from .training.gan import GANTrainer, PriorGANTrainConfig, PriorGANTrainer
 from .training.loop import TrainConfig, Trainer, fit
-from .training.prior import AutoencoderTrainer, CodesConfig, PriorTrainer
-from .training.vae import VAETrainer
+from .training.prior import PriorTrainConfig, PriorTrainer
+from .training.vae import ModelTrainConfig, ReportVAETrainer, VAETrainer
 
-PRETRAINED = "weights/pretrained"  # a start: the committed networks, `checkpoint.load_pretrained`
-LEARNED_PRIOR = "weights/prior"  # a start: the committed run of ``corpus_prior``
+PRIOR = "weights/prior"  # a start: the committed run of ``corpus_prior``
 
 
 @dataclass(frozen=True)
@@ -44,21 +41,16 @@ class Recipe:
     train: TrainConfig
     images: Mapping[str, int]  # signatures seen in the training, by profile
     start: str | None = None  # what it continues from: committed weights or another recipe's run; None: random weights
-    people: bool = True  # whether the model knows the people of the class
-    prior: str | None = None  # of a VAE's samples, see `Run.sample`
+    people: bool = False  # whether the model knows the people of the class
 
-    def for_class(self, data: SignatureSet | Corpus, start: Run | Pretrained | None = None) -> Recipe:
+    def for_class(self, data: SignatureSet | Corpus, start: Run | None = None) -> Recipe:
         """The recipe for the people of `data`, and of the size of the networks `start` that it continues from."""
-        known = {one.name for one in fields(self.model)}
-        changes: dict[str, Any] = {}
-        if self.people:
-            changes |= dict(n_people=data.n_people)
-        if self.people and "exemplars" in known:
-            changes |= dict(exemplars=int(data.train.labels.bincount().max()))
+        changes: dict[str, Any] = dict(n_people=data.n_people) if self.people else {}
         if start is not None:
-            changes |= _sizes(start.model.config, known)
-        if start is not None and start.discriminator is not None and "embedding_dim" in known:
-            changes |= dict(embedding_dim=len(start.discriminator["describe.weight"]))
+            known = {one.name for one in fields(self.model)}
+            begun = start.model.config
+            sizes = dict(vae=begun) if isinstance(begun, VAEConfig) else dict(vae=begun.vae, flow=begun.flow)
+            changes |= {name: size for name, size in sizes.items() if name in known}
         return replace(self, model=replace(self.model, **changes))
 
     def changed(self, field: str, value: Any) -> Recipe:
@@ -80,20 +72,12 @@ class Recipe:
         data: SignatureSet | Corpus,
         run_dir: str | Path,
         images: int,
-        start: Run | Pretrained | None = None,
+        start: Run | None = None,
         **options,
     ) -> Run:
         """Train this recipe of `for_class` on `images` signatures; `options` and the result are those of `loop.fit`."""
         options |= dict(steps=self.steps(images), train=self.train, start=start, recipe=self.name)
         return fit(self.trainer, data, self.model, run_dir, **options)
-
-
-def _sizes(start: Any, known: set[str]) -> dict[str, Any]:
-    """What a network with the fields `known` takes over from the configuration of the one that it continues from."""
-    if isinstance(start, AutoencoderConfig):
-        return dict(autoencoder=start)
-    names = ("autoencoder", "flow") if isinstance(start, PriorConfig) else SIZES
-    return {name: getattr(start, name) for name in names if name in known}
 
 
 def _changed(config: Any, field: str, value: Any) -> Any:
@@ -110,114 +94,64 @@ def _changed(config: Any, field: str, value: Any) -> Any:
 # The reports trained at fixed rates, on pictures that were turned, cropped at random and given Gaussian noise
 _REPORTS = dict(batch_size=64, augment=AugmentConfig(shear=0.0, elastic=0.0, noise=0.1))
 
-# From random weights: half of each batch is the reconstruction of genuine signatures from their own thumbnails (a loss
-# on pixels beside the adversarial one, Isola et al. 2017). It soon says where ink belongs; the adversarial loss says
-# how strokes look. Real and generated signatures are warped alike, or D would memorise the class
-_FROM_NOISE = GANConfig(
-    conditioning="thumbnails",
-    n_people=1,
-    latent_dim=Thumbnail.WHOLE**2 + 4 * PLACES**2,
-    detail=4,
-    noise_scale=0.02,
-    reconstruction_weight=0.01,
-    ema_images=10_000.0,
-    learning_rate_g=3e-4,
-    learning_rate_d=4e-4,
+_REPORTED_GAN = GANConfig(
+    network="dcgan",
+    rendered=False,
+    pairing="bce",
+    penalty=0.0,
+    augment_generated=False,
+    ema_images=1.0,
+    learning_rate_d=2e-3,
 )
-
-# The size of the committed networks
-_LARGE = dict(latent_dim=128 + 4 * PLACES**2, detail=4, widths=(40, 80, 128, 192))
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        # As reported
         Recipe(
             "report_vae",
             ReportVAETrainer,
-            VAEConfig(latent_dim=128, likelihood="mse", warmup=0.0),
-            TrainConfig(**_REPORTS, learning_rate=1e-5, ema_images=1.0, noise=0.0),
-            images=dict(smoke=128, cpu=48_000, gpu=384_000),
-            people=False,
-        ),
-        Recipe(
-            "vae",
-            VAETrainer,
-            VAEConfig(latent_dim=64 + 4 * PLACES**2, detail=4),
-            TrainConfig(),
-            images=dict(smoke=128, cpu=37_000, gpu=384_000),
-        ),
-        # Warped ink keeps a VAE from memorising the class, but its edges are not quite a pen's: a decoder trained on
-        # nothing else would draw such edges
-        Recipe(
-            "vae_pretrained",
-            VAETrainer,
-            VAEConfig(**_LARGE, beta=0.02, warmup=0.0),  # it starts trained
-            TrainConfig(learning_rate=5e-4, augment=AugmentConfig(probability=0.3)),
-            images=dict(smoke=128, cpu=28_800, gpu=384_000),
-            start=PRETRAINED,
+            ReportVAEConfig(),
+            ModelTrainConfig(**_REPORTS, learning_rate=1e-5, ema_images=1.0, warmup_steps=0),
+            images=dict(smoke=128, cpu=24_000, gpu=384_000),
         ),
         Recipe(
             "report_gan",
-            ReportGANTrainer,
-            ReportGANConfig(),
-            TrainConfig(**_REPORTS, checks=8, keep_best=False),
-            images=dict(smoke=128, cpu=46_400, gpu=384_000),
-            people=False,
+            GANTrainer,
+            _REPORTED_GAN,
+            TrainConfig(**_REPORTS, checks=8),
+            images=dict(smoke=128, cpu=16_000, gpu=384_000),
+        ),
+        # On the class alone, from random weights
+        Recipe(
+            "vae_alone",
+            VAETrainer,
+            VAEConfig(),
+            ModelTrainConfig(batch_size=32, learning_rate=2.5e-3, checks=10),
+            images=dict(smoke=128, cpu=16_000, gpu=200_000),
+        ),
+        Recipe(
+            "prior_alone",
+            PriorTrainer,
+            PriorConfig(),
+            PriorTrainConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, checks=10, replay_writers=0),
+            images=dict(smoke=64, cpu=16_000, gpu=400_000),
+            start="vae_alone",
+            people=True,
         ),
         Recipe(
             "gan_alone",
             GANTrainer,
-            _FROM_NOISE,
-            TrainConfig(batch_size=16, shift=6, augment=PERSON_WARPS),
-            images=dict(smoke=32, cpu=16_400, gpu=640_000),
+            GANConfig(),
+            TrainConfig(**_REPORTS, checks=8),
+            images=dict(smoke=128, cpu=16_000, gpu=640_000),
         ),
+        # From the committed weights: the models of the lesson
         Recipe(
-            "gan",
-            GANTrainer,
-            GANConfig(**_LARGE),
-            TrainConfig(batch_size=16, augment=replace(PERSON_WARPS, probability=0.0)),
-            images=dict(smoke=64, cpu=2_400, gpu=16_000),
-            start="vae_pretrained",
-        ),
-        # On a corpus of synthetic writers, for `weights/`; as long on every machine
-        Recipe(
-            "corpus_vae",
-            VAETrainer,
-            VAEConfig(**_LARGE, beta=0.02, components=1),
-            TrainConfig(batch_size=256, learning_rate=1.5e-3, ema_images=50_000.0),
-            images=dict(smoke=512, cpu=2_700_000, gpu=2_700_000),
-        ),
-        Recipe(
-            "corpus_gan",
-            GANTrainer,
-            GANConfig(**_LARGE, warped=False, ema_images=5_000.0, learning_rate_d=4e-4),
-            TrainConfig(batch_size=32, augment=AugmentConfig(elastic=0.0), watch=False),
-            images=dict(smoke=64, cpu=40_000, gpu=40_000),
-            start="corpus_vae",
-            people=False,
-        ),
-        Recipe(
-            "autoencoder",
-            AutoencoderTrainer,
-            AutoencoderConfig(),
-            CodesConfig(batch_size=32, learning_rate=2.5e-3, warmup_steps=100, noise=0.0, checks=10),
-            images=dict(smoke=64, cpu=60_000, gpu=60_000),
-            people=False,
-        ),
-        Recipe(
-            "corpus_prior",
+            "vae",
             PriorTrainer,
             PriorConfig(),
-            CodesConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10),  # 16 writers
-            images=dict(smoke=128, cpu=294_400, gpu=20_000_000),
-            start="autoencoder",
-            people=False,
-        ),
-        Recipe(
-            "prior",
-            PriorTrainer,
-            PriorConfig(),
-            CodesConfig(
+            PriorTrainConfig(
                 batch_size=8,
                 learning_rate=2e-4,
                 rate_end=0.02,
@@ -226,8 +160,41 @@ RECIPES = {
                 warmup_steps=50,
                 decay_from=0.3,
             ),
-            images=dict(smoke=64, cpu=32_000, gpu=32_000),
-            start=LEARNED_PRIOR,
+            images=dict(smoke=64, cpu=9_600, gpu=32_000),
+            start=PRIOR,
+            people=True,
+        ),
+        Recipe(
+            "gan",
+            PriorGANTrainer,
+            PriorGANConfig(),
+            PriorGANTrainConfig(batch_size=8, augment=AugmentConfig(elastic=0.0), checks=5),
+            images=dict(smoke=32, cpu=4_800, gpu=20_000),
+            start="vae",
+            people=True,
+        ),
+        # On a corpus of synthetic writers, for `weights/`; as long on every machine
+        Recipe(
+            "corpus_vae",
+            VAETrainer,
+            VAEConfig(),
+            ModelTrainConfig(batch_size=32, learning_rate=2.5e-3, checks=10),
+            images=dict(smoke=64, cpu=60_000, gpu=60_000),
+        ),
+        Recipe(
+            "corpus_prior",
+            PriorTrainer,
+            PriorConfig(),
+            PriorTrainConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10),
+            images=dict(smoke=128, cpu=512_000, gpu=20_000_000),
+            start="corpus_vae",
+        ),
+        Recipe(
+            "corpus_gan_alone",
+            GANTrainer,
+            GANConfig(),
+            TrainConfig(**_REPORTS, checks=8),
+            images=dict(smoke=128, cpu=64_000, gpu=2_000_000),
         ),
         Recipe(
             "extractor",
@@ -240,8 +207,26 @@ RECIPES = {
                 augment=AugmentConfig(rotation=8.0, scale=0.15, shear=0.15, translation=5.0, elastic=1.5),
             ),
             images=dict(smoke=256, cpu=200_000, gpu=200_000),
-            people=False,
         ),
     )
 }
 """Every recipe by its name."""
+
+# The repair of the reports' GAN from noise, a field at a time; every step keeps those before it
+REPAIRS: tuple[tuple[str, str, Any], ...] = (
+    ("balanced rates", "model.learning_rate_d", 2e-4),
+    ("no lattice", "model.network", "resampled"),
+    ("rendered ink", "model.rendered", True),
+    ("R1 + R2", "model.penalty", GANConfig().penalty),
+    ("both sides augmented", "model.augment_generated", True),
+    ("relativistic pairing", "model.pairing", "relativistic"),
+    ("averaged weights", "model.ema_images", GANConfig().ema_images),
+)
+
+
+def repair_steps() -> dict[str, Recipe]:
+    """The recipes ``as reported`` and after each of `REPAIRS`, by name; the last one is that of ``gan_alone``."""
+    steps = {"as reported": RECIPES["report_gan"]}
+    for name, field, value in REPAIRS:
+        steps[name] = list(steps.values())[-1].changed(field, value)
+    return steps

@@ -1,7 +1,9 @@
-"""What a model has to offer to be judged: signatures of new people, of known people, and like given references.
+"""From noise to a picture: who signs, how a code is drawn, how it becomes ink.
 
-`Sampler` is the contract between models and the evaluation (`metrics.questions`). The adapters below put the VAEs and
-GANs behind it. Those with people keep training signatures and redraw them, and the adapters do not hide that.
+`Sampler` is the contract between models and everything that uses them. A latent travels from noise (`Flow.sample` in
+``models/prior.py``) through the decoder (``models/vae.py``) to `render.render`; no sampler holds a picture.
+
+Reference: Xia et al. 2022 (GAN inversion).
 """
 
 from __future__ import annotations
@@ -9,14 +11,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
-from .augment import PERSON_WARPS, warp_ink
-from .models.baselines import ReportVAE
-from .models.prior import PriorVAE
-from .training.checkpoint import Pretrained, Run
-
-QUESTIONS = ("new", "known", "like")
+from .models.gan import Generator as NoiseGenerator
+from .models.prior import Gaussians, Normal, PriorVAE
+from .models.vae import VAE
 
 
 class Sampler(Protocol):
@@ -41,91 +41,20 @@ def offers(sampler: Any, question: str) -> bool:
     return callable(getattr(sampler, question, None))
 
 
-class ExemplarSampler:
-    """A run that remembers training signatures: it warps one of them and draws it again.
+class DensitySampler:
+    """A VAE drawn from a density of codes: `prior.Normal`, as the assignment asks, or `prior.Gaussians`.
 
-    It has no density of people. As a "new" person it can only offer a person it knows, drawn without replacement as
-    long as there are enough; the novelty scores show it.
-
-    Parameters
-    ----------
-    run
-        A VAE or GAN with people.
+    Every signature has a code of its own: such a density knows no people.
     """
 
-    def __init__(self, run: Run):
-        if not run.conditional:
-            raise ValueError(f"{run.run_dir}: this model knows no people; judge it as a PriorSampler")
-        self.run = run
+    def __init__(self, vae: VAE, density: Normal | Gaussians):
+        self.vae, self.density = vae, density
 
+    @torch.no_grad()
     def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
-        rounds = -(-people // len(self.run.people))
-        who = torch.cat([torch.randperm(len(self.run.people), generator=generator) for _ in range(rounds)])[:people]
-        return self.known(who.repeat_interleave(per_person), generator)
-
-    @torch.inference_mode()
-    def known(self, y: Tensor, generator: Generator) -> Tensor:
-        model, device = self.run.model, self.run.device
-        generator = _on(device, generator)
-        if self.run.kind == "vae":
-            z = model.sample_person(y.to(device), generator)
-        else:
-            z = model.noise(len(y), y.to(generator.device), generator)
-        return self.run.decode(z, y).float().clamp(0, 1).cpu()
-
-    @torch.inference_mode()
-    def like(self, references: Tensor, generator: Generator) -> Tensor:
-        if self.run.kind == "vae":
-            return _redrawn(self.run.model, references, generator)
-        model, device = self.run.model, self.run.device
-        generator, out = _on(device, generator), []
-        for part in references.split(64):
-            moved = warp_ink(_one_of(part, generator).to(device), PERSON_WARPS, generator)
-            z = model.noise(len(part), None, generator).to(device)
-            out.append(model.ink_probability(z, model.encode(moved)).float().cpu())
-        return torch.cat(out).clamp(0, 1)
-
-
-class PriorSampler:
-    """A run drawn from a density of codes that holds no picture: N(0, I), or a few Gaussians.
-
-    A code is a person, and the person's signatures lie around it as those of one person do. A model that has not
-    learned how they spread (the student reports' VAE and GAN) draws every signature anew: it has no people.
-
-    Parameters
-    ----------
-    run
-        A VAE, or a GAN without people.
-    prior
-        "normal" or "gaussians"; of a VAE.
-    """
-
-    def __init__(self, run: Run, prior: str = "normal"):
-        self.run, self.prior = run, prior
-
-    @torch.inference_mode()
-    def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
-        model, generator = self.run.model, _on(self.run.device, generator)
-        spreads = self.run.kind == "vae" and not isinstance(model, ReportVAE)
-        codes = people if spreads else people * per_person
-        if self.run.kind == "vae":
-            z = model.sample_prior(codes, generator, self.prior)
-        else:
-            z = model.noise(codes, None, generator)
-        if spreads:
-            z = model.sample_around(z.repeat_interleave(per_person, 0), generator)
-        return self.run.decode(z).float().clamp(0, 1).cpu()
-
-
-class PretrainedSampler:
-    """The pretrained VAE: for a stranger's signature it draws a warp of it again."""
-
-    def __init__(self, pretrained: Pretrained):
-        self.model = pretrained.model
-
-    @torch.inference_mode()
-    def like(self, references: Tensor, generator: Generator) -> Tensor:
-        return _redrawn(self.model, references, generator)
+        z = self.density.sample(people * per_person, generator)
+        device = next(self.vae.parameters()).device
+        return torch.cat([torch.sigmoid(self.vae.decode(part.to(device))) for part in z.split(64)])
 
 
 class WithoutPeople:
@@ -135,39 +64,47 @@ class WithoutPeople:
         self.new, self.like = model.new, model.like
 
 
-def adapters(run: Run) -> dict[str, Any]:
-    """The ways to judge a run, by the ending of its name in the tables.
-
-    A model that is a `Sampler` itself is judged as it is.
-    """
-    if run.kind == "prior" and not run.model.config.n_people:
-        return {"": WithoutPeople(run.model)}
-    if any(offers(run.model, question) for question in QUESTIONS):
-        return {"": run.model}
-    if run.kind == "vae" and run.conditional:
-        return {"": ExemplarSampler(run), " N(0,I)": PriorSampler(run), " Gaussians": PriorSampler(run, "gaussians")}
-    return {"": ExemplarSampler(run) if run.conditional else PriorSampler(run)}
+def sampler_of(model: nn.Module) -> Sampler:
+    """What draws signatures by a trained model."""
+    if isinstance(model, VAE):
+        return DensitySampler(model, Normal(model.config.channels))
+    if isinstance(model, PriorVAE) and not model.config.n_people:
+        return WithoutPeople(model)
+    return model
 
 
-def _redrawn(vae: torch.nn.Module, references: Tensor, generator: Generator) -> Tensor:
-    """Warps of one of each row's references ``[n, k, 1, 128, 128]``, encoded, with noise on the code, and decoded."""
+@torch.no_grad()
+def gaussians_of(vae: VAE, x: Tensor, components: int = 20) -> DensitySampler:
+    """`vae` drawn from a mixture of Gaussians fitted to the codes of ink `x` ``[N, 1, 128, 128]``."""
     device = next(vae.parameters()).device
-    generator, out = _on(device, generator), []
-    for part in references.split(64):
-        moved = warp_ink(_one_of(part, generator).to(device), PERSON_WARPS, generator)
-        codes = vae.sample_around(vae.encode(moved)[0], generator)
-        out.append(vae.to_ink(vae.decode(codes)).float().cpu())
-    return torch.cat(out).clamp(0, 1)
+    codes = [VAE.reparameterize(*vae.encode(part.to(device)), None).cpu() for part in x.split(64)]
+    return DensitySampler(vae, Gaussians(vae.config.channels, components).fit(torch.cat(codes)))
 
 
-def _one_of(references: Tensor, generator: Generator) -> Tensor:
-    """A random one of each row's k references, as binary ink ``[n, 1, 128, 128]``."""
-    which = torch.randint(references.shape[1], (len(references),), generator=generator, device=generator.device)
-    return (references[torch.arange(len(references)), which.to(references.device)] > 0.5).float()
+@torch.enable_grad()
+def invert(model: nn.Module, x: Tensor, steps: int = 80, rate: float = 0.1) -> Tensor:
+    """GAN inversion: ink ``[N, 1, 128, 128]`` in [0, 1] that a model draws from the best code found for `x`.
 
+    Maximum a posteriori under a Bernoulli likelihood and N(0, I), by Adam, the rate falling to zero by a cosine. The
+    search begins at the posterior mean where the model encodes, at zero noise where it does not, and is the same for
+    a VAE and a GAN, so that the two can be compared.
+    """
+    if isinstance(model, NoiseGenerator):
+        code, decode = torch.zeros(len(x), model.config.latent_dim, device=x.device), model.logits
+    elif isinstance(model, PriorVAE):
+        code = model.vae.encode(x)[0].detach()
+        person = model.flow.people(model.flow.describe(code)[:, None], code.new_ones(len(x), 1))
 
-def _on(device: torch.device, generator: Generator) -> Generator:
-    """A generator on `device` that follows from `generator`."""
-    if device == generator.device:
-        return generator
-    return Generator(device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        def decode(z: Tensor) -> Tensor:
+            return model.logits(z, person)
+    else:
+        code, decode = model.encode(x)[0].detach(), model.decode
+    code = code.clone().requires_grad_()
+    optimizer = torch.optim.Adam([code], rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        loss = F.binary_cross_entropy_with_logits(decode(code).float(), x, reduction="sum") + 0.5 * code.square().sum()
+        (code.grad,) = torch.autograd.grad(loss, code)  # gradients of the weights are not needed
+        optimizer.step()
+        falling.step()
+    return torch.sigmoid(decode(code.detach()).float()).detach()

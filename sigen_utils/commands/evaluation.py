@@ -32,7 +32,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..metrics.no_model import draw_writers, rows_without_a_model
     from ..metrics.seen import VERIFIER, Eye
     from ..report import update_results
-    from ..training.checkpoint import load_pretrained
+    from ..training.checkpoint import load_run
 
     device = pick_device()
     data = load_signatures(args.data, "cpu", train_per_person=args.train_per_person)
@@ -44,8 +44,9 @@ def evaluate(args: argparse.Namespace) -> int:
     writers = draw_writers(cohort + min((unseen or data).n_people, questions.PEOPLE), folder)
     samplers, labels = _samplers(args.runs, data, device)
     rows = rows_without_a_model(
-        data.train, writers[cohort:], lambda x: eye(x, strokes=False).features[VERIFIER], load_pretrained()
-    )
+        data.train, writers[cohort:], lambda x: eye(x, strokes=False).features[VERIFIER],
+        load_run(paths.weights_dir() / "prior").model.vae,
+    )  # fmt: skip
     samplers |= {name: [sampler] for name, sampler in rows.items()}
     if unseen is None:
         print("no --unseen: no table of new people (A) and none of strangers (C)")
@@ -62,48 +63,66 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def _samplers(named: list[str], data, device) -> tuple[dict[str, list[Any]], dict[str, str]]:
-    """Samplers and labels by row, of ``DIR`` or ``NAME=DIR,DIR``; a run may fill several rows."""
-    from ..sampling import adapters
-    from .evidence import _runs_of
+    """Samplers and labels by row, of ``DIR`` or ``NAME=DIR,DIR``; a VAE of the class fills a second row: Gaussians."""
+    from ..sampling import gaussians_of
 
     samplers: dict[str, list[Any]] = {}
     for word in named:
         name, _, folders = word.rpartition("=")
-        runs = [next(iter(_runs_of([folder], data, device).values())) for folder in folders.split(",")]
+        runs = [run_of(folder, data, device) for folder in folders.split(",")]
         name = name or Path(folders).name
-        for run, folder in zip(runs, folders.split(","), strict=True):
-            if run.people and list(run.people) != list(data.people):
-                raise ValueError(f"{folder} knows other people than the data; judge it on what it was trained on")
-            for ending, sampler in adapters(run).items():
-                samplers.setdefault(name + ending, []).append(sampler)
-        if any(len(some) != len(runs) for row, some in samplers.items() if row.startswith(name)):
+        if name in samplers or len({run.kind for run in runs}) > 1:
             raise ValueError(f"{word}: two models of one name, or trainings of different models")
+        samplers[name] = [run.sampler for run in runs]
+        if runs[0].kind == "vae":
+            samplers[f"{name} Gaussians"] = [gaussians_of(run.model, data.train.x) for run in runs]
     return samplers, {row: row for row in samplers}
+
+
+def run_of(folder: str | Path, data, device="cpu"):
+    """A run that was trained on `data`, in this split, or on a corpus of synthetic writers.
+
+    Raises
+    ------
+    ValueError
+        If it was trained on other signatures.
+    """
+    from ..training.checkpoint import load_run
+
+    run = load_run(folder, device)
+    about = run.config["data"]
+    if about["people"] and about["fingerprint"] != data.fingerprint():
+        raise ValueError(f"{folder} was trained on other signatures, or another split of them (--train-per-person)")
+    return run
 
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the main columns of each table and what may be said about them."""
-    from ..metrics.questions import sentences
-
-    for key, columns in COLUMNS.items():
-        table = result[key]
-        if table is None:
-            continue
-        print(f"\n{TITLES[key]}")
-        rows = {"genuine": dict(label="genuine", scores=table["genuine"])} if table["genuine"] else {}
-        rows |= table["rows"]
-        width = max(len(about["label"]) for about in rows.values())
-        for column in columns:
-            print(f"  {column}: {table['goals'].get(column, '')}")
-        for about in rows.values():
-            cells = [about["scores"].get(column) for column in columns]
-            print(f"{about['label']:{width}}" + "".join(f"{_cell(cell):>22}" for cell in cells))
-        ranked = [column for column in columns if column in table["rank"]]
-        print("\n".join(f"  {sentence}" for sentence in sentences(table, ranked)))
+    for key in COLUMNS:
+        if result[key] is not None:
+            print(f"\n{TITLES[key]}")
+            show_table(key, result[key])
     print("\nLikelihood of held-out signatures, nats an image")
     for name, cell in result["likelihood"].items():
         print(f"{name:16}{_cell(cell):>22}")
     print("seconds: " + ", ".join(f"{part} {seconds:.0f}" for part, seconds in result["seconds"].items()))
+
+
+def show_table(key: str, table: Mapping[str, Any]) -> None:
+    """Print the main columns of one table, and what may be said about them."""
+    from ..metrics.questions import sentences
+
+    columns = COLUMNS[key]
+    rows = {"genuine": dict(label="genuine", scores=table["genuine"])} if table["genuine"] else {}
+    rows |= table["rows"]
+    width = max(len(about["label"]) for about in rows.values())
+    for column in columns:
+        print(f"  {column}: {table['goals'].get(column, '')}")
+    for about in rows.values():
+        cells = [about["scores"].get(column) for column in columns]
+        print(f"{about['label']:{width}}" + "".join(f"{_cell(cell):>22}" for cell in cells))
+    ranked = [column for column in columns if column in table["rank"]]
+    print("\n".join(f"  {sentence}" for sentence in sentences(table, ranked)))
 
 
 def _cell(cell: Mapping[str, float] | None) -> str:

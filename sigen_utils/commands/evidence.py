@@ -10,57 +10,30 @@ import json
 from pathlib import Path
 
 
-def _runs_of(folders: list[str], data, device) -> dict:
-    """Runs by the names of their folders; each has to have been trained on `data`, in this split."""
-    from ..training.checkpoint import CARD, load_run
-
-    found: dict = {}
-    for folder in map(Path, folders):
-        run = load_run(folder, device)
-        about, thumbnails = run.config["data"], run.thumbnails()
-        # Other versions of libraries round a picture otherwise, so a published run may know another fingerprint
-        alike = about["n_train"] == len(data.train) and thumbnails is not None and (folder / CARD).exists()
-        if about["fingerprint"] != data.fingerprint() and not (alike and data.matches(run.people, thumbnails)):
-            raise ValueError(f"{folder} was trained on other signatures, or another split of them (--train-per-person)")
-        if folder.name in found:
-            raise ValueError(f"two runs are called {folder.name}; rename the folder of one")
-        found[folder.name] = run
-    return found
-
-
 def usefulness(args: argparse.Namespace) -> int:
-    from .. import metrics, paths
+    """Table C alone: what duplicates of one signature of a stranger save."""
+    import torch
+
+    from .. import paths
     from ..data import load_signatures
     from ..device import pick_device
-    from ..training.checkpoint import load_pretrained
+    from ..metrics import questions
+    from ..metrics.no_model import Copies, Warps, draw_writers
+    from ..metrics.seen import Eye
+    from .evaluation import TITLES, run_of, show_table
 
     device = pick_device()
-    data = load_signatures(args.data, device, train_per_person=args.train_per_person)
-    runs = _runs_of(args.runs, data, device)
-    start = load_pretrained()
-    makers = {"moved copies of the one": metrics.moved_copies}
-    makers |= {"pretrained VAE, from the one": start.duplicate} if start else {}
-    extractor = (
-        metrics.SignatureExtractor(device=device) if args.extractor == "signature" else metrics.FeatureExtractor(device)
-    )
-    result = metrics.measure_usefulness(data, runs, makers, extractor, ks=args.duplicates, seed=args.seed)
+    data, unseen = load_signatures(args.data), load_signatures(args.unseen)
+    folder = Path(args.cache or paths.home() / "build" / "cache")
+    runs = {Path(one).name: [run_of(one, data, device).sampler] for one in args.runs}
+    rows = runs | dict(copies=[Copies(data.train)], warps=[Warps(data.train)])
+    with torch.inference_mode():
+        table = questions.strangers_only(rows, Eye(folder=folder, device=device), unseen, draw_writers(400, folder),
+                                         args.seed, args.strangers)  # fmt: skip
     with paths.atomic_write(args.out) as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
-    study = result["duplicates"]
-    print(f"{result['people']} people, {result['train_per_person']} signatures each to train on, {result['extractor']}")
-    rate = "EER {eer:.2%} [{eer_low:.2%}, {eer_high:.2%}]"
-    print("one genuine reference: " + rate.format_map(study["one"]))
-    for n, one in study["genuine"].items():
-        print(f"{n} genuine references: " + rate.format_map(one))
-    for name, by_number in study["models"].items():
-        for k, one in by_number.items():
-            saved = "{cut:.0%} [{cut_low:.0%}, {cut_high:.0%}] saved".format_map(one)
-            print(f"one and {k} by {name}: {rate.format_map(one)}, {saved}")
-    for name, share in result["accepted"].items():
-        print(f"accepted at the equal error rate, {name}: {share:.1%}")
-    for name, one in result["classification"].items():
-        ways = " / ".join("-" if one[k] is None else f"{one[k]:.1%}" for k in ("train_on_these", "test_on_these"))
-        print(f"classifier trained / tested on {name}: {ways}, score {one['score']:.1f}")
+        temporary.write_text(json.dumps(table, indent=1))
+    print(TITLES["like"])
+    show_table("like", table)
     return 0
 
 
@@ -125,10 +98,11 @@ def blind_test(args: argparse.Namespace) -> int:
     from ..data import load_signatures
     from ..experiments.blind_test import make_items, write_page
     from ..render import render
+    from .evaluation import run_of
 
     data = load_signatures(args.data, train_per_person=args.train_per_person)
-    (run,) = _runs_of([args.run], data, "cpu").values()
-    fake, _ = run.sample(args.n, seed=args.seed)
+    run = run_of(args.run, data)
+    fake = run.sample(args.n, seed=args.seed)
     items = make_items(render(data.test.x), render(fake), args.n, args.seed)
     print(f"{args.n} signatures -> {write_page(items, args.out, model=Path(args.run).name)}; open it in a browser")
     return 0

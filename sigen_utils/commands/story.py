@@ -25,10 +25,8 @@ SHADES, COLORS = 16, 128  # ... so many shades of grey, or so many colours where
 def report(args: argparse.Namespace) -> int:
     from .. import paths, report
 
-    report.write_numbers()
-    report.write_tables()
     if paths.home() == paths.REPO:
-        report.update_readme(paths.REPO / "docs" / "results.md")
+        report.write_markdown()
     report.build_pdf()
     return 0
 

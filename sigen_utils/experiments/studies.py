@@ -1,54 +1,172 @@
-"""Ablations, seeds and searches, stored in ``results.json`` with their commands and commits.
+"""Studies: the same training with one thing changed, several seeds each, scored alike on people no model has seen.
 
-They take longer than everything else, so `make` does not repeat them; ``make studies`` does. Notebook 06 shows the
-stored ones if they were measured on the same signatures. For other signatures it runs brief ones itself.
+An *arm* is a recipe. `arms_of` has three studies: the repair of the reports' GAN step by step, what each part of the
+best GAN adds, and what beta does to a VAE drawn from N(0, I). Results are stored in ``results.json`` with the command
+and the commit; notebook 06 and the report show the stored ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from .. import paths, provenance, report
 from ..data import SignatureSet
-from ..profiles import Profile
+from ..metrics import new_people
+from ..metrics.seen import Eye
+from ..recipes import RECIPES, Recipe, repair_steps
+from ..synthesis import Corpus
 from ..training import checkpoint
-from . import ablation, search, seeds
 
-NAMES = ("ablation_vae", "ablation_alone", "ablation_gan", "convergence", "search_vae", "search_gan")
-FEW = dict(  # arms of a brief study
-    vae=("ours", "mse", "beta 4", "N(0, I)", "from random weights"),
-    alone=("ours", "reconstruction alone", "adversarial loss alone"),
-    gan=("ours", "no penalty", "with reconstruction loss", "last step kept"),
-)
+SCORES = {  # of table A, by their name there: how a study shows them
+    "frechet": "efflite0_block10/frechet",
+    "coverage": "efflite0_block10/coverage",
+    "recall": "efflite0_block10/recall",
+    "novelty": "efflite0_block10/novelty_auc",
+}
+COLLAPSED = 0.1  # share of genuine signatures covered below which a training has collapsed
+CONVERGED = dict(frechet=25.0, coverage=COLLAPSED)  # what a cheap GAN from noise has to reach; a blank page lies at 58
+BETAS = (0.1, 2.0, 8.0)  # beside our own
+
+WITHOUT = {  # of the best GAN: the field that is changed, and its value
+    "single pictures": ("model.sets", False),
+    "decoder fixed": ("model.train_decoder", False),
+    "no R1 + R2": ("model.penalty", 0.0),
+    "no reconstruction": ("model.reconstruction_weight", 0.0),
+    "not relativistic": ("model.pairing", "bce"),
+    "not augmented": ("train.augment.probability", 0.0),
+}
 
 
-def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str, part: bool = False) -> Path:
-    """Store a study in ``results.json``, section ``studies``; each arm with its ``sources``: command and commit.
+def arms_of(study: str) -> dict[str, Recipe]:
+    """The arms of the study "repair", "gan" or "beta", by name; neighbours, or all and the first, differ in one field.
+
+    Raises
+    ------
+    ValueError
+        For another study.
+    """
+    if study == "repair":
+        return repair_steps() | {"more writers": RECIPES["gan_alone"]}  # the same recipe on a corpus
+    if study == "gan":
+        return {"ours": RECIPES["gan"]} | {name: RECIPES["gan"].changed(*change) for name, change in WITHOUT.items()}
+    if study == "beta":
+        ours = RECIPES["vae_alone"]
+        return {f"beta {ours.model.beta:g}": ours} | {f"beta {b:g}": ours.changed("model.beta", b) for b in BETAS}
+    raise ValueError(f"a study called {study!r}: choose repair, gan or beta")
+
+
+class Judge:
+    """Scores of table A for samples of a model: new people, beside people that nobody has trained on."""
+
+    def __init__(self, data: SignatureSet, unseen: SignatureSet, cache: Path | None = None):
+        self.data, self.eye = data, Eye(folder=cache or paths.home() / "build" / "cache", device=data.device)
+        each = int(unseen.labels.bincount().min())
+        rows = torch.cat([(unseen.labels == k).nonzero()[:each, 0] for k in range(unseen.n_people)])
+        known = {name: self.eye(data.train.x).features[name] for name in self.eye.names}
+        self.reference = new_people.strangers(self.eye(unseen.x[rows]), unseen.n_people, known)
+
+    def __call__(self, run: checkpoint.Run, seed: int = 0) -> dict[str, float]:
+        """The scores of `SCORES`, the mean error of stroke statistics, and whether the training ``converged``."""
+        people, each = self.reference.people, self.reference.per_person
+        x = run.sample(people * each, seed=seed, per_person=each)
+        scores = new_people.score_new(self.reference, self.eye(x), seed)
+        found = {name: scores[long].value for name, long in SCORES.items()}
+        found["strokes"] = float(np.mean([score.value for name, score in scores.items() if name.startswith("stroke_")]))
+        found["converged"] = found["frechet"] <= CONVERGED["frechet"] and found["coverage"] >= CONVERGED["coverage"]
+        return found
+
+
+def train_arms(
+    judge: Judge,
+    arms: Mapping[str, Recipe],
+    folder: str | Path,
+    images: int,
+    seeds: Sequence[int] = (0,),
+    start: checkpoint.Run | None = None,
+    corpus: Corpus | None = None,
+    progress: Callable[[str], None] | None = print,
+) -> dict[str, Any]:
+    """Train every arm with every seed, or load its run, and score it.
 
     Parameters
     ----------
-    name
-        One of `NAMES`.
-    found
-        A summary: of `ablation.summary` or `search.summary`.
-    data
-        The signatures it was measured on.
-    command
-        What repeats it, without ``python -m sigen_utils``.
-    part
-        Whether these are some arms of a study, to be added to those stored for the same signatures.
+    judge
+        Scores, and the signatures to train on.
+    arms
+        Recipes by name; the arm "more writers" is trained on `corpus`, and left out without one.
+    folder
+        For the runs; finished ones are loaded.
+    images
+        Signatures seen in one training, the same for all arms.
+    seeds
+        Of the training and of the samples.
+    start
+        What those arms continue from whose recipe does not begin at random.
+    corpus
+        Many synthetic writers.
+    progress
+        Called with a line a training; None for silence.
+
+    Returns
+    -------
+    dict
+        ``images, n, arms``: name -> a list with an entry a seed, of ``seed, minutes``, the scores of `Judge`,
+        ``curve`` (rows of the history: images, logits, norm of G's gradient) and ``grid``, the file of 16 samples. A
+        training whose loss became no number has ``diverged`` instead of scores.
     """
-    if name not in NAMES:
-        raise ValueError(f"a study called {name!r}: choose one of {', '.join(NAMES)}")
-    where, new = provenance.provenance(data, seed=0), dict(found)
-    if "arms" in new:
-        new["sources"] = {arm: dict(command=command, commit=where["commit"]) for arm in new["arms"]}
-        kept = recorded(name, data) if part else None
-        for section in ("arms", "sources") if kept else ():
-            new[section] = kept.get(section, {}) | new[section]
-    return report.update_results("studies", {name: new | dict(provenance=where, command=command)})
+    out: dict[str, list[dict[str, Any]]] = {}
+    for name, arm in arms.items():
+        data = corpus if name == "more writers" else judge.data
+        if data is None:
+            continue
+        begin = start if arm.start else None
+        arm = arm.for_class(data, begin)
+        for seed in seeds:
+            place = Path(folder) / f"{name.replace(' ', '_').replace('+', 'and')}_{seed}"
+            recipe = replace(arm, train=replace(arm.train, seed=seed))
+            entry: dict[str, Any] = dict(seed=seed)
+            try:
+                run = recipe.fit(data, place, images, start=begin, restart=True, progress=False)
+            except FloatingPointError:
+                out.setdefault(name, []).append(entry | dict(diverged=True))
+                continue
+            entry |= judge(run, seed) | dict(minutes=run.history[-1]["seconds"] / 60, curve=_curve(run.history))
+            out.setdefault(name, []).append(entry)
+            if progress:
+                progress(f"{name}, seed {seed}: Frechet {entry['frechet']:.1f}, coverage {entry['coverage']:.2f}")
+    return dict(images=images, n=judge.reference.people * judge.reference.per_person, scores=SCORES, arms=out)
+
+
+def _curve(history: list[dict], points: int = 40) -> list[dict[str, float]]:
+    keys = ("images", "d_loss", "g_loss", "real_logit", "fake_logit", "g_gradient_norm", "loss")
+    rows = [row for row in history if math.isfinite(row["loss"])]
+    return [{key: round(row[key], 4) for key in keys if key in row} for row in rows[:: max(1, len(rows) // points)]]
+
+
+def in_lines(found: Mapping[str, Any]) -> list[str]:
+    """A line an arm: mean and range over its seeds."""
+    lines = []
+    for name, entries in found["arms"].items():
+        good = [entry for entry in entries if "frechet" in entry]
+        text = f"{name:24} {sum(entry['converged'] for entry in good)} of {len(entries)} converge"
+        for score in ("frechet", "coverage", "recall", "novelty", "strokes") if good else ():
+            values = [entry[score] for entry in good]
+            text += f"   {score} {np.mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+        lines.append(text)
+    return lines
+
+
+def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str) -> Path:
+    """Store a study in ``results.json``, section ``studies``, with `command`, what repeats it, and the commit."""
+    about = dict(provenance=provenance.provenance(data, seed=0), command=command)
+    return report.update_results("studies", {name: dict(found) | about})
 
 
 def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:
@@ -58,51 +176,3 @@ def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:
     found = report.load_results().get("studies", {}).get(name)
     fits = found is not None and found["provenance"]["data_fingerprint"] == data.fingerprint()
     return found if fits else None
-
-
-def obtain(
-    data: SignatureSet,
-    profile: Profile,
-    start: Mapping[str, checkpoint.Run | checkpoint.Pretrained | None],
-    progress: Callable[[str], None] | None = print,
-) -> dict[str, dict[str, Any]]:
-    """All studies: stored ones of these signatures; others are measured with the budget of `profile` and stored.
-
-    `start` says what the arms of the ``vae`` and the ``gan`` continue from. Without Optuna a search is empty.
-    """
-    out: dict[str, dict[str, Any]] = {}
-    for name in NAMES:
-        found = recorded(name, data)
-        if found is None:
-            found, command = _measure(name, data, profile, start, progress)
-            if found.get("trials") != []:  # an empty search, without Optuna, is not stored
-                record(name, found, data, command)
-                found = recorded(name, data)
-            else:
-                found |= dict(command=command)
-        out[name] = found
-    return out
-
-
-def _measure(name, data, profile: Profile, start, progress) -> tuple[dict[str, Any], str]:
-    """One brief study, and the command for it."""
-    folder, kind = paths.runs_dir() / "studies" / name, name.split("_")[-1]
-    images = profile.study_images
-    if name == "convergence":
-        n = profile.study_seeds
-        found = seeds.repeat_training(data, folder, images, range(n), start["gan"], progress)
-        return ablation.summary(found), f"converge --seeds {n} --images {images}"
-    if name.startswith("ablation_"):
-        scratch = start.get(kind) is None
-        arms = {arm: one for arm, one in ablation.arms_of(kind, scratch).items() if arm in FEW[kind]}
-        found = ablation.train_arms(data, arms, folder, images, start=start.get(kind), progress=progress)
-        words = "gan --scratch" if kind == "alone" else f"{kind} --scratch" if scratch else kind
-        return ablation.summary(found), f"ablate {words} --images {images}"
-    command = f"study {kind} --trials {profile.study_trials}"
-    if not search.installed():
-        return dict(kind=kind, trials=[], importance={}, best=None), f"pip install optuna; {command}"
-    folder.mkdir(parents=True, exist_ok=True)
-    space = search.StudyConfig(images=(8, 24)) if profile.name == "smoke" else search.StudyConfig()
-    storage = f"sqlite:///{folder / 'search.db'}"
-    trials = search.run_study(kind, data, storage, profile.study_trials, space, progress)
-    return search.summary(trials, kind), command

@@ -10,6 +10,7 @@ from .contact import contact_sheet
 from .normalise import LONGEST, SIZE, STROKE, even_strokes, normalise_mask
 from .reading import SUFFIXES, ImageError, Page, is_picture, iter_pages, quietly, read_pages, shown
 from .signature import DOUBTS, FLAGS, REMEDIES, Signature, clean_signature, normalise_signature, read_signatures
+from .writing import save_generated
 
 __all__ = [
     "DOUBTS",
@@ -33,5 +34,6 @@ __all__ = [
     "quietly",
     "read_pages",
     "read_signatures",
+    "save_generated",
     "shown",
 ]

@@ -10,8 +10,7 @@ distance); Kynkaanniemi et al. 2019 (precision, recall); Naeem et al. 2020 (dens
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
-from scipy.stats import mannwhitneyu
+from scipy.spatial.distance import cdist
 
 Z95 = 1.96  # a 95 % interval of a normal variable, in standard deviations
 
@@ -136,65 +135,6 @@ def top1_leave_one_out(features: np.ndarray, labels: np.ndarray) -> float:
     return float((labels[distance.argmin(1)] == labels).mean())
 
 
-def nearer_than_held_out(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """bool ``[n]``: whether a sample is closer to a training signature than the median held-out real one is."""
-    limit = np.median(cdist(held_out, train).min(1))
-    return cdist(samples, train).min(1) < limit
-
-
-def nearest_train(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
-    """Share of samples that are `nearer_than_held_out`.
-
-    About one half for new signatures of the same people, towards 1 for copies, 0 for signatures unlike any
-    real one. All are features ``[n, d]``. Read it beside coverage: a model may copy little because it is bad,
-    and a copy that is bent as far as a person's own signatures differ passes for new.
-    """
-    return float(nearer_than_held_out(samples, train, held_out).mean())
-
-
-def within_people(x: np.ndarray, labels: np.ndarray) -> float:
-    """Mean Euclidean distance of two signatures of one person, each pair once; NaN where nobody has two.
-
-    Of features ``[n, d]`` or of flattened pictures.
-    """
-    labels, total, pairs = np.asarray(labels), 0.0, 0
-    for person in np.unique(labels):
-        own = x[labels == person]
-        if len(own) > 1:
-            between = pdist(own)
-            total, pairs = total + between.sum(), pairs + len(between)
-    return float(total / pairs) if pairs else float("nan")
-
-
-def is_authentic(samples: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """bool ``[n]``: whether a sample is further from its nearest training signature than that is from its own nearest
-    neighbour among the others (Alaa et al. 2022). Both are features ``[n, d]``.
-    """
-    among = cdist(train, train)
-    np.fill_diagonal(among, np.inf)
-    distance = cdist(samples, train)
-    nearest = distance.argmin(1)
-    return distance.min(1) > among.min(1)[nearest]
-
-
-def authenticity(samples: np.ndarray, train: np.ndarray) -> float:
-    """Share of samples for which `is_authentic`: near 0 for copies, read beside what held-out ones get."""
-    return float(is_authentic(samples, train).mean())
-
-
-def copying_z(samples: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
-    """Data-copying statistic C_T of Meehan et al. (2020), over the whole space as one cell.
-
-    The z-score of the Mann-Whitney test whether samples lie nearer to the training signatures than held-out ones do:
-    below -2 they copy, around 0 they are as new as held-out ones, above 2 they are less like the training set than new
-    genuine signatures are. All are features ``[n, d]``.
-    """
-    far, near = cdist(samples, train).min(1), cdist(held_out, train).min(1)
-    n, m = len(far), len(near)
-    u = mannwhitneyu(far, near).statistic
-    return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
-
-
 def half_splits(labels: np.ndarray, seed: int = 0, n_splits: int = 10) -> list[tuple[np.ndarray, np.ndarray]]:
     """Random halves of every person's signatures: `n_splits` pairs of index arrays of equal length.
 
@@ -251,21 +191,6 @@ def real_floor(features: np.ndarray, labels: np.ndarray, seed: int = 0, n_splits
     low, high = interval([s["frechet"] for s in scores])
     top = top1_leave_one_out(features, labels)
     return {"n": len(splits[0][0]), **floor, "frechet_low": low, "frechet_high": high, "top1": top}
-
-
-def share_interval(
-    hits: np.ndarray, people: np.ndarray | None, seed: int = 0, draws: int = 1000
-) -> tuple[float, float]:
-    """95 % interval of a share by the bootstrap over people: samples of one person succeed and fail together.
-
-    `hits` bool ``[n]``; `people` ``[n]``, or None where each sample is drawn on its own.
-    """
-    groups = np.arange(len(hits)) if people is None else np.unique(people, return_inverse=True)[1]
-    right, size = np.bincount(groups, hits), np.bincount(groups)
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(len(size), np.full(len(size), 1 / len(size)), draws)  # how often each person is drawn
-    low, high = np.quantile((times @ right) / (times @ size), (0.025, 0.975))
-    return float(low), float(high)
 
 
 def interval(values: list[float], lowest: float = 0.0, highest: float = np.inf) -> tuple[float, float]:

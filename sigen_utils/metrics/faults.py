@@ -14,14 +14,14 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from . import known_people, new_people
-from .no_model import Blank, MeanOfTwo, Warps
+from .no_model import Blank, MeanOfTwo, Warps, occurrence
 from .scores import Score
 from .seen import Eye
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..training.checkpoint import Pretrained
+    from ..models.vae import VAE
 
 FAULTS = (
     "warped copy", "redrawn copy", "thumbnail super-resolution", "ignored noise", "swapped person", "blank page",
@@ -36,11 +36,11 @@ THUMBNAIL = 4  # pixels of the picture for one of the thumbnail, a side
 
 
 class Redrawn(Warps):
-    """Warps of training signatures, drawn again by the pretrained VAE."""
+    """Warps of training signatures, drawn again by a VAE."""
 
-    def __init__(self, train: Any, pretrained: Pretrained):
+    def __init__(self, train: Any, vae: VAE):
         super().__init__(train)
-        self.model = pretrained.model
+        self.model = vae
 
     @torch.inference_mode()
     def draw(self, index: Tensor, generator: Generator) -> Tensor:
@@ -98,7 +98,7 @@ class Perfect:
         return self.others[:people, :per_person].flatten(0, 1)
 
     def known(self, y: Tensor, generator: Generator) -> Tensor:
-        return self.spare[y, _turns(y) % self.spare.shape[1]]
+        return self.spare[y, occurrence(y) % self.spare.shape[1]]
 
 
 class IgnoresNoise(Perfect):
@@ -127,18 +127,11 @@ class AveragesPeople(MeanOfTwo):
     """Every known person is mixed with the next one."""
 
     def known_from(self, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        which = _turns(y) % self.k
+        which = occurrence(y) % self.k
         return self._mean(self.rows[y, which], self.rows[(y + 1) % len(self.rows), which]), which
 
 
-def _turns(y: Tensor) -> Tensor:
-    """Index of each of `y` within its person, from 0."""
-    from ..models.people import occurrence
-
-    return occurrence(y)
-
-
-def fault_panel(x: Tensor, eye: Eye, pretrained: Pretrained, seed: int = 0) -> dict[str, dict[str, dict[str, float]]]:
+def fault_panel(x: Tensor, eye: Eye, vae: VAE, seed: int = 0) -> dict[str, dict[str, dict[str, float]]]:
     """Every score of every fault.
 
     Parameters
@@ -148,7 +141,7 @@ def fault_panel(x: Tensor, eye: Eye, pretrained: Pretrained, seed: int = 0) -> d
         known, one is unseen, one is what the perfect sampler invents.
     eye
         Renders and measures.
-    pretrained
+    vae
         Redraws and averages.
     seed
         Of everything.
@@ -166,10 +159,10 @@ def fault_panel(x: Tensor, eye: Eye, pretrained: Pretrained, seed: int = 0) -> d
     data = _training_set(known[:, :TRAIN])
     held_out, spare = known[:, TRAIN : TRAIN + HELD_OUT], known[:, TRAIN + HELD_OUT :]
     samplers = {
-        PERFECT: Perfect(spare, others), "warped copy": Warps(data), "redrawn copy": Redrawn(data, pretrained),
+        PERFECT: Perfect(spare, others), "warped copy": Warps(data), "redrawn copy": Redrawn(data, vae),
         "thumbnail super-resolution": Enlarged(data), "ignored noise": IgnoresNoise(spare, others),
         "swapped person": Swaps(spare, others), "blank page": Blank(),
-        "average of two people": AveragesPeople(data, pretrained),
+        "average of two people": AveragesPeople(data, vae),
     }  # fmt: skip
     train = eye(data.x)
     each = min(unseen.shape[1], 4)

@@ -15,6 +15,11 @@ import math
 import numpy as np
 import torch
 
+from ..models.prior import PriorVAE
+from ..models.prior_gan import PriorGAN
+from ..sampling import DensitySampler
+
+WEIGHTED = 16  # codes of a signature in the bound of a density that is cheap to evaluate
 TEMPLATES = (10, 20, 40)  # pixels; each holds the one before
 
 
@@ -73,32 +78,40 @@ def context_coders(train: torch.Tensor, held_out: torch.Tensor) -> dict[str, np.
     return {f"context_{pixels}": ContextCoder(known, pixels).nats(new) for pixels in TEMPLATES}
 
 
-@torch.inference_mode()
-def importance_weighted(vae: torch.nn.Module, x: torch.Tensor, samples: int = 64, seed: int = 0) -> np.ndarray:
-    r"""An upper bound on the nats of each signature under a VAE with prior N(0, I), ``[N]``.
+@torch.no_grad()
+def importance_weighted(sampler, x: torch.Tensor, y: torch.Tensor, seed: int = 0) -> np.ndarray | None:
+    r"""An upper bound on the nats of each signature under a VAE and its density of codes, ``[N]``; None for others.
 
-    :math:`-\log \frac1K \sum_k p(x | z_k) p(z_k) / q(z_k | x)`, z from the encoder's posterior: nearer to the truth
-    than the bound it was trained with, which is the case K = 1 on average.
+    :math:`-\log \frac1K \sum_k p(x | z_k) p(z_k) / q(z_k | x)`, z from the encoder's posterior (Burda et al. 2016). A
+    learned prior knows whose signature it is, from the references that it keeps; its density costs many evaluations of
+    a network, so K is 1 for it and `WEIGHTED` for the others.
 
     Parameters
     ----------
-    vae
-        With ``encode(x)`` to mean and log-variance, ``decode(z)`` to logits.
-    x
-        Ink ``[N, 1, H, W]``; cut at one half, as the context coders see it.
-    samples, seed
-        K, and of the draws.
+    sampler
+        A `sampling.Sampler`.
+    x, y
+        Ink ``[N, 1, H, W]``, cut at one half, as the context coders see it, and who signed.
+    seed
+        Of the draws.
     """
+    if isinstance(sampler, DensitySampler):
+        vae, density, k = sampler.vae, sampler.density, WEIGHTED
+    elif isinstance(sampler, PriorVAE) and not isinstance(sampler, PriorGAN) and sampler.config.n_people:
+        vae, density, k = sampler.vae, sampler.flow, 1
+    else:
+        return None
     device = next(vae.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-    out = []
-    for one in (x > 0.5).float().to(device):
-        mu, logvar = (part.double() for part in vae.encode(one[None]))
-        noise = torch.randn(samples, mu.shape[1], device=device, dtype=torch.float64, generator=generator)
-        z = mu + torch.exp(logvar / 2) * noise
-        logits = vae.decode(z.float()).double()
-        ink = one[None].double().expand_as(logits)
-        given = -torch.nn.functional.binary_cross_entropy_with_logits(logits, ink, reduction="none").sum((1, 2, 3))
-        weight = given - 0.5 * z.square().sum(1) + 0.5 * (noise.square() + logvar).sum(1)
-        out.append(float(math.log(samples) - torch.logsumexp(weight, 0)))
-    return np.array(out)
+    generator, out = torch.Generator(device).manual_seed(seed), []
+    for part, who in zip((x > 0.5).float().to(device).split(64), y.split(64), strict=True):
+        person = sampler.person(who) if isinstance(sampler, PriorVAE) else None
+        mu, logvar = vae.encode(part)
+        weights = []
+        for _ in range(k):
+            eps = torch.randn(mu.shape, device=device, generator=generator)
+            z = mu + torch.exp(logvar / 2) * eps
+            given = torch.nn.functional.binary_cross_entropy_with_logits(vae.decode(z), part, reduction="none")
+            posterior = -0.5 * (eps.square() + logvar + math.log(2 * math.pi)).sum((1, 2, 3))
+            weights.append(density.log_prob(z, generator, person).cpu() - (given.sum((1, 2, 3)) + posterior).cpu())
+        out.append(math.log(k) - torch.logsumexp(torch.stack(weights).double(), 0))
+    return torch.cat(out).numpy()

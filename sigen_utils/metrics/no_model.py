@@ -5,6 +5,7 @@ Each is a `sampling.Sampler`. A model has to beat these before its scores mean a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +14,23 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from ..augment import PERSON_WARPS, WARP_NUMBERS, soften, warp_ink
-from ..models.people import in_turn, warp_strength
 from ..registration import displacements_to_others, warp_towards_others
 from ..synthesis import CrowdConfig, write_crowd
 
 if TYPE_CHECKING:
     from ..data import SignatureSet
-    from ..training.checkpoint import Pretrained
+    from ..models.vae import VAE
 
 WRITERS_SEED = 4_000_003  # of the protocol's own writers: in no class, and in no corpus that a model was trained on
 PER_WRITER = 4
+COARSE = 4  # pixels: signatures are compared as ink averaged over squares of this side
+NEAREST = 0.01  # times `PERSON_WARPS`: the least elastic part that `registration.warp_towards_others` accepts
+FARTHEST = 1.6  # times `PERSON_WARPS`: beyond it signatures look like another person's
+ENOUGH = 600  # signatures are enough to estimate the warp strength
+FALLS = 0.09  # exponent of the fall of nearest distances with the number of signatures, if it cannot be measured
 
 
 class Blank:
@@ -43,10 +49,7 @@ class Blank:
 
 
 class _OfTraining:
-    """What draws from training signatures: of each person the first k, k being the least that somebody has.
-
-    A "new" person is a training person, each used before one is used again.
-    """
+    """What knows training signatures: of each person the first k, k being the least that somebody has."""
 
     def __init__(self, train: SignatureSet):
         train = train.to("cpu")
@@ -57,6 +60,13 @@ class _OfTraining:
         place = (count.cumsum(0) - count)[:, None] + torch.arange(self.k)
         self.rows = order[place]  # [P, k]
         self.x, self.labels = train.x, train.labels
+
+
+class _OneOfTraining(_OfTraining):
+    """What makes every picture from one training signature.
+
+    A "new" person is a training person, each used before one is used again.
+    """
 
     def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
         rounds = -(-people // len(self.rows))
@@ -71,12 +81,10 @@ class _OfTraining:
         source = in_turn(y, self.k, generator)
         return self.draw(self.rows[y, source], generator), source
 
-    def draw(self, index: Tensor, generator: Generator) -> Tensor:
-        """Raw ink made from the training signatures `index` ``[n]``."""
-        raise NotImplementedError
+    def draw(self, index: Tensor, generator: Generator) -> Tensor: ...  # raw ink from training signatures ``[n]``
 
 
-class MeanImage(_OfTraining):
+class MeanImage(_OneOfTraining):
     """The mean of all training signatures."""
 
     label = "mean image"
@@ -88,7 +96,7 @@ class MeanImage(_OfTraining):
         return self.draw(torch.arange(len(references)), generator)
 
 
-class Copies(_OfTraining):
+class Copies(_OneOfTraining):
     """Training signatures as they are; of a stranger the reference as it is."""
 
     label = "copies"
@@ -100,10 +108,10 @@ class Copies(_OfTraining):
         return references[:, 0]
 
 
-class Warps(_OfTraining):
+class Warps(_OneOfTraining):
     """Training signatures warped towards others of their person and at random, as far as held-out ones lie away.
 
-    This is what the exemplar models put into their decoders. Of a stranger's one reference there is no other to be
+    Of a stranger's one reference there is no other to be
     warped towards, so it is warped at random.
     """
 
@@ -129,22 +137,25 @@ class Warps(_OfTraining):
 
 
 class MeanOfTwo(_OfTraining):
-    """Two signatures, encoded by the pretrained VAE, their codes averaged and decoded.
+    """Two signatures, encoded by a VAE, their codes averaged and decoded.
 
     As a new person: one signature each of two people, the same two for all draws. As a known one: two of the person's.
     """
 
     label = "mean of two codes"
 
-    def __init__(self, train: SignatureSet, pretrained: Pretrained):
+    def __init__(self, train: SignatureSet, vae: VAE):
         super().__init__(train)
-        self.model = pretrained.model
+        self.model = vae
 
     def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
         pairs = torch.stack([torch.randperm(len(self.rows), generator=generator)[:2] for _ in range(people)])
         sides = [in_turn(who.repeat_interleave(per_person), self.k, generator) for who in pairs.T]
         pairs = pairs.repeat_interleave(per_person, 0)
         return self._mean(*(self.rows[who, which] for who, which in zip(pairs.T, sides, strict=True)))
+
+    def known(self, y: Tensor, generator: Generator) -> Tensor:
+        return self.known_from(y, generator)[0]
 
     def known_from(self, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         one = in_turn(y, self.k, generator)
@@ -156,7 +167,7 @@ class MeanOfTwo(_OfTraining):
         device, out = next(self.model.parameters()).device, []
         for pair in zip(one.split(64), other.split(64), strict=True):
             codes = [self.model.encode(self.x[side].to(device))[0] for side in pair]
-            out.append(self.model.to_ink(self.model.decode((codes[0] + codes[1]) / 2)).float().cpu())
+            out.append(torch.sigmoid(self.model.decode((codes[0] + codes[1]) / 2)).cpu())
         return torch.cat(out)
 
 
@@ -187,7 +198,7 @@ class Writers:
         return self.x[torch.randint(len(self.x), (len(references),), generator=generator), 0]
 
 
-class NearestWriter(_OfTraining):
+class NearestWriter(_OneOfTraining):
     """The synthetic writer whose signature is most like the one asked for signs instead.
 
     Parameters
@@ -230,10 +241,72 @@ def rows_without_a_model(
     train: SignatureSet,
     writers: Tensor,
     features: Callable[[Tensor], np.ndarray],
-    pretrained: Pretrained | None = None,
+    vae: VAE,
 ) -> dict[str, object]:
-    """All of them by name. `writers` as of `draw_writers`; without `pretrained` no mean of codes."""
+    """All of them by name. `writers` as of `draw_writers`; codes are those of `vae`."""
     fresh = Writers(writers)
     rows = dict(blank=Blank(), mean_image=MeanImage(train), copies=Copies(train), warps=Warps(train))
-    rows |= {"mean_of_two": MeanOfTwo(train, pretrained)} if pretrained else {}
+    rows |= dict(mean_of_two=MeanOfTwo(train, vae))
     return rows | dict(nearest_writer=NearestWriter(train, fresh, features), fresh_writers=fresh)
+
+
+def warp_strength(images: Tensor, y: Tensor, ways: Tensor) -> float:
+    """The strength of random warps at which nearest distances match those of a person's next genuine signature.
+
+    A warped signature is compared with all known ones of its person, a genuine one with the others only. With one more
+    to compare with it would be nearer: medians fall as a power of the number, on the synthetic class as on CEDAR. That
+    gives the median of the next genuine signature, and the strength is chosen by bisection to match it.
+
+    Parameters
+    ----------
+    images, y
+        Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
+    ways
+        `registration.displacements_to_others` of each.
+
+    Returns
+    -------
+    float
+        In units of `augment.PERSON_WARPS`, from `NEAREST` to `FARTHEST`; 1 if nobody has two signatures.
+    """
+    order = y.argsort(stable=True)[:ENOUGH]
+    x, y = images[order][:, None].float() / 255, y[order]
+    own = y[:, None] == y
+    others = own & ~torch.eye(len(y), dtype=torch.bool, device=y.device)
+    if not others.any():
+        return 1.0
+    ways = ways[order]
+    numbers = WARP_NUMBERS + ways.shape[1]
+    noise = torch.randn(len(x), numbers, generator=torch.Generator().manual_seed(0)).to(x.device)
+    known, soft = F.avg_pool2d(x, COARSE).flatten(1), soften(x)
+
+    def nearest_median(distances: Tensor, beside: Tensor) -> float:
+        nearest = distances.masked_fill(~beside, torch.inf).amin(1)
+        return nearest[nearest.isfinite()].median().item()
+
+    between = torch.cdist(known, known)
+    genuine, beside = nearest_median(between, others), others.sum(1).float().mean().item()
+    falls = math.log(between[others].median() / genuine) / math.log(beside) if beside > 1.5 else FALLS
+    goal, low, high = genuine * (beside / (beside + 1)) ** falls, NEAREST, FARTHEST
+    for _ in range(8):  # bisection, to a hundredth
+        middle = (low + high) / 2
+        moved = warp_towards_others(x, ways, PERSON_WARPS.times(middle), noise, soft)
+        too_near = nearest_median(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
+        low, high = (middle, high) if too_near else (low, middle)
+    return (low + high) / 2
+
+
+def occurrence(y: Tensor) -> Tensor:
+    """The number of each of `y` ``[n]`` among those of its person, from 0: int64 ``[n]``."""
+    order, count = y.argsort(stable=True), y.bincount()
+    out = torch.empty_like(order)
+    out[order] = torch.arange(len(y), device=y.device) - (count.cumsum(0) - count)[y[order]]
+    return out
+
+
+def in_turn(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+    """Numbers below `k` for the people `y` ``[n]``, stratified: each comes once a round, in random order."""
+    turn = occurrence(y)
+    rounds = (int(turn.max()) // k + 1) if len(y) else 1
+    orders = torch.rand(int(y.max()) + 1 if len(y) else 0, rounds, k, device=y.device, generator=generator).argsort(2)
+    return orders[y, turn // k, turn % k]

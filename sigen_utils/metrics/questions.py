@@ -114,6 +114,9 @@ def evaluate(
             out["n"]["strangers"] = list(some.shape[:2])
     with clock("likelihood"):
         coders = likelihood.context_coders(data.train.x, data.test.x)
+        for row, several in samplers.items():
+            nats = likelihood.importance_weighted(several[0], data.test.x.cpu(), data.test.labels.cpu(), seed)
+            coders |= {} if nats is None else {row: nats}
         out["likelihood"] = {name: _nats(nats, data.test.labels.cpu().numpy()) for name, nats in coders.items()}
     return out
 
@@ -143,9 +146,9 @@ class _Clock:
             self.progress(f"{part}: {self.seconds[part]:.0f} s")
 
 
-def _by_person(unseen: SignatureSet, data: SignatureSet) -> torch.Tensor:
+def _by_person(unseen: SignatureSet, data: SignatureSet | None = None) -> torch.Tensor:
     """Ink ``[P, n, 1, 128, 128]``, n the least that an unseen person has."""
-    known = {picture.numpy().tobytes() for picture in data.images.cpu()}
+    known = {picture.numpy().tobytes() for picture in data.images.cpu()} if data else set()
     twice = [k for k, picture in enumerate(unseen.images.cpu()) if picture.numpy().tobytes() in known]
     if twice:
         raise ValueError(f"{unseen.files[twice[0]]} of the unseen people is also in the training data; name others")
@@ -229,6 +232,20 @@ def _like(samplers, names, eye: Eye, unseen: torch.Tensor, cohort, seed: int, cl
         saved = {name: few_shot.saved(rows[few_shot.NONE][name], score) for name, score in scores.items()}
         table["rows"][row]["saved"] = {name: score.as_dict() for name, score in saved.items()}
     return table | dict(references=tried.references.shape[1], thresholds=few_shot.THRESHOLDS)
+
+
+def strangers_only(
+    samplers: Samplers,
+    eye: Eye,
+    unseen: SignatureSet,
+    cohort: torch.Tensor,
+    seed: int = 0,
+    most: int = STRANGERS,
+) -> dict[str, Any]:
+    """Table C of `evaluate` alone, with the same parameters."""
+    names = {row: getattr(several[0], "label", row) for row, several in samplers.items()}
+    people = _by_person(unseen)[:most]
+    return _like(samplers, names, eye, people, cohort, seed, _Clock(lambda _: None, eye.save))
 
 
 def _draw(clock: _Clock, make: Callable[[], Any]) -> Any:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from ..render import render
 from . import distances
 from .features import FeatureExtractor
-from .protocol import Render, balanced_subset, rendered
 from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def compare_collections(
     extractor: FeatureExtractor | None = None,
     seed: int = 0,
     n_splits: int = 10,
-    render: Render | None = None,
 ) -> dict[str, Any]:
     """Distance of `other` from `real` in floors of `real`, beside how each differs within itself.
 
@@ -69,8 +68,8 @@ def compare_collections(
     extractor = extractor or FeatureExtractor()
     sides = []
     for data in (real, other):
-        clean = rendered(data, render).to("cpu")
-        sides.append((extractor.features(clean.x), clean.labels.numpy(), stroke_statistics(clean.x)))
+        x = render(data.x.cpu())
+        sides.append((extractor.features(x), data.labels.cpu().numpy(), stroke_statistics(x)))
     (real_features, real_labels, real_strokes), (features, labels, strokes) = sides
     splits = distances.half_splits(real_labels, seed, n_splits)
     n = len(splits[0][0])
@@ -94,3 +93,15 @@ def compare_collections(
         "other": spread_of_people(features, labels),
         "stroke": compare_strokes(real_strokes, strokes),
     }
+
+
+def balanced_subset(people: np.ndarray | None, total: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` of `total` indices at random, as evenly over the people as their labels ``[total]`` allow."""
+    order = rng.permutation(total)
+    if people is None:
+        return order[:n]
+    seen: dict[int, int] = {}
+    turn = np.empty(total, int)  # the how-manieth of its person each sample is
+    for place, k in enumerate(order):
+        turn[place] = seen[people[k]] = seen.get(people[k], -1) + 1
+    return order[np.argsort(turn, kind="stable")][:n]

@@ -18,7 +18,7 @@ from .strokes import stroke_statistics
 
 VERIFIER = SignatureExtractor.name  # in whose features people are told apart
 USED_IN_TRAINING = {
-    FeatureExtractor.name: "chooses the step of a GAN's training that is kept, on training signatures; in no loss",
+    FeatureExtractor.name: "no: trained on photographs, and no training or search asks it",
     SignatureExtractor.name: "no: trained on synthetic writers only, and no training or search asks it",
 }
 

@@ -9,88 +9,93 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-
-from .vae import VAE, VAEConfig
-
-
-class ReportVAE(VAE):
-    """The reports' VAE: four strided convolutions 4 x 4, and their mirror. It sampled from N(0, I)."""
-
-    default_prior = "normal"
-
-    @staticmethod
-    def networks(config: VAEConfig) -> tuple[nn.Module, nn.Module]:
-        encoder: list[nn.Module] = []
-        for inside, outside in ((1, 32), (32, 64), (64, 128), (128, 256)):
-            encoder += [nn.Conv2d(inside, outside, 4, stride=2, padding=1), nn.ReLU()]
-        encoder += [nn.Flatten(), nn.Linear(256 * 8 * 8, 2 * config.latent_dim)]
-        decoder: list[nn.Module] = [nn.Linear(config.latent_dim, 256 * 8 * 8), nn.Unflatten(1, (256, 8, 8))]
-        for inside, outside in ((256, 128), (128, 64), (64, 32)):
-            decoder += [nn.ConvTranspose2d(inside, outside, 4, stride=2, padding=1), nn.ReLU()]
-        decoder += [nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1)]
-        return nn.Sequential(*encoder), nn.Sequential(*decoder)
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class ReportGANConfig:
-    """The reports' GAN: its discriminator learns ten times as fast as its generator, nothing is regularised."""
+class ReportVAEConfig:
+    """The reports' VAE: squared error, no weight on the KL term, N(0, I) to draw from."""
 
-    latent_dim: int = 100
-    width: int = 32
-    learning_rate_g: float = 2e-4
-    learning_rate_d: float = 2e-3
-    adam_betas: tuple[float, float] = (0.5, 0.999)
-    ema_images: float = 1.0  # the weights themselves: nothing was averaged
+    latent_dim: int = 128
 
-    def __post_init__(self):
-        object.__setattr__(self, "adam_betas", tuple(self.adam_betas))  # a list when read back from config.json
 
-    @property
-    def noise_dim(self) -> int:
-        """Numbers of noise a picture starts from."""
-        return self.latent_dim
+class ReportVAE(nn.Module):
+    """Four strided convolutions 4 x 4, and their mirror."""
+
+    def __init__(self, config: ReportVAEConfig = ReportVAEConfig()):
+        super().__init__()
+        self.config = config
+        encoder: list[nn.Module] = []
+        for inside, outside in ((1, 32), (32, 64), (64, 128), (128, 256)):
+            encoder += [nn.Conv2d(inside, outside, 4, stride=2, padding=1), nn.ReLU()]
+        self.encoder = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(256 * 8 * 8, 2 * config.latent_dim))
+        decoder: list[nn.Module] = [nn.Linear(config.latent_dim, 256 * 8 * 8), nn.Unflatten(1, (256, 8, 8))]
+        for inside, outside in ((256, 128), (128, 64), (64, 32)):
+            decoder += [nn.ConvTranspose2d(inside, outside, 4, stride=2, padding=1), nn.ReLU()]
+        self.decoder = nn.Sequential(*decoder, nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x), each ``[N, latent_dim]``, for ink ``[N, 1, 128, 128]``."""
+        mu, logvar = self.encoder(x).chunk(2, dim=1)
+        return mu, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits of ink ``[N, 1, 128, 128]`` for codes ``[N, latent_dim]``."""
+        return self.decoder(z)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Ink in [0, 1] decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``."""
+        return torch.sigmoid(self.decode(self.encode(x)[0]))
+
+    def forward(self, x: Tensor, beta: float = 1.0, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Squared error + KL(q(z|x) || N(0, I)), summed, averaged over the batch: ``loss, reconstruction, kl``."""
+        mu, logvar = self.encode(x)
+        eps = torch.randn(mu.shape, device=mu.device, generator=generator)
+        drawn = torch.sigmoid(self.decode(mu + torch.exp(0.5 * logvar) * eps).float())
+        reconstruction = F.mse_loss(drawn, x, reduction="sum") / len(x)
+        kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum() / len(x)
+        return dict(loss=reconstruction + beta * kl, reconstruction=reconstruction, kl=kl)
+
+    def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
+        """Raw ink ``[people * per_person, 1, 128, 128]`` of codes from N(0, I). It knows no people."""
+        n = people * per_person
+        where = "cpu" if generator is None else generator.device
+        z = torch.randn(n, self.config.latent_dim, generator=generator, device=where).to(self.decoder[0].weight.device)
+        return torch.cat([torch.sigmoid(self.decode(part)) for part in z.split(64)])
 
 
 class ReportGenerator(nn.Module):
-    """DCGAN generator, noise ``[N, latent_dim]`` to ink ``[N, 1, 128, 128]`` in (0, 1), of nobody in particular."""
+    """DCGAN generator, noise ``[N, latent_dim]`` to logits of ink ``[N, 1, 128, 128]``."""
 
-    def __init__(self, config: ReportGANConfig = ReportGANConfig()):
+    def __init__(self, latent_dim: int = 100, width: int = 32):
         super().__init__()
-        self.config, w = config, config.width
-        layers: list[nn.Module] = [nn.Unflatten(1, (config.latent_dim, 1, 1))]
-        inside = config.latent_dim
-        for k, outside in enumerate((8 * w, 4 * w, 2 * w, w, w)):
+        layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1))]
+        inside = latent_dim
+        for k, outside in enumerate((8 * width, 4 * width, 2 * width, width, width)):
             stride, padding = (2, 1) if k else (1, 0)
             layers += [nn.ConvTranspose2d(inside, outside, 4, stride, padding, bias=False)]
             layers += [nn.BatchNorm2d(outside), nn.ReLU()]
             inside = outside
-        self.net = nn.Sequential(*layers, nn.ConvTranspose2d(w, 1, 4, 2, 1), nn.Sigmoid())
+        self.net = nn.Sequential(*layers, nn.ConvTranspose2d(width, 1, 4, 2, 1))
         self.net.apply(init_dcgan)
 
-    def noise(self, n: int, y: None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Noise ``[n, latent_dim]`` from N(0, I), on the device of the random `generator`."""
-        device = "cpu" if generator is None else generator.device
-        return torch.randn(n, self.config.latent_dim, device=device, generator=generator)
-
-    def forward(self, z: Tensor, y: None = None) -> Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         return self.net(z)
-
-    ink_probability = forward
 
 
 class ReportDiscriminator(nn.Module):
     """DCGAN discriminator, ink ``[N, 1, 128, 128]`` to logits ``[N]``."""
 
-    def __init__(self, config: ReportGANConfig = ReportGANConfig()):
+    def __init__(self, width: int = 32):
         super().__init__()
-        w = config.width
+        w = width
         layers: list[nn.Module] = [nn.Conv2d(1, w, 4, 2, 1), nn.LeakyReLU(0.2)]
         for inside, outside in ((w, w), (w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w)):
             layers += [nn.Conv2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers, nn.Conv2d(8 * w, 1, 4, 1, 0), nn.Flatten(0))
         self.net.apply(init_dcgan)
 
-    def forward(self, x: Tensor, y: None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
 
 

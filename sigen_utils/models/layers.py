@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STEM = 4  # pixels a side that one place of the finest map stands for
-PLACES = 16  # places a side of the map of a code
 
 
 class ResidualBlock(nn.Module):
@@ -38,26 +37,20 @@ class ResidualBlock(nn.Module):
 
 
 class DownTower(nn.Module):
-    """Picture ``[N, 1, 128, 128]`` to features ``[N, widths[-1] * 16]`` by residual blocks at 32, 16, 8, 4 pixels."""
+    """Pictures ``[N, pictures, 128, 128]`` to features ``[N, widths[-1] * 16]``: blocks at 32, 16, 8, 4 pixels."""
 
-    def __init__(self, widths: tuple[int, ...], blocks: int, norm: bool):
+    def __init__(self, widths: tuple[int, ...], blocks: int, norm: bool, pictures: int = 1):
         super().__init__()
-        layers: list[nn.Module] = [nn.PixelUnshuffle(STEM), nn.Conv2d(STEM**2, widths[0], 3, padding=1)]
+        layers: list[nn.Module] = [nn.PixelUnshuffle(STEM), nn.Conv2d(pictures * STEM**2, widths[0], 3, padding=1)]
         for k, width in enumerate(widths):
             if k:
                 layers.append(nn.Conv2d(widths[k - 1], width, 2, stride=2))  # halves the side, mixes channels
             layers += [ResidualBlock(width, norm) for _ in range(blocks)]
         self.layers = nn.Sequential(*layers)
-        self.to_places = 3 + 2 * blocks  # layers up to the map of PLACES x PLACES
         self.out_features = widths[-1] * (32 // 2 ** (len(widths) - 1)) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.both(x)[0]
-
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[N, out_features]`` and, on the way to them, the map ``[N, widths[1], PLACES, PLACES]``."""
-        places = self.layers[: self.to_places](x)
-        return F.leaky_relu(self.layers[self.to_places :](places), 0.2).flatten(1), F.leaky_relu(places, 0.2)
+        return F.leaky_relu(self.layers(x), 0.2).flatten(1)
 
 
 def smooth(x: Tensor) -> Tensor:
@@ -93,78 +86,33 @@ class Refinement(nn.Module):
 
 
 class UpTower(nn.Module):
-    """Code ``[N, in_features + detail * PLACES**2]`` to a picture ``[N, 1, 128, 128]`` of unbounded values.
+    """Noise ``[N, in_features]`` to a picture ``[N, 1, 128, 128]`` of logits: the mirror of `DownTower`.
 
-    Mirror of `DownTower`. The first `in_features` numbers enter through a linear layer. The others, if any, are a map
-    of `detail` channels, added where the features are PLACES x PLACES: it says what is where, as a
-    vector cannot. The layer that reads the map starts at zero.
+    Sizes double by interpolation and a convolution. A strided transposed convolution covers some pixels more often
+    than others and paints a checkerboard (Odena et al. 2016).
     """
 
-    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool, detail: int = 0):
+    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool):
         super().__init__()
-        self.side = 32 // 2 ** (len(widths) - 1)
-        self.width = widths[-1]
+        self.side, self.width = 32 // 2 ** (len(widths) - 1), widths[-1]
         self.linear = nn.Linear(in_features, self.width * self.side**2)
         layers: list[nn.Module] = []
         for k in reversed(range(len(widths))):
-            if k == 1:
-                self.to_places = len(layers)
             layers += [ResidualBlock(widths[k], norm) for _ in range(blocks)]
             if k:
-                # Kernels of 4 overlap at stride 2; kernels of 2 would leave their grid in the strokes
-                layers.append(nn.ConvTranspose2d(widths[k], widths[k - 1], 4, stride=2, padding=1))  # doubles the side
+                layers += [
+                    nn.Upsample(scale_factor=2, mode="bilinear"),
+                    nn.Conv2d(widths[k], widths[k - 1], 3, padding=1),
+                ]
         self.layers = nn.Sequential(*layers)
-        self.detail = nn.Conv2d(detail, widths[1], 3, padding=1) if detail else None
-        if self.detail is not None:
-            nn.init.zeros_(self.detail.weight)
-            nn.init.zeros_(self.detail.bias)
         self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
-        nn.init.constant_(self.to_picture[0].bias, -2.0)  # logits: begin with paper, as most of a signature is
+        nn.init.constant_(self.to_picture[0].bias, -2.0)  # begin with paper, as most of a signature is
         self.refine = Refinement(widths[0])
 
-    def forward(self, code: Tensor) -> Tensor:
-        whole, rest = code.tensor_split([self.linear.in_features], dim=1)
-        h = self.linear(whole).unflatten(1, (self.width, self.side, self.side))  # [N, widths[-1], side, side]
-        h = self.layers[: self.to_places](h)  # [N, widths[1], PLACES, PLACES]
-        if self.detail is not None:
-            h = h + self.detail(rest.unflatten(1, (-1, PLACES, PLACES)))
-        h = F.leaky_relu(self.layers[self.to_places :](h), 0.2)
-        return self.refine(smooth(self.to_picture(h)), h)  # [N, 1, 128, 128]
-
-
-class WithinClassNoise(nn.Module):
-    """The within-class covariance of codes: noise ``[N, D]`` from N(0, I) to differences of codes ``[N, D]``.
-
-    The vector part of a code has a full covariance. The map has a diagonal one, as a class is too small to estimate the
-    covariance of hundreds of numbers.
-    """
-
-    def __init__(self, whole_dim: int, detail_dim: int):
-        super().__init__()
-        self.whole = nn.Parameter(torch.eye(whole_dim))  # lower Cholesky factor of the covariance
-        self.detail = nn.Parameter(torch.ones(detail_dim))  # standard deviations
-
     def forward(self, noise: Tensor) -> Tensor:
-        whole, detail = noise.tensor_split([len(self.whole)], dim=1)
-        return torch.cat([whole @ self.whole.T, detail * self.detail], dim=1)
-
-    @torch.no_grad()
-    def fit(self, differences: Tensor, degrees: int, known: WithinClassNoise | None = None) -> None:
-        """Estimate it from codes minus their person's mean, float64 ``[N, D]``, with so many degrees of freedom.
-
-        The estimate is shrunk towards a `known` covariance, else towards its own diagonal, as under an inverse Wishart
-        prior worth as many codes as the vector part has dimensions.
-        """
-        whole, detail = differences.tensor_split([len(self.whole)], dim=1)
-        covariance, variance = whole.T @ whole / degrees, detail.square().sum(0) / degrees
-        diagonal, weight = torch.eye(len(covariance)).double(), len(covariance) / (len(covariance) + degrees)
-        before, before_detail = covariance * diagonal, variance
-        if known is not None:
-            factor = known.whole.double().cpu()
-            before, before_detail = factor @ factor.T, known.detail.double().cpu().square()
-        covariance = (1 - weight) * covariance + weight * before + 1e-6 * diagonal
-        self.whole.copy_(torch.linalg.cholesky(covariance))
-        self.detail.copy_(((1 - weight) * variance + weight * before_detail + 1e-6).sqrt())
+        h = self.linear(noise).unflatten(1, (self.width, self.side, self.side))
+        h = F.leaky_relu(self.layers(h), 0.2)  # [N, widths[0], 32, 32]
+        return self.refine(smooth(self.to_picture(h)), h)
 
 
 def n_parameters(module: nn.Module) -> int:

@@ -4,7 +4,8 @@ Each has `sample(n, generator, person)` and `log_prob(z, generator, person)`. R 
 signatures of one writer, given as their codes. `Flow` learns p(z | R); with R empty it draws people who do not exist.
 
 References: Lipman et al. 2023, Liu et al. 2023 (flow matching, rectified flow); Esser et al. 2024 (logit-normal times);
-Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Edwards & Storkey 2017 (a set of references).
+Ronneberger et al. 2015 (U-Net); Perez et al. 2018 (FiLM); Ho & Salimans 2021 (guidance); Edwards & Storkey 2017 (a set
+of references).
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .autoencoder import SIDE, Autoencoder, AutoencoderConfig
 from .layers import ResidualBlock
-
-Person = tuple[Tensor, Tensor]  # what `Flow.person` makes of a set of references
+from .vae import SIDE, VAE, VAEConfig
 
 MAX_REFERENCES = 3
-PERSON_SIDE = 4  # what is kept of a person is a map of 4 x 4 places
+COARSE, FINE = 4, 8  # places a side of the two maps that describe a person
 FREQUENCIES = 64  # of the embedding of time
 LATE = 1.0  # shift of the logit of times: codes carry the noise of q(z|x), so little is left to learn near t = 0
-STEPS = 16  # of Heun's method, each two evaluations of the velocity
+STEPS = 16  # from noise to a code
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who signs, for a batch: descriptions ``[N, person]``, and of how many references each is the mean ``[N]``."""
+
+    description: Tensor
+    count: Tensor
 
 
 @dataclass(frozen=True)
@@ -35,11 +42,18 @@ class FlowConfig:
     channels: int = 4  # of a code
     widths: tuple[int, ...] = (48, 112, 192)  # channels at 16, 8 and 4 places a side
     embedding: int = 256  # numbers that tell the time and the person to every block
-    person: int = 16  # channels of what is kept of a person: 16 * 4 * 4 = 256 numbers
+    coarse: int = 16  # channels of the 4 x 4 map that describes a person, 256 numbers: extent, slant, pen
+    fine: int = 6  # channels of the 8 x 8 map beside it, 384 numbers: what is where
     unconditional: float = 0.25  # share of the training without references
+    guidance: float = 2.0  # weight of the velocity with references over that without, where there are any
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
+
+    @property
+    def person(self) -> int:
+        """Numbers that describe a person."""
+        return self.coarse * COARSE**2 + self.fine * FINE**2
 
 
 def time_grid(steps: int, device: torch.device) -> Tensor:
@@ -95,20 +109,22 @@ class Attention(nn.Module):
 
 
 class ReferenceEncoder(nn.Module):
-    """Codes of references ``[M, channels, 16, 16]`` to ``[M, person, 4, 4]``: too few numbers to redraw them."""
+    """Codes of references ``[M, channels, 16, 16]`` to descriptions ``[M, person]``: too few numbers to redraw them."""
 
-    def __init__(self, channels: int, person: int, widths: tuple[int, int, int] = (32, 80, 128)):
+    def __init__(self, config: FlowConfig, widths: tuple[int, int, int] = (32, 80, 128)):
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels + 2, widths[0], 3, padding=1)]
-        for k, width in enumerate(widths):
-            if k:
-                layers.append(nn.Conv2d(widths[k - 1], width, 2, stride=2))
-            layers.append(ResidualBlock(width, norm=True))
-        layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], person, 1)]
-        self.layers = nn.Sequential(*layers)
+        self.enter = nn.Conv2d(config.channels + 2, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList(ResidualBlock(width, norm=True) for width in widths)
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.downsample = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.coarse = nn.Sequential(nn.GroupNorm(8, widths[2]), nn.SiLU(), nn.Conv2d(widths[2], config.coarse, 1))
+        self.fine = nn.Sequential(nn.GroupNorm(8, widths[1]), nn.SiLU(), nn.Conv2d(widths[1], config.fine, 1))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(with_places(z))
+        places = self.blocks[0](self.enter(with_places(z)))  # 16 x 16
+        fine = self.blocks[1](self.downsample[0](places))
+        coarse = self.blocks[2](self.downsample[1](fine))
+        return torch.cat([self.coarse(coarse).flatten(1), self.fine(fine).flatten(1)], dim=1)
 
 
 class Normal(nn.Module):
@@ -165,19 +181,23 @@ class Gaussians(nn.Module):
 class Flow(nn.Module):
     """A rectified flow: a velocity field that carries N(0, I) at t = 1 to the codes of signatures at t = 0.
 
-    Codes are those of `autoencoder.Autoencoder`, divided by `scale`, one number a channel.
+    Codes are those of `vae.VAE`, divided by `scale`, one number a channel.
     """
 
     def __init__(self, config: FlowConfig = FlowConfig()):
         super().__init__()
         self.config = config
-        widths, size, person = config.widths, config.embedding, config.person
-        self.references = ReferenceEncoder(config.channels, person)
-        self.nobody = nn.Parameter(torch.zeros(1, person, PERSON_SIDE, PERSON_SIDE))  # stands for no reference
-        told = 2 * FREQUENCIES + person * PERSON_SIDE**2 + MAX_REFERENCES + 1
-        self.embed = nn.Sequential(nn.Linear(told, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
+        widths, size = config.widths, config.embedding
+        self.references = ReferenceEncoder(config)
+        self.nobody = nn.Parameter(torch.zeros(1, config.person))  # stands for no reference
+        condition = 2 * FREQUENCIES + config.coarse * COARSE**2 + MAX_REFERENCES + 1
+        self.embed = nn.Sequential(nn.Linear(condition, size), nn.SiLU(), nn.Linear(size, size), nn.SiLU())
         self.enter = nn.Conv2d(config.channels + 2, widths[0], 3, padding=1)
-        self.place_person = nn.ModuleList(nn.Conv2d(person, width, 1) for width in widths)
+        self.place_coarse = nn.ModuleList(nn.Conv2d(config.coarse, width, 1) for width in widths)
+        self.place_fine = nn.ModuleList(nn.Conv2d(config.fine, width, 3, padding=1) for width in widths[:2])
+        for place in self.place_fine:
+            nn.init.zeros_(place.weight)
+            nn.init.zeros_(place.bias)
         self.down = nn.ModuleList(nn.ModuleList([Block(w, w, size), Block(w, w, size)]) for w in widths)
         self.up = nn.ModuleList(nn.ModuleList([Block(2 * w, w, size), Block(w, w, size)]) for w in widths)
         self.attend_down = nn.ModuleList(Attention(w) if k else nn.Identity() for k, w in enumerate(widths))
@@ -191,35 +211,38 @@ class Flow(nn.Module):
         self.leave = nn.Sequential(nn.GroupNorm(max(1, widths[0] // 16), widths[0]), nn.SiLU(), last)
         self.register_buffer("scale", torch.ones(1, config.channels, 1, 1))
 
-    def person(self, features: Tensor, mask: Tensor) -> Person:
-        """What is kept of a set of references.
+    def describe(self, z: Tensor) -> Tensor:
+        """Descriptions ``[N, person]`` of codes ``[N, channels, 16, 16]`` of references."""
+        return self.references(z / self.scale)
 
-        Parameters
-        ----------
-        features
-            `references` of their codes, ``[N, K, person, 4, 4]``.
-        mask
-            ``[N, K]``, 1 for a reference, 0 for a gap.
+    def people(self, descriptions: Tensor, mask: Tensor) -> Person:
+        """Who signs: the mean of some descriptions ``[N, K, person]``, those where `mask` ``[N, K]`` is 1.
 
-        Returns
-        -------
-        mean, count
-            ``[N, person, 4, 4]`` and one-hot ``[N, MAX_REFERENCES + 1]``: more references leave less doubt.
+        Where it is 0 for all K, nobody in particular signs.
         """
-        n = mask.sum(1)
-        mean = (features * mask[:, :, None, None, None]).sum(1) / n.clamp(min=1)[:, None, None, None]
-        mean = torch.where((n > 0)[:, None, None, None], mean, self.nobody.to(mean.dtype))
-        return mean, F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(mean.dtype)
+        count = mask.sum(1)
+        mean = (descriptions * mask[:, :, None]).sum(1) / count.clamp(min=1)[:, None]
+        return Person(torch.where((count > 0)[:, None], mean, self.nobody.to(mean.dtype)), count)
+
+    def nobody_in(self, n: int) -> Person:
+        """`n` times nobody in particular."""
+        return Person(self.nobody.expand(n, -1), self.nobody.new_zeros(n))
 
     def forward(self, z: Tensor, t: Tensor, person: Person) -> Tensor:
-        """Velocity ``[N, channels, 16, 16]`` at codes `z` and times `t` ``[N]``, for the people of `Flow.person`."""
-        mean, count = person
+        """Velocity ``[N, channels, 16, 16]`` at codes `z` and times `t` ``[N]``."""
+        config, number = self.config, person.count.long().clamp(max=MAX_REFERENCES)
+        coarse, fine = person.description.split([config.coarse * COARSE**2, config.fine * FINE**2], dim=1)
         rates = torch.exp(torch.linspace(0, math.log(100), FREQUENCIES, device=z.device))
         angle = math.pi * t[:, None] * rates
-        e = self.embed(torch.cat([angle.cos(), angle.sin(), mean.flatten(1), count], dim=1))
+        count = F.one_hot(number, MAX_REFERENCES + 1).to(coarse.dtype)
+        e = self.embed(torch.cat([angle.cos(), angle.sin(), coarse, count], dim=1))
+        coarse = coarse.unflatten(1, (config.coarse, COARSE, COARSE))
+        fine = fine.unflatten(1, (config.fine, FINE, FINE))
         h, skips = self.enter(with_places(z)), []
         for k, blocks in enumerate(self.down):
-            h = h + self.place_person[k](F.interpolate(mean, size=h.shape[-2:], mode="bilinear"))
+            h = h + self.place_coarse[k](F.interpolate(coarse, size=h.shape[-2:], mode="bilinear"))
+            if k < len(self.place_fine):
+                h = h + self.place_fine[k](F.interpolate(fine, size=h.shape[-2:], mode="bilinear"))
             for block in blocks:
                 h = block(h, e)
             h = self.attend_down[k](h)
@@ -233,29 +256,39 @@ class Flow(nn.Module):
                 h = F.interpolate(self.upsample[k - 1](h), scale_factor=2)
         return self.leave(h)
 
-    def nobody_in(self, n: int) -> Person:
-        """What `forward` is told where there are no references, for `n` codes."""
-        nothing = self.nobody.new_zeros(n, 1)
-        return self.person(nothing[:, :, None, None, None] * self.nobody[:, None], nothing)
+    def guided(self, z: Tensor, t: Tensor, person: Person) -> Tensor:
+        """The velocity, away from that of nobody by the factor ``guidance`` (Ho & Salimans 2021)."""
+        velocity, weight = self(z, t, person), self.config.guidance
+        if weight == 1 or not person.count.any():
+            return velocity
+        return velocity + (weight - 1) * (velocity - self(z, t, self.nobody_in(len(z))))
 
     @torch.no_grad()
     def sample(
-        self, n: int, generator: torch.Generator | None = None, person: Person | None = None, steps: int = STEPS
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        person: Person | None = None,
+        steps: int = STEPS,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        """Codes ``[n, channels, 16, 16]`` by the people of `Flow.person` (None: nobody), in `steps` steps of Heun.
+        """Codes ``[n, channels, 16, 16]`` by `person` (None: nobody) in `steps` steps of two-step Adams-Bashforth.
 
-        The noise is drawn on the generator's device, so that a seed gives the same signatures on every device.
+        The noise is given, or drawn on the generator's device, so that a seed gives the same signatures on every
+        device. Each step costs one evaluation of the velocity, or two where it is guided.
         """
         person, device = person or self.nobody_in(n), self.scale.device
-        where = device if generator is None else generator.device
-        z = torch.randn(n, self.config.channels, SIDE, SIDE, generator=generator, device=where).to(device)
-        times = time_grid(steps, device)
-        for now, then in zip(times[:-1], times[1:], strict=True):
-            velocity = self(z, now.expand(n), person)
-            ahead = z + (then - now) * velocity
-            if then > 0:
-                velocity = 0.5 * (velocity + self(ahead, then.expand(n), person))
-            z = z + (then - now) * velocity
+        if noise is None:
+            where = device if generator is None else generator.device
+            noise = torch.randn(n, self.config.channels, SIDE, SIDE, generator=generator, device=where)
+        z, times, before = noise.to(device), time_grid(steps, device), None
+        for k in range(steps):
+            step = times[k + 1] - times[k]
+            velocity = self.guided(z, times[k].expand(n), person)
+            ahead = velocity
+            if before is not None:
+                ahead = velocity + 0.5 * step / (times[k] - times[k - 1]) * (velocity - before)
+            z, before = z + step * ahead, velocity
         return z * self.scale
 
     def log_prob(
@@ -319,9 +352,9 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
         Scalars ``loss``, and its parts over targets with and without references, ``conditional``, ``unconditional``.
     """
     n, size = z.shape[:2]
-    features = flow.references((references / flow.scale).flatten(0, 1)).unflatten(0, (n, size))
+    descriptions = flow.describe(references.flatten(0, 1)).unflatten(0, (n, size))
     mask = draw_references(n, size, flow.config.unconditional, generator, z.device).flatten(0, 1)  # [n * size, size]
-    person = flow.person(features.repeat_interleave(size, 0), mask)
+    person = flow.people(descriptions.repeat_interleave(size, 0), mask)
     target = (z / flow.scale).flatten(0, 1)
     t = torch.sigmoid(LATE + torch.randn(len(target), generator=generator, device=z.device))
     eps = torch.randn(target.shape, generator=generator, device=z.device)
@@ -338,67 +371,74 @@ def flow_matching_loss(flow: Flow, z: Tensor, references: Tensor, generator: tor
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """A VAE with a learned prior: its two parts, and for how many people it keeps references."""
+    """A VAE with a learned prior: its two parts, and how many people it knows."""
 
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     n_people: int = 0
 
     def __post_init__(self):
-        if isinstance(self.autoencoder, dict):  # when read back from config.json
-            object.__setattr__(self, "autoencoder", AutoencoderConfig(**self.autoencoder))
+        if isinstance(self.vae, dict):  # when read back from config.json
+            object.__setattr__(self, "vae", VAEConfig(**self.vae))
         if isinstance(self.flow, dict):
             object.__setattr__(self, "flow", FlowConfig(**self.flow))
-        if self.autoencoder.channels != self.flow.channels:
-            raise ValueError(f"codes of {self.autoencoder.channels} channels, a flow of {self.flow.channels}")
+        if self.vae.channels != self.flow.channels:
+            raise ValueError(f"codes of {self.vae.channels} channels, a flow of {self.flow.channels}")
 
 
 class PriorVAE(nn.Module):
-    """An autoencoder and the flow that draws its codes: new people, known people, strangers from references.
+    """A VAE and the flow that draws its codes: new people, known people, strangers from references.
 
-    It holds no pictures. Of a known person it keeps the mean output of the reference encoder, 256 numbers.
+    It holds no pictures. Of a known person it keeps the mean output of the reference encoder, 640 numbers.
     """
 
     def __init__(self, config: PriorConfig = PriorConfig()):
         super().__init__()
         self.config = config
-        self.autoencoder = Autoencoder(config.autoencoder).requires_grad_(False)
+        self.vae = VAE(config.vae).requires_grad_(False)
         self.flow = Flow(config.flow)
-        self.register_buffer("people", torch.zeros(config.n_people, config.flow.person, PERSON_SIDE, PERSON_SIDE))
+        self.register_buffer("people", torch.zeros(config.n_people, config.flow.person))
         self.register_buffer("references", torch.zeros(config.n_people))  # how many each was taken from
 
     def forward(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """`flow_matching_loss` of posteriors, mean and log-variance each ``[n, size, channels, 16, 16]``."""
-        z = self.autoencoder.reparameterize(mu, logvar, generator)
+        z = self.vae.reparameterize(mu, logvar, generator)
         return flow_matching_loss(self.flow, z, mu, generator)
 
     @torch.no_grad()
     def describe(self, x: Tensor) -> Tensor:
-        """What the flow is told of signatures, ink ``[N, 1, 128, 128]``: ``[N, person, 4, 4]``."""
-        return torch.cat([self.flow.references(self.autoencoder.encode(p)[0] / self.flow.scale) for p in x.split(64)])
+        """Descriptions ``[N, person]`` of signatures, ink ``[N, 1, 128, 128]``."""
+        return torch.cat([self.flow.describe(self.vae.encode(part)[0]) for part in x.split(64)])
 
     @torch.no_grad()
     def remember(self, x: Tensor, y: Tensor) -> None:
         """Keep the mean description of each person's signatures, ink ``[N, 1, 128, 128]`` of people `y` ``[N]``."""
         count = y.bincount(minlength=self.config.n_people)
         total = torch.zeros_like(self.people).index_add_(0, y, self.describe(x))
-        self.people.copy_(total / count.clamp(min=1)[:, None, None, None])
+        self.people.copy_(total / count.clamp(min=1)[:, None])
         self.references.copy_(count)
 
     @torch.no_grad()
-    def draw(self, people: Tensor, count: Tensor, generator: torch.Generator | None, steps: int = STEPS) -> Tensor:
-        """Raw ink ``[N, 1, 128, 128]`` of people given by their descriptions ``[N, person, 4, 4]``.
-
-        `count` ``[N]`` says of how many references each is the mean; where it is 0, somebody new signs.
-        """
-        out = []
-        for some, n in zip(people.split(64), count.split(64), strict=True):
-            person = self.flow.person(some[:, None], (n > 0).float()[:, None])
-            told = F.one_hot(n.long().clamp(max=MAX_REFERENCES), MAX_REFERENCES + 1).to(person[0].dtype)
-            out.append(
-                torch.sigmoid(self.autoencoder.decode(self.flow.sample(len(n), generator, (person[0], told), steps)))
-            )
+    def draw(
+        self, person: Person, generator: torch.Generator | None = None, steps: int = STEPS, noise: Tensor | None = None
+    ) -> Tensor:
+        """Raw ink ``[N, 1, 128, 128]``, a signature by each of `person`; `noise` as in `Flow.sample`."""
+        n, out = len(person.count), []
+        for k in range(0, n, 64):
+            part = Person(person.description[k : k + 64], person.count[k : k + 64])
+            some = None if noise is None else noise[k : k + 64]
+            z = self.flow.sample(len(part.count), generator, part, steps, some)
+            out.append(torch.sigmoid(self.logits(z, part)))
         return torch.cat(out)
+
+    def logits(self, z: Tensor, person: Person) -> Tensor:
+        """Logits of ink ``[N, 1, 128, 128]`` for codes `z` ``[N, channels, 16, 16]`` of `person`."""
+        return self.vae.decode(z)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Ink in [0, 1] decoded from the posterior mean of `x`, ``[N, 1, 128, 128]``."""
+        mu = self.vae.encode(x)[0]
+        return torch.sigmoid(self.logits(mu, self.flow.people(self.flow.describe(mu)[:, None], mu.new_ones(len(x), 1))))
 
     def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
         """Signatures of people who do not exist, raw ink ``[people * per_person, 1, 128, 128]``, person by person.
@@ -406,22 +446,32 @@ class PriorVAE(nn.Module):
         The first signature of each is drawn without references, the others with those before it as references, so
         that they are one person's.
         """
-        nobody = self.people.new_zeros(people, self.config.flow.person, PERSON_SIDE, PERSON_SIDE)
-        drawn, described = [], []
-        for k in range(per_person):
-            known = torch.stack(described[:MAX_REFERENCES]).mean(0) if k else nobody
-            count = torch.full((people,), min(k, MAX_REFERENCES), device=nobody.device)
-            drawn.append(self.draw(known, count, generator))
+        drawn: list[Tensor] = []
+        described: list[Tensor] = []
+        for _ in range(per_person):
+            person = self.flow.nobody_in(people)
+            if described:
+                known = torch.stack(described[:MAX_REFERENCES], dim=1)
+                person = self.flow.people(known, known.new_ones(known.shape[:2]))
+            drawn.append(self.draw(person, generator))
             described.append(self.describe(drawn[-1]))
         return torch.stack(drawn, dim=1).flatten(0, 1)
 
     def known(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Signatures of the people with indices `y` ``[n]`` that the model keeps, raw ink ``[n, 1, 128, 128]``."""
+        return self.draw(self.person(y), generator)
+
+    def person(self, y: Tensor) -> Person:
+        """The people with indices `y` ``[n]`` that the model keeps."""
         y = y.to(self.people.device)
-        return self.draw(self.people[y], self.references[y], generator)
+        return Person(self.people[y], self.references[y])
 
     def like(self, references: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A signature by the writer of each set of references, ink ``[n, k, 1, 128, 128]``: ``[n, 1, 128, 128]``."""
+        return self.draw(self.writer(references), generator)
+
+    def writer(self, references: Tensor) -> Person:
+        """The writer of each set of references, ink ``[n, k, 1, 128, 128]``."""
         n, k = references.shape[:2]
-        described = self.describe(references.flatten(0, 1)).unflatten(0, (n, k)).mean(1)
-        return self.draw(described, torch.full((n,), k, device=described.device), generator)
+        described = self.describe(references.flatten(0, 1)).unflatten(0, (n, k))
+        return self.flow.people(described, described.new_ones(n, k))

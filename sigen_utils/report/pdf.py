@@ -10,17 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import paths
-from .macros import latex_source, write_numbers
 from .results import ReportError
-from .tables import write_tables
+from .templates import write_report_source
 
 APT = "apt-get install -y --no-install-recommends latexmk texlive-latex-recommended texlive-publishers \
 texlive-fonts-recommended"
 
 
-def figures_used(tex: str | None = None) -> list[str]:
-    """File names that the report includes, by ``\\sigenfigure`` or plain ``\\includegraphics``, in order."""
-    return re.findall(r"\\(?:sigenfigure|includegraphics)(?:\[[^\]]*\])?\{([^}#]+)\}", latex_source(tex))
+def figures_used(tex: str) -> list[str]:
+    """File names that LaTeX source includes, by ``\\sigenfigure`` or plain ``\\includegraphics``, in order."""
+    return re.findall(r"\\(?:sigenfigure|includegraphics)(?:\[[^\]]*\])?\{([^}#]+)\}", tex)
 
 
 def overfull_boxes(log: str, points: float = 5.0) -> list[str]:
@@ -39,12 +38,13 @@ def tex_errors(log: str, context: int = 4) -> str:
 
 def _gather_sources() -> Path:
     """The folder to compile in, with ``main.tex`` and ``refs.bib`` in it and every figure at hand."""
-    source, target = paths.REPO / "report", paths.report_dir()
-    if source.resolve() != target.resolve():
-        for name in ("main.tex", "refs.bib"):
-            with paths.atomic_write(target / name) as temporary:
-                shutil.copyfile(source / name, temporary)
-    missing = [name for name in figures_used() if not (paths.figures_dir() / name).is_file()]
+    target = paths.generated_dir()
+    source = write_report_source()
+    with paths.atomic_write(target / "refs.bib") as temporary:
+        shutil.copyfile(paths.REPO / "report" / "refs.bib", temporary)
+    missing = [
+        name for name in figures_used(source.read_text(encoding="utf-8")) if not (paths.figures_dir() / name).is_file()
+    ]
     if missing:
         where = paths.display(paths.figures_dir())
         raise ReportError(f"{where}: no {', '.join(missing)}; the notebooks 01 to 06 make them, run those first")
@@ -72,8 +72,6 @@ def build_pdf(progress: Callable[[str], None] = print) -> Path | None:
     ReportError
         If there are no results, a figure is missing or TeX stops at an error (with the log's lines about it).
     """
-    write_numbers()
-    write_tables()
     target = _gather_sources()
     if not (shutil.which("latexmk") and shutil.which("pdflatex")):
         progress(f"no PDF: latexmk or pdflatex is not installed; on Debian or Ubuntu: {APT}")
@@ -94,7 +92,7 @@ def build_pdf(progress: Callable[[str], None] = print) -> Path | None:
         raise ReportError(f"{paths.display(target / 'main.tex')} does not typeset:\n{tex_errors(log)}{hint}")
     for line in overfull_boxes(log) + re.findall(r"^LaTeX Warning: .*undefined.*$", log, re.M):
         progress(f"report: {line}")
-    pdf = target / "report.pdf"
+    pdf = paths.report_dir() / "report.pdf"
     with paths.atomic_write(pdf) as temporary:
         shutil.copyfile(build / "main.pdf", temporary)
     shutil.rmtree(build)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import paths
 
-SECTIONS = ("provenance", "data", "training", "comparison", "usefulness", "questions", "studies")
+SECTIONS = ("provenance", "data", "training", "reconstruction", "questions", "studies")
 
 
 class ReportError(ValueError):

@@ -449,9 +449,7 @@ def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarr
     return chosen
 
 
-def _touching(
-    rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7
-) -> list[int]:
+def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7) -> list[int]:
     """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there."""
     h, w = rules.dark.shape
     kept = []

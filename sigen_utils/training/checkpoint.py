@@ -15,7 +15,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .. import paths
-from ..augment import PERSON_WARPS, warp_ink
-from ..data import SignatureSet, to_image
-from ..models.autoencoder import Autoencoder, AutoencoderConfig
-from ..models.baselines import ReportGANConfig, ReportGenerator, ReportVAE
+from ..data import to_image
+from ..models.baselines import ReportVAE, ReportVAEConfig
 from ..models.embedding import Embedding, EmbeddingConfig
 from ..models.gan import GANConfig, Generator
 from ..models.prior import PriorConfig, PriorVAE
+from ..models.prior_gan import PriorGAN, PriorGANConfig
 from ..models.vae import VAE, VAEConfig
 from ..overrides import parse_overrides
 from .run import WEIGHTS, Run, RunError
@@ -41,18 +39,16 @@ from .tensors import halved, load_tensors, packed, save_tensors
 STATE, CONFIG, HISTORY = "last.state.pt", "config.json", "history.jsonl"
 CARD, FINISHED = "card.json", "finished"
 OUTCOME = ("finished", "share")  # keys of a config that are results, not settings
-NETWORKS = {  # a config's kind -> the kind of model, its network and that one's configuration
-    "vae": ("vae", VAE, VAEConfig),
-    "gan": ("gan", Generator, GANConfig),
-    "report_vae": ("vae", ReportVAE, VAEConfig),
-    "report_gan": ("gan", ReportGenerator, ReportGANConfig),
-    "extractor": ("extractor", Embedding, EmbeddingConfig),
-    "autoencoder": ("autoencoder", Autoencoder, AutoencoderConfig),
-    "prior": ("prior", PriorVAE, PriorConfig),
+NETWORKS = {  # a config's kind -> its network and that one's configuration
+    "report_vae": (ReportVAE, ReportVAEConfig),
+    "vae": (VAE, VAEConfig),
+    "prior": (PriorVAE, PriorConfig),
+    "gan": (Generator, GANConfig),
+    "prior_gan": (PriorGAN, PriorGANConfig),
+    "extractor": (Embedding, EmbeddingConfig),
 }
-# What a trained model depends on, including the scores that choose a GAN's best check
-CODE = ("augment.py", "data.py", "device.py", "recipes.py", "registration.py", "render.py")
-CODE += ("models/*.py", "training/*.py", "metrics/distances.py", "metrics/features.py")
+# What a trained model depends on
+CODE = ("augment.py", "data.py", "device.py", "recipes.py", "render.py", "models/*.py", "training/*.py")
 
 
 def code_fingerprint() -> str:
@@ -153,7 +149,7 @@ def read_history(run_dir: str | Path) -> list[dict]:
 
 def build_model(kind: str, config: dict) -> nn.Module:
     """The network of a run, from the ``kind`` and ``model`` of its config."""
-    _, network, settings = NETWORKS[kind]
+    network, settings = NETWORKS[kind]
     return network(settings(**config))
 
 
@@ -171,7 +167,7 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
         raise RunError(f"{run_dir}: no {CONFIG} in it; name a folder made by `python -m sigen_utils train`")
     if not (run_dir / WEIGHTS).exists():
         raise RunError(f"{run_dir}: no {WEIGHTS} yet; the training ended before its first checkpoint, resume it")
-    if not any((run_dir / name).exists() for name in (FINISHED, CARD)):  # a VAE's prior is fitted at the end
+    if not any((run_dir / name).exists() for name in (FINISHED, CARD)):
         raise RunError(f"{run_dir}: its training was stopped half-way; go on with the same command and --resume")
     try:
         config = json.loads((run_dir / CONFIG).read_text())
@@ -182,7 +178,7 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
             f"{run_dir}: config or weights are damaged or of another version ({error}); train again"
         ) from error
     model.eval().to(device)
-    return Run(model, NETWORKS[config["kind"]][0], config, read_history(run_dir), config["data"]["people"], run_dir)
+    return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
 
 
 def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
@@ -205,161 +201,31 @@ def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
 
 
 def publish(run: Run, folder: str | Path, card: dict) -> None:
-    """Write what others need to sample from a run, small enough to commit.
+    """Write what others need of a network that was trained on a corpus of synthetic writers, small enough to commit.
 
-    Weights in eight bits (`packed`), the thumbnails of the class, the history, `card` and the configuration. The
-    configuration is written last, so that an incomplete folder is no run.
-
-    Parameters
-    ----------
-    run
-        A complete run.
-    folder
-        Where to; existing files are replaced.
-    card
-        JSON-serialisable: device, minutes, scores.
+    Weights (`tensors.packed`; those of a feature extractor in half precision, so that scores stay comparable), history,
+    `card` (JSON-serialisable: device, minutes) and the configuration without people, which is written last, so that an
+    incomplete folder is no run.
 
     Raises
     ------
     RunError
-        If the run has no thumbnails of its class, by which others recognise it.
+        If the run knows people: what it keeps of them is not to be published.
     """
-    thumbnails = run.thumbnails()
-    if thumbnails is None:
-        raise RunError(f"{run.run_dir}: no class.safetensors in it; train again with this version")
-    history = "".join(json.dumps(record) + "\n" for record in run.history)
-    tensors = {WEIGHTS: packed(run.model.state_dict()), "class.safetensors": dict(thumbnails=thumbnails)}
-    _publish(Path(folder), tensors, {HISTORY: history, CARD: card, CONFIG: run.config})
-
-
-def publish_of_corpus(run: Run, folder: str | Path, card: dict) -> None:
-    """Write a network that was trained on a corpus of synthetic writers, without their names.
-
-    A feature extractor keeps half precision, so that scores stay comparable; a prior is `packed`.
-    """
-    config = run.config | dict(data=run.config["data"] | dict(people=[]))
-    smaller = halved if run.kind == "extractor" else packed
-    history = "".join(json.dumps(record) + "\n" for record in run.history)
-    _publish(Path(folder), {WEIGHTS: smaller(run.model.state_dict())}, {HISTORY: history, CARD: card, CONFIG: config})
-
-
-def _publish(folder: Path, tensors: dict[str, dict], texts: dict[str, Any]) -> None:
-    """Write files of tensors, then texts (JSON unless they are text already) in their order, CONFIG last."""
+    if run.conditional:
+        raise RunError(f"{run.run_dir}: it knows people; publish a network that was trained on a corpus")
+    folder = Path(folder)
     (folder / CONFIG).unlink(missing_ok=True)
-    for name, state in tensors.items():
-        save_tensors(folder / name, state)
-    for name, content in texts.items():
+    save_tensors(folder / WEIGHTS, (halved if run.kind == "extractor" else packed)(run.model.state_dict()))
+    history = "".join(json.dumps(record) + "\n" for record in run.history)
+    config = run.config | dict(data=run.config["data"] | dict(people=[]))
+    for name, text in {
+        HISTORY: history,
+        CARD: json.dumps(card, indent=1),
+        CONFIG: json.dumps(config, indent=1),
+    }.items():
         with paths.atomic_write(folder / name) as temporary:
-            temporary.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
-
-
-OF_A_CROWD = ("prior_", "signatures")  # parts of a VAE that a class replaces by its own
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """Networks pretrained on a corpus of synthetic writers.
-
-    Attributes
-    ----------
-    model
-        The VAE, without people.
-    discriminator
-        State dict of a discriminator that was trained with codes of `model`; None if there is only a VAE.
-    card
-        What they were trained on, how long, and where.
-    """
-
-    model: VAE
-    discriminator: dict[str, Tensor] | None
-    card: dict
-    folder: Path
-
-    def fingerprint(self) -> str:
-        """Twelve hex digits that change with any of the weights."""
-        files = sorted(self.folder.glob("*.safetensors"))
-        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-
-    @torch.inference_mode()
-    def duplicate(self, x: Tensor, seed: int = 0) -> Tensor:
-        """Raw ink ``[n, 1, 128, 128]``: one more signature by the writer of each of `x`, known or not."""
-        device = next(self.model.parameters()).device
-        generator, out = torch.Generator(device).manual_seed(seed), []
-        for part in x.split(64):
-            warped = warp_ink(part.to(device), PERSON_WARPS, generator)
-            codes = self.model.sample_around(self.model.encode(warped)[0], generator)
-            out.append(self.model.to_ink(self.model.decode(codes)).float())
-        return torch.cat(out)
-
-
-def discriminator_of(gan_run: Run) -> dict[str, Tensor]:
-    """State dict of the discriminator at the end of a GAN's run, from the state that a resume needs."""
-    return torch.load(gan_run.run_dir / STATE, map_location="cpu", weights_only=True)["parts"]["discriminator"]
-
-
-def publish_pretrained(vae_run: Run, discriminator: dict[str, Tensor] | None, folder: str | Path, card: dict) -> None:
-    """Write a VAE trained on a corpus, without its writers, and a discriminator's state dict; see `Pretrained`.
-
-    The configuration is written last, so that an incomplete folder is recognised.
-    """
-    parts = dict(vae={k: v for k, v in vae_run.model.state_dict().items() if not k.startswith(OF_A_CROWD)})
-    if discriminator is not None:
-        parts |= dict(discriminator=discriminator)
-    people = (
-        "n_people",
-        "exemplars",
-        "warped",
-        "bandwidth",
-        "components",
-    )  # of the corpus, or of sampling from a class
-    config = {k: v for k, v in vae_run.config["model"].items() if k not in people}
-    tensors = {f"{name}.safetensors": packed(state) for name, state in parts.items()}
-    _publish(Path(folder), tensors, {CARD: card, CONFIG: config})
-
-
-def load_pretrained(folder: str | Path | None = None) -> Pretrained | None:
-    """The committed pretrained networks, or those in `folder`; None if the repository has none.
-
-    Raises
-    ------
-    RunError
-        If `folder` is named and is none, or its files are damaged.
-    """
-    where = Path(folder or paths.weights_dir() / "pretrained")
-    if not (where / CONFIG).exists():
-        if folder is None:
-            return None
-        raise RunError(f"{where}: no {CONFIG} in it; name a folder made by `publish-pretrained`")
-    try:
-        model = VAE(VAEConfig(**json.loads((where / CONFIG).read_text())))
-        missing, other = model.load_state_dict(load_tensors(where / "vae.safetensors"), strict=False)
-        if other or (missing := [name for name in missing if not name.startswith(OF_A_CROWD)]):
-            raise RuntimeError(f"missing tensors: {missing}, unexpected ones: {other}")
-        discriminator, file = None, where / "discriminator.safetensors"
-        if file.exists():
-            discriminator = {key: value.float() for key, value in load_tensors(file).items()}
-        card = json.loads((where / CARD).read_text())
-    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise RunError(f"{where}: config or weights are damaged or of another version ({error})") from error
-    return Pretrained(model.eval(), discriminator, card, where)
-
-
-def load_reference(
-    name: str, data: SignatureSet, device: str | torch.device = "cpu", beyond: Run | None = None
-) -> Run | None:
-    """The committed model `name` if it was trained on this class, else None.
-
-    None also if the run `beyond` was trained on nearly as many images: it would be the same model twice.
-    """
-    folder = paths.weights_dir() / name
-    if not (folder / CONFIG).exists():
-        return None
-    run = load_run(folder, device)
-    thumbnails = run.thumbnails()
-    if thumbnails is None or not data.matches(run.people, thumbnails):
-        return None
-    seen = [one.history[-1]["images"] if one and one.history else 0 for one in (run, beyond)]
-    return run if beyond is None or seen[0] > 1.5 * seen[1] else None
+            temporary.write_text(text)
 
 
 def config_dict(kind: str, model: Any, training: Any, data, extra: dict | None = None) -> dict:

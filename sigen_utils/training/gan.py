@@ -1,111 +1,45 @@
-"""Training of the GAN: one discriminator and one generator update a step.
+"""Training of the GANs: one discriminator and one generator update a step.
 
-Reference: Huang et al. 2024 (rates and schedules).
+References: those of `models.gan` and `models.prior_gan`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..augment import PERSON_WARPS, AugmentConfig, shift
+from ..augment import augment
 from ..data import SignatureSet
-from ..models import gan, people, vae
+from ..models import gan, prior_gan
 from ..models.layers import gradient_norm
+from ..models.prior import Person, PriorVAE
+from ..models.vae import reconstruction_loss
 from ..render import pen, render
-from .averaging import Average, Best
-from .loop import Trainer
+from ..synthesis import Corpus
+from .averaging import Average
+from .loop import TrainConfig, Trainer
+from .prior import ink_of, replayed, sets_of_writers
 from .progress import cosine
 
-SELECTED = 256  # training signatures, and samples, by whose distance the best check is chosen
 
+class AdversarialTrainer(Trainer):
+    """What both GANs share: two networks, two optimisers, an averaged generator."""
 
-class GANTrainer(Trainer):
-    """One discriminator and one generator update a step, on the same generated signatures."""
-
-    kind = "gan"
+    falls = True  # whether the rates fall by a cosine
 
     def build(self) -> None:
         cfg = self.model_config
-        self.build_networks()
-        self.generator, self.discriminator = self.place(self.generator), self.place(self.discriminator)
+        self.generator, self.discriminator = (self.place(net) for net in self.networks())
         self.wrapped_g, self.wrapped_d = self.distribute(self.generator), self.distribute(self.discriminator)
         self.ema = Average(self.generator, cfg.ema_images)
         settings = dict(betas=cfg.adam_betas, fused=True)
-        self.optimizer_g = torch.optim.Adam(self.generator.parameters(), cfg.learning_rate_g, **settings)
+        trained = [p for p in self.generator.parameters() if p.requires_grad]
+        self.optimizer_g = torch.optim.Adam(trained, cfg.learning_rate_g, **settings)
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, **settings)
-        self.best, self.selection = Best(), _Selection(self.train_set) if self.config.watch else None
-        noise = torch.Generator().manual_seed(self.config.seed)
-        self.fixed_z = torch.randn(self.config.n_fixed, cfg.noise_dim, generator=noise).to(self.device)
-        self.fixed_y = self.codes_of_people(
-            (torch.arange(self.config.n_fixed) // 2 % self.data.n_people).to(self.device)
-        )
 
-    def build_networks(self) -> None:
-        """Both networks, and which training signatures belong to whom."""
-        cfg, train = self.model_config, self.train_set
-        self.generator, self.discriminator = gan.Generator(cfg), gan.Discriminator(cfg)
-        if cfg.by_thumbnails:
-            self.generator.signatures.remember(train.images, train.labels)
-        if (self.start is None) != cfg.by_thumbnails:
-            raise ValueError(
-                "conditioning='codes' needs a VAE to start from, whose encoder gives the codes; 'thumbnails' needs none"
-            )
-        if self.start is not None:
-            self.start = self.start.to(self.device)
-            if cfg.n_people and not self.start.config.n_people:  # pretrained networks meet the class
-                self.start = vae.meet(self.start, train.images, train.labels, cfg.n_people, cfg.exemplars, cfg.warped)
-            self.generator.start_from(self.start)
-        self.warp_strength = float(self.generator.signatures.reach) if cfg.n_people else 1.0
-        if self.pretrained_d is not None:
-            self.discriminator.load_state_dict(self.pretrained_d)
-        self.sort_people()
-
-    def sort_people(self) -> None:
-        """Set `order`, the training signatures by person, `begin` and `count` of each person, and `turn` within it."""
-        y = self.train_set.labels
-        self.order, self.count = y.argsort(stable=True), y.bincount(minlength=self.data.n_people)
-        self.begin = self.count.cumsum(0) - self.count
-        self.turn = people.occurrence(y)
-
-    def others(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """For each training signature in `index` ``[n]`` the code ``[n, latent_dim]`` of another one by its person.
-
-        If the discriminator saw a signature with its own code, it would reject every new one, and the generator would
-        learn to copy. A person with one signature is described by that one.
-        """
-        y = self.train_set.labels[index]
-        step = torch.randint(1 << 30, y.shape, device=self.device, generator=generator)
-        return self.codes_of_warped(self.another(index, step), generator)
-
-    def another(self, index: Tensor, step: Tensor | int = 0) -> Tensor:
-        """For each training signature in `index` ``[n]`` the index of another one by the same person, ``[n]``."""
-        y = self.train_set.labels[index]
-        turn = (self.turn[index] + 1 + step % (self.count[y] - 1).clamp(min=1)) % self.count[y]
-        return self.order[self.begin[y] + turn]
-
-    def codes_of_warped(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Codes ``[n, latent_dim]`` of the training signatures `index`, warped if the model warps its samples."""
-        warp = self.model_config.warped
-        return self.codes_of(self.warped_as_person(index, PERSON_WARPS, generator) if warp else self.ink(index))
-
-    def warped_as_person(self, index: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-        """The training signatures `index` ``[n]``, warped as signatures of one person differ: ``[n, 1, 128, 128]``.
-
-        If the model stores signatures of people, the warps are those of its samples. Of a person with more signatures
-        than are stored, the stored ones are taken.
-        """
-        if not (self.model_config.n_people and config.probability):
-            return self.warped(index, config.times(self.warp_strength), generator)
-        signatures, y = self.generator.signatures, self.train_set.labels[index]
-        noise = torch.randn(len(y), signatures.numbers, device=y.device, generator=generator)
-        return signatures(y, self.turn[index] % signatures.exemplars, noise, config.times(self.warp_strength))
-
-    def codes_of_people(self, people: Tensor) -> Tensor:
-        """A code ``[n, latent_dim]`` of each of the people with indices `people` ``[n]``."""
-        return self.codes_of(self.ink(self.order[self.begin[people]]))
+    def networks(self) -> tuple[nn.Module, nn.Module]: ...
 
     @property
     def average(self) -> Average:
@@ -119,68 +53,29 @@ class GANTrainer(Trainer):
             optimizer_g=self.optimizer_g,
             optimizer_d=self.optimizer_d,
             scaler=self.scaler,
-            best=self.best,
         )
 
-    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        cfg, n = self.model_config, len(index)
-        factor = cosine(progress, self.config.rate_end)
+    def play(
+        self, real: Tensor, fake: Tensor, progress: float, generator: torch.Generator, extra: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """One step of D on `real` and `fake` ``[N, C, 128, 128]``, then one of G, down its loss plus `extra`."""
+        cfg, factor = self.model_config, cosine(progress, self.config.rate_end, 1e-9) if self.falls else 1.0
         for optimizer, rate in ((self.optimizer_g, cfg.learning_rate_g), (self.optimizer_d, cfg.learning_rate_d)):
             optimizer.param_groups[0]["lr"] = rate * factor
-        # G and D get codes of different signatures of the person: drawn from D's code, a generated signature would be
-        # recognised by lying nearer to it than a genuine one
-        y, drawn = self.others(index, generator), self.codes_of_warped(index, generator)
-        real = self.genuine(index, generator)
-        z = torch.randn(n, cfg.latent_dim, device=self.device, generator=generator)
-        given = real[n - n // 2 :] if cfg.reconstruction_weight else None  # half of the batch is reconstructed
         with self.autocast():
-            known = None if given is None else self.codes_of(given)
-            fake = self.wrapped_g(z, drawn, known)  # [N, 1, 128, 128]
-        reconstruction = None
-        if given is not None:
-            fake, logits = fake
-            reconstruction = gan.reconstruction_loss(logits, given)
-        fake = fake.float()
-        if self.config.shift:
-            real, fake = (shift(x, self.config.shift, generator) for x in (real, fake))
-        d = self.update_discriminator(real, fake.detach(), y, progress, generator)
-        extra = None if reconstruction is None else cfg.reconstruction_weight * reconstruction
-        g, norm = self.update_generator(fake, d["real"], y, extra)
-        self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
-        out = dict(loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], gap=d["gap"], g_gradient_norm=norm)
-        out |= {name: d[name] for name in ("r1", "r2") if name in d}
-        return out if reconstruction is None else out | dict(reconstruction=reconstruction)
-
-    def genuine(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """What D is shown of the training signatures `index` ``[n]``: ``[n, 1, 128, 128]``.
-
-        They are warped as binary ink and then drawn with anti-aliased edges, like generated ones. A discriminator would
-        recognise staircases, and the blurred edges of a resampled picture.
-        """
-        return pen(self.warped_as_person(index, self.config.augment, generator))
-
-    @torch.no_grad()
-    def codes_of(self, x: Tensor) -> Tensor:
-        """Codes ``[n, latent_dim]`` of ink ``[n, 1, 128, 128]``, by an encoder that is not trained here."""
-        with self.autocast():
-            return (self.generator.encode(x) if self.start is None else self.start.encode(x)[0]).float()
-
-    def update_discriminator(self, real, fake, y, progress, generator) -> dict[str, Tensor]:
-        penalty = gan.penalty_at(progress, self.model_config)
-        with self.autocast():
-            parts = gan.d_step(self.wrapped_d, real, fake, y, self.model_config, penalty, generator)
-        self.descend(self.optimizer_d, parts["loss"])
-        return parts
-
-    def update_generator(self, fake, real_logits, y, extra_loss=None) -> tuple[dict[str, Tensor], Tensor]:
+            d = gan.d_step(self.wrapped_d, real, fake.detach(), cfg.pairing, cfg.penalty, cfg.penalty_sigma, generator)
+        self.descend(self.optimizer_d, d["loss"])
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
         with self.autocast():
-            parts = gan.g_step(self.discriminator, fake, real_logits, y)
-        self.descend(self.optimizer_g, parts["loss"] if extra_loss is None else parts["loss"] + extra_loss)
+            g = gan.g_step(self.discriminator, fake, d["real"], cfg.pairing)
+        self.descend(self.optimizer_g, g["loss"] if extra is None else g["loss"] + extra)
         norm = self.finite(gradient_norm(self.generator))
         self.scaler.update()
         self.discriminator.requires_grad_(True)
-        return parts, norm
+        self.ema.update(self.generator, (self.steps_done + 1) * self.batch, self.batch)
+        out = dict(loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], g_gradient_norm=norm)
+        out |= dict(real_logit=d["real"].mean(), fake_logit=d["fake"].mean())
+        return out | {name: d[name] for name in ("r1", "r2") if name in d}
 
     def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         """One step of an optimiser down a loss."""
@@ -189,79 +84,184 @@ class GANTrainer(Trainer):
         self.scaler.unscale_(optimizer)
         self.scaler.step(optimizer)
 
+
+class GANTrainer(AdversarialTrainer):
+    """The GAN from noise, the reports' and every repair of it."""
+
+    kind = "gan"
+    falls = False
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        noise = torch.Generator().manual_seed(self.config.seed)
+        self.fixed_z = torch.randn(self.config.n_fixed, self.model_config.latent_dim, generator=noise).to(self.device)
+        return gan.Generator(self.model_config), gan.Discriminator(self.model_config)
+
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        cfg = self.model_config
+        real = augment(self.genuine(self.ink(index)), self.config.augment, generator)
+        z = torch.randn(len(index), cfg.latent_dim, device=self.device, generator=generator)
+        with self.autocast():
+            fake = self.wrapped_g(z).float()
+        if cfg.augment_generated:
+            fake = augment(fake, self.config.augment, generator)
+        return self.play(real, fake, progress, generator)
+
+    def genuine(self, x: Tensor) -> Tensor:
+        """Binary ink ``[N, 1, 128, 128]`` with the edges of generated ink: D would recognise staircases."""
+        return pen(x) if self.model_config.rendered else x
+
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        """Mean logit of training, held-out and generated signatures; a gap between the first two is overfitting.
-
-        With `TrainConfig.watch` also the Fréchet ``distance`` of generated from training signatures, the ``coverage``
-        and, with `keep_best`, the step ``kept`` so far.
-        """
-        out = {}
+        """Mean logit of training, held-out and generated signatures; a gap between the first two is overfitting."""
+        first = torch.arange(min(len(self.train_set), 64), device=self.device)
+        pictures = dict(train_logit=self.genuine(self.ink(first)), test_logit=self.genuine(self.held_out(64)))
+        x = pictures["fake_logit"] = self.ema.model(self.fixed_z).float()
         with self.autocast():
-            for name, part in dict(train_logit=self.train_set, test_logit=self.test_set).items():
-                first = torch.arange(min(len(part), 64), device=self.device)
-                part = part.subset(first)
-                y = self.check_codes(name, part, first)
-                out[name] = self.discriminator(self.shown(part.x), y).float().mean().item()
-            x = self.fixed_samples()
-            out["fake_logit"] = self.discriminator(x, self.fixed_y).float().mean().item()
-            if self.selection:
-                out |= self.selection.measure(self.drawn)
-            if self.selection and self.config.keep_best and self.share >= self.config.keep_from:
-                self.best.offer(out["distance"], self.steps_done, self.ema.model)
-                out["kept"] = self.best.step
-        return out | dict(fake_ink=x.clamp(0, 1).mean().item(), fake_spread=x.std(0).mean().item())
-
-    def check_codes(self, name: str, part: SignatureSet, first: Tensor) -> Tensor:
-        """Codes of the people of `part`; of training signatures another one's of the same person, as in a step."""
-        return (
-            self.codes_of(self.ink(self.another(first))) if name == "train_logit" else self.codes_of_people(part.labels)
-        )
-
-    def shown(self, x: Tensor) -> Tensor:
-        """Genuine ink ``[N, 1, 128, 128]`` as D sees it in a check."""
-        return render(x)
-
-    def drawn(self, n: int) -> Tensor:
-        """`n` signatures ``[n, 1, 128, 128]`` of all people in turn, from fixed noise."""
-        y = torch.arange(n) % self.data.n_people
-        z = self.ema.model.noise(n, y, torch.Generator().manual_seed(self.config.seed)).to(self.device)
-        y = y.to(self.device) if self.model_config.n_people else self.codes_of_people(y.to(self.device))
-        return torch.cat(
-            [self.ema.model.ink_probability(z[k : k + 64], y[k : k + 64]).float() for k in range(0, n, 64)]
-        )
+            out = {name: self.discriminator(part).float().mean().item() for name, part in pictures.items()}
+        return {f"check_{name}": value for name, value in out.items()} | dict(fake_spread=x.std(0).mean().item())
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:
-        """Signatures of fixed noise by the averaged generator."""
+        """Signatures of always the same noise by the averaged generator."""
         with self.autocast():
-            return self.ema.model(self.fixed_z, self.fixed_y).float()
-
-    def finish(self) -> None:
-        """The best weights become the result; the last ones of a GAN are not always the best."""
-        if self.best.weights:
-            self.ema.model.load_state_dict(self.best.weights)
+            return self.ema.model(self.fixed_z).float()
 
 
-class _Selection:
-    """Distance and coverage of generated signatures during a training, against training signatures.
+@dataclass(frozen=True)
+class PriorGANTrainConfig(TrainConfig):
+    """Fields of `TrainConfig`, and how many codes the prior draws for the game."""
 
-    By the feature extractor of notebook 04. The project's own one ignores the width of strokes, which a GAN improves
-    first. Because the best check is chosen by this extractor, models are also scored by the other one.
+    rounds: int = 2  # pairs of codes of each writer; of a corpus one is enough
+    writers: int = 1024  # at most, of a corpus
+    replay_writers: int = 64  # synthetic writers in the game, when it meets a class
+    nobody: float = 0.25  # share of sets without a reference
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Draws of the prior for the game: an item is a set, a reference and two codes.
+
+    Attributes
+    ----------
+    z
+        Codes ``[M, 2, channels, 16, 16]``, half precision.
+    person
+        Who signs them.
+    genuine
+        Ink uint8 ``[M, SET, 128, 128]`` in {0, 1}: the reference, and the two genuine signatures to tell them from.
+        Without a reference its place is paper, and the two signatures are two people's.
     """
 
-    def __init__(self, train_set: SignatureSet):
-        from .. import metrics  # scores are heavy to import, and a VAE needs none
+    z: Tensor
+    person: Person
+    genuine: Tensor
 
-        self.metrics, self.extractor = metrics, metrics.FeatureExtractor(train_set.device)
-        n = min(SELECTED, len(train_set))
-        part = train_set.subset(torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0))[:n])
-        self.real = self.extractor.features(render(part.x))
 
-    def measure(self, draw: Callable[[int], Tensor]) -> dict[str, float]:
-        """Fréchet ``distance`` and ``coverage`` of generated against as many training signatures; `draw(n)` makes n."""
-        x = render(draw(len(self.real)))
-        with torch.autocast(x.device.type, enabled=False):
-            fake = self.extractor.features(x)
-        overlap = self.metrics.prdc(self.real, fake, min(5, len(fake) - 1))
-        return dict(distance=float(self.metrics.frechet_distance(self.real, fake)), coverage=overlap["coverage"])
+class PriorGANTrainer(AdversarialTrainer):
+    """The game on sets. Its codes are drawn once, at the start, by the prior, which does not change."""
+
+    kind = "prior_gan"
+    signatures = 2  # generated of an item
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        cfg = self.model_config
+        if not isinstance(self.start, PriorVAE):
+            raise ValueError("this GAN begins as a VAE with a learned prior: --start names a run of `train vae`")
+        generator = prior_gan.PriorGAN(cfg).to(self.device)
+        generator.begin_as(self.start)
+        if isinstance(self.data, SignatureSet) and cfg.n_people:
+            generator.remember(self.train_set.x, self.train_set.labels)
+        self.pool = self.draw_pool(generator.eval())
+        self.batch *= 2
+        return generator.train(), prior_gan.SetDiscriminator(cfg)
+
+    @torch.no_grad()
+    def draw_pool(self, generator: prior_gan.PriorGAN) -> Pool:
+        """Codes for the game by the prior of `generator`, see `Pool`; the same for the same seed."""
+        noise = torch.Generator().manual_seed(self.config.seed)
+        sources = [(self.train_set, self.config.writers, 1 if isinstance(self.data, Corpus) else self.config.rounds)]
+        if not isinstance(self.data, Corpus) and self.config.replay_writers:
+            sources.append((replayed(self.config.replay_writers), self.config.replay_writers, 1))
+        parts = [self._pool_of(generator, *source, noise) for source in sources]
+        people = [part.person for part in parts]
+        person = Person(torch.cat([p.description for p in people]), torch.cat([p.count for p in people]))
+        return Pool(torch.cat([p.z for p in parts]), person, torch.cat([p.genuine for p in parts]))
+
+    def _pool_of(
+        self, generator: prior_gan.PriorGAN, data: Corpus | SignatureSet, writers: int, rounds: int, noise
+    ) -> Pool:
+        sets = sets_of_writers(data)
+        sets = sets[torch.randperm(len(sets), generator=noise)[:writers]].repeat(rounds, 1)
+        m, size = sets.shape
+        order = torch.rand(m, size, generator=noise).argsort(1)
+        sets = sets.gather(1, order)  # a reference first, then others
+        others = torch.stack([sets[:, 1], sets[:, min(2, size - 1)]], dim=1)
+        flow = generator.flow
+        described = generator.describe(ink_of(data, sets.flatten(), self.device)).unflatten(0, (m, size))
+        # Of a class all training signatures are references, as when it is sampled; of a corpus one to three
+        most = size if isinstance(data, SignatureSet) else min(size - 1, 3)
+        least = most if isinstance(data, SignatureSet) else 1
+        count = torch.randint(least, most + 1, (m, 1), generator=noise)
+        mask = (torch.arange(size) < count).float()
+        nobody = torch.rand(m, generator=noise) < self.config.nobody
+        mask[nobody] = 0
+        person = flow.people(described, mask.to(self.device))
+        z = [
+            flow.sample(len(part), noise, Person(person.description[part], person.count[part])).half()
+            for _ in range(2)
+            for part in torch.arange(m).split(64)
+        ]
+        z = torch.cat(z).unflatten(0, (2, m)).transpose(0, 1).contiguous()
+        others[nobody, 1] = sets[torch.randperm(m, generator=noise)][nobody, 1]
+        index = torch.cat([sets[:, :1], others], dim=1)
+        ink = (ink_of(data, index.flatten(), torch.device("cpu")) > 0.5).to(torch.uint8)[:, 0].unflatten(0, (m, 3))
+        ink[nobody, 0] = 0
+        return Pool(z, person, ink.to(self.device))
+
+    @property
+    def n_items(self) -> int:
+        return len(self.pool.z)
+
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        cfg, n = self.model_config, len(index)
+        z, whose = self.pool.z[index].float(), index.repeat_interleave(2)
+        person = Person(self.pool.person.description[whose], self.pool.person.count[whose])
+        genuine = self.pool.genuine[index].float()
+        x, z = genuine[:, 1][:, None], z.flatten(0, 1)
+        if cfg.reconstruction_weight:
+            with torch.no_grad():
+                mu, logvar = self.generator.vae.encode(x)
+                z = torch.cat([z, self.generator.vae.reparameterize(mu, logvar, generator)])
+                described = torch.cat([person.description, self.generator.flow.describe(mu)])
+            person = Person(described, torch.cat([person.count, person.count.new_ones(n)]))
+        with self.autocast():
+            logits = self.wrapped_g(z, person).float()
+        extra = None
+        if cfg.reconstruction_weight:
+            extra = cfg.reconstruction_weight * reconstruction_loss(logits[2 * n :], x)
+        fake = gan.render_straight_through(logits[: 2 * n]).unflatten(0, (n, 2))[:, :, 0]
+        real = pen(genuine.flatten(0, 1)[:, None]).unflatten(0, (n, 3))[:, :, 0]
+        fake = torch.cat([real[:, :1], fake], dim=1)
+        real, fake = (augment(part, self.config.augment, generator) for part in (real, fake))
+        if not cfg.sets:
+            real, fake = (part[:, 1:].flatten(0, 1)[:, None] for part in (real, fake))
+        return self.play(real, fake, progress, generator, extra)
+
+    @torch.inference_mode()
+    def check(self) -> dict[str, float]:
+        """How far a generated signature is from what the VAE would have drawn: mean absolute difference of ink."""
+        index = torch.arange(min(64, self.n_items))
+        z, person = (
+            self.pool.z[index, 0].float(),
+            Person(self.pool.person.description[index], self.pool.person.count[index]),
+        )
+        mine = render(torch.sigmoid(self.ema.model.logits(z, person)))
+        its = render(torch.sigmoid(self.start.vae.decode(z)))
+        return dict(change=(mine - its).abs().sum((1, 2, 3)).mean().item())
+
+    @torch.inference_mode()
+    def fixed_samples(self) -> Tensor:
+        """The first draws of the pool."""
+        n = min(self.config.n_fixed, self.n_items)
+        person = Person(self.pool.person.description[:n], self.pool.person.count[:n])
+        return torch.sigmoid(self.ema.model.logits(self.pool.z[:n, 0].float(), person)).float()

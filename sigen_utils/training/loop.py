@@ -24,7 +24,7 @@ from .. import paths
 from ..augment import AugmentConfig, soften_all, warp_ink
 from ..data import SignatureSet, batch_index
 from ..device import pick_device, precision
-from ..models import vae
+from ..synthesis import Corpus
 from . import checkpoint
 from .averaging import Average
 from .progress import Budget, Means, Moments, Progress, step_generator
@@ -42,17 +42,12 @@ class TrainConfig:
     learning_rate: float = 2e-3  # a GAN's two rates are in `GANConfig`
     rate_end: float = 0.05  # share of the learning rate left at the end (cosine)
     ema_images: float = 5_000.0  # half-life of the averaged weights; a GAN's is in `GANConfig`
-    noise: float = 0.1  # standard deviation of the noise on a VAE's input
     log_every: int = 20  # steps
     checks: int = 20  # how often the held-out signatures are scored
     snapshots: int = 6  # how often the fixed samples are stored
     n_fixed: int = 16  # fixed samples
-    watch: bool = True  # whether each check measures the distance of a GAN's samples from the training signatures
-    keep_best: bool = True  # whether the weights of the check with the smallest distance are kept, not the last ones
-    keep_from: float = 0.5  # share of the training before which no check is kept: a warm start has not changed yet
     checkpoint_seconds: float = 60.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)  # of the training signatures
-    shift: int = 0  # pixels by which real and generated signatures are shifted before D sees them
 
     def __post_init__(self):
         if isinstance(self.augment, dict):  # when read back from config.json
@@ -73,8 +68,7 @@ class Trainer:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
-        start: vae.VAE | None = None,
-        discriminator: dict[str, Tensor] | None = None,
+        start: nn.Module | None = None,
     ):
         self.config, self.model_config = config, model_config
         self.device, self.rank, self.world = device, rank, world
@@ -85,7 +79,7 @@ class Trainer:
         self.batch = config.batch_size * world  # signatures a step, all processes together
         self.steps_done, self.share = 0, 0.0  # share of the budget used so far
         self.means = Means()
-        self.start, self.pretrained_d = start, discriminator
+        self.start = start
         torch.manual_seed(config.seed)  # initial weights; everything later has its own generator
         self.build()
 
@@ -94,7 +88,6 @@ class Trainer:
     def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]: ...
     def check(self) -> dict[str, float]: ...
     def fixed_samples(self) -> Tensor: ...
-    def finish(self) -> None: ...
     def stateful(self) -> dict[str, object]: ...
 
     @property
@@ -106,13 +99,21 @@ class Trainer:
         """Items of an epoch; `step` gets indices of them."""
         return len(self.train_set)
 
-    def remember_class(self, folder: checkpoint.RunFolder) -> None:
-        """Store thumbnails of the class, so that a stored model is not used for another class."""
-        checkpoint.save_tensors(folder.path / "class.safetensors", dict(thumbnails=self.data.thumbnails()))
+    def finish(self) -> None:
+        """What is done after the last step: nothing."""
 
     def ink(self, index: Tensor) -> Tensor:
         """The training signatures `index` ``[n]``, ink ``[n, 1, 128, 128]`` in [0, 1]."""
+        if isinstance(self.train_set, Corpus):
+            return self.train_set.ink(index, self.device)
         return self.train_set.images[index][:, None].float() / 255
+
+    def held_out(self, n: int) -> Tensor:
+        """The first `n` held-out signatures, or all of fewer, as ink ``[n, 1, 128, 128]``."""
+        index = torch.arange(min(n, len(self.test_set)))
+        if isinstance(self.test_set, Corpus):
+            return self.test_set.ink(index, self.device)
+        return self.test_set.images[index][:, None].float().to(self.device) / 255
 
     @functools.cached_property
     def soft(self) -> Tensor | None:
@@ -210,7 +211,7 @@ def fit(
     steps: int,
     minutes: float | None = None,
     train: TrainConfig = TrainConfig(),
-    start: checkpoint.Run | checkpoint.Pretrained | None = None,
+    start: checkpoint.Run | None = None,
     recipe: str | None = None,
     resume: bool = True,
     restart: bool = False,
@@ -238,7 +239,7 @@ def fit(
     train
         How to train.
     start
-        The run or the pretrained networks that the training continues from; None for random weights.
+        The run that the training continues from; None for random weights.
     recipe
         Its name, for the config.
     resume
@@ -266,12 +267,9 @@ def fit(
             described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
         if not (state and state["done"]):
-            begin = (start.model, start.discriminator) if start else (None, None)
-            trainer = trainer_class(data, model_config, train, device, rank, world, *begin)
+            trainer = trainer_class(data, model_config, train, device, rank, world, start.model if start else None)
             if state:
                 trainer.restore(state)
-            elif rank == 0:
-                trainer.remember_class(folder)
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
             trainer.fit(folder, budget, progress, on_check)
         if rank == 0:

@@ -1,43 +1,46 @@
-"""Training of the VAE: AdamW on the negative bound, KL warm-up, averaged weights, a prior fitted at the end.
+"""Training of a VAE: AdamW down the negative bound, a KL weight that rises at first, averaged weights.
 
 Reference: Loshchilov & Hutter 2019 (AdamW).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from ..models import vae
+from ..augment import augment
+from ..models import baselines, vae
+from ..synthesis import Corpus
 from .averaging import Average
-from .loop import CHECKED, Trainer
+from .loop import CHECKED, TrainConfig, Trainer
 from .progress import cosine
 
 
-class VAETrainer(Trainer):
-    """AdamW on the negative bound, KL warm-up, averaged weights, a prior fitted at the end."""
+@dataclass(frozen=True)
+class ModelTrainConfig(TrainConfig):
+    """Fields of `TrainConfig`, and of the training of one network."""
 
-    kind = "vae"
-    network: type[vae.VAE] = vae.VAE
-    weight_decay, clip = 0.01, 500.0  # of the gradient's norm: sums over 16384 pixels are large by nature
+    warmup_steps: int = 100  # over which the learning rate rises
+
+
+class ModelTrainer(Trainer):
+    """What trainings of one network share: AdamW, a clipped gradient, averaged weights, ink of a corpus or a class."""
+
+    most = 1.0  # largest norm of a gradient
+    weight_decay = 0.01
+    betas = (0.9, 0.99)
 
     def build(self) -> None:
-        self.model = self.network(self.model_config)
-        if self.start is not None:
-            self.model.start_from(self.start)
-        self.model = self.place(self.model)
+        self.model = self.place(self.make())
         self.ema = Average(self.model, self.config.ema_images)
-        settings = dict(lr=self.config.learning_rate, weight_decay=self.weight_decay, fused=True)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), **settings)
-        self.bound = self.distribute(_Bound(self.model))
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        settings = dict(betas=self.betas, weight_decay=self.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(parameters, self.config.learning_rate, **settings)
+        self.wrapped = self.distribute(self.model)
 
-    def rate(self, progress: float) -> float:
-        """Learning rate when the share `progress` of the training is over."""
-        return self.config.learning_rate * cosine(progress, self.config.rate_end)
-
-    def batch_of(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """The training signatures `index` ``[n]``, augmented, ``[n, 1, 128, 128]``."""
-        return self.warped(index, self.config.augment, generator)
+    def make(self) -> nn.Module: ...
 
     @property
     def average(self) -> Average:
@@ -46,58 +49,83 @@ class VAETrainer(Trainer):
     def stateful(self) -> dict[str, object]:
         return dict(model=self.model, ema=self.ema.model, optimizer=self.optimizer, scaler=self.scaler)
 
-    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, parts: dict[str, Tensor], rate: float) -> dict[str, Tensor]:
+        """One step of the optimiser at `rate`, down the gradient of ``parts["loss"]``."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(progress)
-        x = self.batch_of(index, generator)  # [N, 1, 128, 128]
-        noise = torch.randn(x.shape, device=x.device, generator=generator)
-        noisy = (x + self.config.noise * noise).clamp(0, 1)
-        beta = vae.beta_at(progress, self.model_config)
-        with self.autocast():
-            parts = self.bound(x, beta, noisy, generator)
+            group["lr"] = rate * min(1.0, (self.steps_done + 1) / max(1, self.config.warmup_steps))
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(parts["loss"]).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = self.finite(nn.utils.clip_grad_norm_(self.model.parameters(), self.clip))
+        norm = self.finite(nn.utils.clip_grad_norm_(self.model.parameters(), self.most))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.ema.update(self.model, (self.steps_done + 1) * self.batch, self.batch)
-        keep = ("loss", "reconstruction", "kl")
-        return {name: parts[name] for name in keep} | dict(gradient_norm=norm, beta=torch.tensor(beta))
+        return parts | dict(gradient_norm=norm)
+
+
+class VAETrainer(ModelTrainer):
+    """The negative bound with a weight on its KL term that rises at first."""
+
+    kind = "vae"
+    most = 2000.0  # sums over 16,384 pixels: large by nature
+
+    def make(self) -> nn.Module:
+        return vae.VAE(self.model_config)
+
+    def batch_of(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """The training signatures `index` ``[n]``, ``[n, 1, 128, 128]``; those of a class are augmented."""
+        if isinstance(self.data, Corpus):
+            return self.ink(index)
+        return self.warped(index, self.config.augment, generator)
+
+    def rate(self, progress: float) -> float:
+        """Learning rate when the share `progress` of the training is over."""
+        return self.config.learning_rate * cosine(progress, self.config.rate_end, 1e-9)
+
+    def beta(self, progress: float) -> float:
+        """Weight of the KL term then."""
+        return self.model_config.beta * min(1.0, 0.05 + progress / max(self.model_config.warmup, 1e-9))
+
+    def step(self, index: Tensor, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        with self.autocast():
+            parts = self.wrapped(self.batch_of(index, generator), self.beta(progress), generator)
+        return self.update(parts, self.rate(progress))
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        """Bound and squared error per image of the held-out signatures, with the averaged weights."""
+        """Bound and squared error an image on held-out signatures, with the averaged weights."""
+        x, net = self.held_out(CHECKED), self.ema.model
         generator = torch.Generator(self.device).manual_seed(0)
-        sums = dict(test_loss=0.0, test_reconstruction=0.0, test_kl=0.0, test_squared_error=0.0)
-        with self.autocast():
-            for images in self.test_set.images[:CHECKED].split(64):
-                x = images[:, None].float() / 255
-                parts = vae.elbo(self.ema.model, x, 1.0, generator)
-                error = (self.ema.model.to_ink(self.ema.model.decode(parts["mu"])) - x).square().sum()
-                for name in ("loss", "reconstruction", "kl"):
-                    sums[f"test_{name}"] += parts[name].item() * len(x)
-                sums["test_squared_error"] += error.item()
-        return {name: total / min(CHECKED, len(self.test_set)) for name, total in sums.items()}
+        sums = dict(loss=0.0, reconstruction=0.0, kl=0.0, squared_error=0.0)
+        for part in x.split(64):
+            found = net(part, 1.0, generator)
+            found["squared_error"] = (net.reconstruct(part) - part).square().sum() / len(part)
+            for name in sums:
+                sums[name] += found[name].item() * len(part)
+        return {f"test_{name}": total / len(x) for name, total in sums.items()}
 
     @torch.inference_mode()
     def fixed_samples(self) -> Tensor:
         """Reconstructions of the first held-out signatures."""
-        with self.autocast():
-            return self.ema.model.reconstruct(self.test_set.x[: self.config.n_fixed]).float()
-
-    def finish(self) -> None:
-        known = self.train_set.labels if self.model_config.n_people else None
-        within = self.start.within if self.start is not None else None
-        vae.fit_prior(self.ema.model, self.train_set.images, known, self.config.seed, within)
+        return self.ema.model.reconstruct(self.held_out(self.config.n_fixed)).float()
 
 
-class _Bound(nn.Module):
-    """`elbo` as a module, for DistributedDataParallel."""
+class ReportVAETrainer(VAETrainer):
+    """As reported: Adam at a fixed rate, nothing clipped, pictures that were turned, cropped and given noise."""
 
-    def __init__(self, model: vae.VAE):
-        super().__init__()
-        self.model = model
+    kind = "report_vae"
+    most = float("inf")
+    weight_decay = 0.0
+    betas = (0.9, 0.999)
 
-    def forward(self, x: Tensor, beta: float, noisy: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        return vae.elbo(self.model, x, beta, generator, noisy)
+    def make(self) -> nn.Module:
+        return baselines.ReportVAE(self.model_config)
+
+    def batch_of(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        return augment(self.ink(index), self.config.augment, generator)
+
+    def rate(self, progress: float) -> float:
+        return self.config.learning_rate
+
+    def beta(self, progress: float) -> float:
+        return 1.0

@@ -1,0 +1,123 @@
+"""Templates of the report and of the tables in Markdown: no number is typed, each comes from ``results.json``.
+
+``report/main.tex.j2`` becomes the report, ``sigen_utils/report/*.md.j2`` become ``docs/results.md`` and the table of
+the README. Names are strict: a template that asks for a value that was not measured stops with its name. In LaTeX a value
+is written ``\\VAR{...}`` and a block ``\\BLOCK{...}``, as braces and per cents have a meaning there.
+
+Reference: Jinja (the templating engine, with strict undefined names).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from .. import paths, provenance
+from .results import ReportError, load_results
+
+HERE = Path(__file__).parent
+START, END = "<!-- results: written by `python -m sigen_utils report` -->", "<!-- /results -->"
+NOTHING = "-"  # a score that does not apply to a row
+
+
+def environment(latex: bool) -> jinja2.Environment:
+    """Jinja with strict names and the filters of this module; for LaTeX with other delimiters."""
+    marks: dict[str, Any] = {}
+    if latex:
+        marks = dict(
+            block_start_string=r"\BLOCK{", block_end_string="}", variable_start_string=r"\VAR{",
+            variable_end_string="}", comment_start_string=r"\#{", comment_end_string="}", line_comment_prefix="%%",
+        )  # fmt: skip
+    loader = jinja2.FileSystemLoader([paths.REPO / "report", HERE])
+    found = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **marks
+    )
+    found.filters |= dict(number=number, share=share, interval=interval, escape_latex=escape_latex)
+    found.globals |= dict(cell=cell, sentences=_sentences)
+    return found
+
+
+def render_template(name: str, results: Mapping[str, Any] | None = None) -> str:
+    """The template `name` filled with results, by default those stored.
+
+    Raises
+    ------
+    ReportError
+        If it asks for a value that was not measured.
+    """
+    results = load_results() if results is None else results
+    try:
+        return environment(name.endswith(".tex.j2")).get_template(name).render(**results)
+    except jinja2.UndefinedError as error:
+        raise ReportError(f"{name}: {error.message} in results.json; run the notebooks 01 to 06 first") from error
+
+
+def write_markdown(results: Mapping[str, Any] | None = None) -> list[Path]:
+    """Write ``docs/results.md`` whole, and the README's table between its marks."""
+    out = [paths.REPO / "docs" / "results.md", paths.REPO / "README.md"]
+    readme, block = out[1].read_text(encoding="utf-8"), render_template("readme.md.j2", results)
+    if START not in readme or END not in readme:
+        raise ReportError(f"README.md: the marks {START} and {END} are not in it")
+    before, after = readme.split(START)[0], readme.split(END)[1]
+    texts = [render_template("results.md.j2", results), f"{before}{START}\n\n{block.strip()}\n\n{END}{after}"]
+    for path, text in zip(out, texts, strict=True):
+        with paths.atomic_write(path) as temporary:
+            temporary.write_text(text.rstrip() + "\n", encoding="utf-8")
+    return out
+
+
+# ------------------------------------------------------------------------------------------- filters
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with so many decimals; `NOTHING` for None."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def share(value: float | None, digits: int = 0) -> str:
+    """A share in per cent, with its sign in the words of a sentence."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f} %"
+
+
+def interval(score: Mapping[str, float] | None, digits: int = 2) -> str:
+    """``1.23 [1.01, 1.40]`` of a stored score; `NOTHING` for None."""
+    if score is None:
+        return NOTHING
+    if score["low"] == score["high"]:
+        return number(score["value"], digits)
+    return f"{score['value']:.{digits}f} [{score['low']:.{digits}f}, {score['high']:.{digits}f}]"
+
+
+def cell(table: Mapping[str, Any] | None, row: str, score: str, digits: int = 2) -> str:
+    """`interval` of a score in a table of ``metrics.questions.evaluate``; row "genuine" is its own row."""
+    if table is None:
+        return NOTHING
+    scores = table["genuine"] if row == "genuine" else table["rows"].get(row, {}).get("scores", {})
+    return interval(scores.get(score), digits)
+
+
+def _sentences(table: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
+    from ..metrics.questions import sentences  # scores are heavy to import
+
+    return sentences(table, scores)
+
+
+def escape_latex(text: str) -> str:
+    """Plain text for LaTeX."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {c: "\\" + c for c in "&%$#_{}"}
+    return re.sub("|".join(map(re.escape, special)), lambda found: special[found[0]], text)
+
+
+def write_report_source(results: Mapping[str, Any] | None = None) -> Path:
+    """Write ``report/generated/main.tex``, with the commit it was made at."""
+    results = load_results() if results is None else results
+    path = paths.generated_dir() / "main.tex"
+    with paths.atomic_write(path) as temporary:
+        text = render_template("main.tex.j2", dict(results) | dict(commit=provenance.commit()))
+        temporary.write_text(text, encoding="utf-8")
+    return path
