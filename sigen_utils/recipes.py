@@ -143,8 +143,8 @@ RECIPES = {
             "gan_alone",
             GANTrainer,
             GANConfig(),
-            TrainConfig(**_REPORTS, checks=8),
-            images=dict(smoke=128, cpu=16_000, gpu=640_000),
+            TrainConfig(**_REPORTS | dict(batch_size=16), checks=8),
+            images=dict(smoke=64, cpu=16_000, gpu=640_000),
         ),
         # From the committed weights: the models of the lesson
         Recipe(
@@ -193,8 +193,8 @@ RECIPES = {
             "corpus_gan_alone",
             GANTrainer,
             GANConfig(),
-            TrainConfig(**_REPORTS, checks=8),
-            images=dict(smoke=128, cpu=64_000, gpu=2_000_000),
+            TrainConfig(**_REPORTS | dict(batch_size=16), checks=8),
+            images=dict(smoke=64, cpu=64_000, gpu=2_000_000),
         ),
         Recipe(
             "extractor",
@@ -214,6 +214,7 @@ RECIPES = {
 
 # The repair of the reports' GAN from noise, a field at a time; every step keeps those before it
 REPAIRS: tuple[tuple[str, str, Any], ...] = (
+    ("smaller batches", "train.batch_size", 16),
     ("balanced rates", "model.learning_rate_d", 2e-4),
     ("no lattice", "model.network", "resampled"),
     ("rendered ink", "model.rendered", True),

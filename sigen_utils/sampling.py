@@ -77,8 +77,9 @@ def sampler_of(model: nn.Module) -> Sampler:
 def gaussians_of(vae: VAE, x: Tensor, components: int = 20) -> DensitySampler:
     """`vae` drawn from a mixture of Gaussians fitted to the codes of ink `x` ``[N, 1, 128, 128]``."""
     device = next(vae.parameters()).device
-    codes = [VAE.reparameterize(*vae.encode(part.to(device)), None).cpu() for part in x.split(64)]
-    return DensitySampler(vae, Gaussians(vae.config.channels, components).fit(torch.cat(codes)))
+    generator = torch.Generator(device).manual_seed(0)
+    codes = [VAE.reparameterize(*vae.encode(part.to(device)), generator).cpu() for part in x.split(64)]
+    return DensitySampler(vae, Gaussians(vae.config.channels, min(components, len(x))).fit(torch.cat(codes)))
 
 
 @torch.enable_grad()

@@ -1,6 +1,7 @@
 """The models that are compared: trained once, loaded after that, and never mixed up."""
 
 import pytest
+import torch
 from strokes import toy_signatures
 
 from sigen_utils import paths
@@ -17,10 +18,10 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_contestant_is_trained_once_and_then_loaded():
+def test_a_model_is_trained_once_and_then_loaded():
     data, smoke = toy_signatures(), PROFILES["smoke"]
     first = comparison.obtain(data, smoke, ["report_vae", "report_gan"])
-    assert list(first) == ["report_vae", "report_gan"] and first["report_vae"].kind == "vae"
+    assert list(first) == ["report_vae", "report_gan"] and first["report_vae"].kind == "report_vae"
     written = (paths.runs_dir() / "report_vae" / checkpoint.WEIGHTS).stat().st_mtime_ns
     before = first["report_vae"].fingerprint()
     assert comparison.obtain(data, smoke, ["report_vae"])["report_vae"].fingerprint() == before
@@ -29,23 +30,22 @@ def test_a_contestant_is_trained_once_and_then_loaded():
     assert other.fingerprint() != before
 
 
-def test_the_gan_brings_the_vae_that_it_begins_with():
-    data = toy_signatures()
-    found = comparison.obtain(data, PROFILES["smoke"], ["gan"])
-    assert list(found) == ["gan"] and (paths.runs_dir() / "vae_pretrained" / checkpoint.WEIGHTS).exists()
-    begin = checkpoint.load_run(paths.runs_dir() / "vae_pretrained")
-    assert found["gan"].config["start"] == begin.fingerprint()
-    assert comparison.finished("gan", data, begin) and not comparison.finished("gan", data, None)
+def test_a_prior_of_the_class_alone_brings_the_vae_whose_codes_it_learns():
+    found = comparison.obtain(toy_signatures(), PROFILES["smoke"], ["prior_alone"])
+    assert list(found) == ["prior_alone"]
+    begin = checkpoint.load_run(paths.runs_dir() / "vae_alone")
+    assert found["prior_alone"].config["start"] == begin.fingerprint()
+    weights = begin.model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in found["prior_alone"].model.vae.state_dict().items())
 
 
 def test_a_gan_alone_begins_with_nothing():
     run = comparison.obtain(toy_signatures(), PROFILES["smoke"], ["gan_alone"])["gan_alone"]
-    assert "start" not in run.config and run.discriminator is None
-    assert run.kind == "gan" and run.conditional and run.config["model"]["conditioning"] == "thumbnails"
+    assert "start" not in run.config and run.kind == "gan" and not run.conditional
     assert run.config["steps"] == RECIPES["gan_alone"].steps(RECIPES["gan_alone"].images["smoke"])
 
 
-def test_another_model_in_the_place_of_a_contestant_is_not_taken_for_it():
+def test_another_model_in_the_place_of_one_is_not_taken_for_it():
     data, smoke = toy_signatures(), PROFILES["smoke"]
     comparison.obtain(data, smoke, ["report_vae"])
     (paths.runs_dir() / "report_vae").rename(paths.runs_dir() / "vae")
@@ -56,6 +56,6 @@ def test_another_model_in_the_place_of_a_contestant_is_not_taken_for_it():
     assert comparison.finished("report_vae", data) is None
 
 
-def test_an_unknown_contestant_is_refused():
+def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match="no model 'diffusion'"):
         comparison.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])

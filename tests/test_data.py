@@ -138,10 +138,3 @@ def test_the_split_can_be_set(tmp_path):
         load_signatures(tmp_path, train_per_person=0)
     with pytest.raises(DataError, match="hold out the others"):
         load_signatures(tmp_path, train_per_person=40)
-
-
-def test_a_stored_class_is_recognised():
-    toy, other = toy_signatures(seed=0), toy_signatures(seed=1)
-    assert toy.matches(toy.people, toy.thumbnails())
-    assert not toy.matches(other.people, other.thumbnails())
-    assert not toy.matches(["x"], toy.thumbnails())

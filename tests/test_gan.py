@@ -1,45 +1,57 @@
-"""The GAN: signs of the losses, the penalty, gradients, and people that reach both networks."""
+"""The GANs: signs of the losses, the penalty, gradients, and games in which both networks learn."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from strokes import toy_signatures
 
 from sigen_utils.models import gan
-from sigen_utils.models.baselines import ReportDiscriminator, ReportGenerator
 from sigen_utils.models.gan import Discriminator, GANConfig, Generator
-from sigen_utils.models.layers import smooth
-from sigen_utils.models.vae import VAE, VAEConfig, fit_prior
-from sigen_utils.render import find_ink, pen, render
+from sigen_utils.models.prior import FlowConfig, Person, PriorVAE
+from sigen_utils.models.prior_gan import SET, PriorGAN, PriorGANConfig, SetDiscriminator
+from sigen_utils.models.vae import VAEConfig
+from sigen_utils.recipes import RECIPES, REPAIRS, repair_steps
+from sigen_utils.render import render
+from sigen_utils.sampling import invert
+from sigen_utils.training.gan import PriorGANTrainer
 
-SMALL = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), embedding_dim=8, noise_scale=1.0, rendered=False)
-OF_PEOPLE = replace(SMALL, n_people=4, exemplars=3, warped=False)
-NOISE = GANConfig(latent_dim=64 + 256, detail=1, n_people=2, conditioning="thumbnails", widths=(8, 8, 16, 16))
-
-
-def networks(config):
-    return Generator(config), Discriminator(config)
-
-
-def codes(n, seed=0):
-    return torch.randn(n, SMALL.latent_dim, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("config", [SMALL, OF_PEOPLE, NOISE])
-def test_shapes(config):
-    g, d = networks(config)
-    e = torch.randn(3, config.latent_dim)
-    fake = g(torch.randn(3, config.noise_dim), torch.tensor([0, 1, 1]) if config.n_people else e)
-    assert fake.shape == (3, 1, 128, 128)
-    assert d(fake, e).shape == (3,)
+SMALL = GANConfig(latent_dim=8, widths=(8, 8, 16, 16))
+BEST = PriorGANConfig(
+    vae=VAEConfig(width_fine=8, width_encoder=16, width_decoder=16),
+    flow=FlowConfig(widths=(16, 16, 16), embedding=16),
+    width=16,
+    blocks=1,
+    widths_d=(8, 8, 16, 16),
+    n_people=6,
+)
 
 
-def test_the_reports_networks_know_nobody():
-    g, d = ReportGenerator(), ReportDiscriminator()
-    fake = g(g.noise(3, generator=torch.Generator().manual_seed(0)))
-    assert fake.shape == (3, 1, 128, 128) and 0 <= fake.min() and fake.max() <= 1 and d(fake).shape == (3,)
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, rendered=False), GANConfig(network="dcgan", rendered=False)])
+def test_noise_becomes_ink_and_ink_a_logit(config):
+    g, d = Generator(config), Discriminator(config)
+    fake = g(g.noise(3, seeded()))
+    assert fake.shape == (3, 1, 128, 128) and 0 <= fake.min() and fake.max() <= 1
+    assert d(fake).shape == (3,)
+    assert g.new(2, 2, seeded()).shape == (4, 1, 128, 128) and not hasattr(g, "known")
+
+
+@pytest.mark.parametrize("wrong", [dict(network="mlp"), dict(pairing="triplet")])
+def test_unknown_choices_are_refused(wrong):
+    with pytest.raises(ValueError, match="choose"):
+        GANConfig(**wrong)
+
+
+def test_every_repair_changes_one_field_and_the_last_is_our_recipe():
+    steps = list(repair_steps().values())
+    assert len(steps) == len(REPAIRS) + 1 and steps[0] == RECIPES["report_gan"]
+    for before, after, (_, field, value) in zip(steps[:-1], steps[1:], REPAIRS, strict=True):
+        assert before.changed(field, value) == after
+    assert steps[-1].model == RECIPES["gan_alone"].model and steps[-1].train == RECIPES["gan_alone"].train
 
 
 def test_losses_reward_the_right_side():
@@ -66,55 +78,42 @@ def test_penalty_is_the_squared_gradient_norm():
 
 
 def test_penalty_flattens_the_discriminator():
-    torch.manual_seed(0)
-    x, y = toy_signatures().x[:6], codes(6)
-    slopes = []
+    x, slopes = toy_signatures().x[:6], []
     for penalty in (0.0, 50.0):
         torch.manual_seed(0)
         d, fake = Discriminator(SMALL), torch.rand(6, 1, 128, 128)
         optimizer = torch.optim.Adam(d.parameters(), 1e-3)
         for k in range(20):
             optimizer.zero_grad()
-            gan.d_step(d, x, fake, y, SMALL, penalty, torch.Generator().manual_seed(k))["loss"].backward()
+            gan.d_step(d, x, fake, "relativistic", penalty, generator=seeded(k))["loss"].backward()
             optimizer.step()
         probe = x.clone().requires_grad_()
-        (grad,) = torch.autograd.grad(d(probe, y).sum(), probe)
+        (grad,) = torch.autograd.grad(d(probe).sum(), probe)
         slopes.append(grad.square().sum((1, 2, 3)).mean())
     assert slopes[1] < 0.5 * slopes[0]
 
 
-def test_steps_reach_their_own_network_only():
-    g, d = networks(SMALL)
-    y = codes(3)
-    real, fake = toy_signatures().x[:3], g(torch.randn(3, 8), y)
-    out = gan.d_step(d, real, fake.detach(), y, SMALL, 1.0)
+@pytest.mark.parametrize("pairing", ["relativistic", "bce"])
+def test_steps_reach_their_own_network_only(pairing):
+    g, d = Generator(SMALL), Discriminator(SMALL)
+    real, fake = toy_signatures().x[:3], g(torch.randn(3, 8))
+    out = gan.d_step(d, real, fake.detach(), pairing, 1.0)
     out["loss"].backward()
-    assert all(p.grad is None for p in g.parameters())
-    assert all(p.grad is not None for p in d.parameters())
-    assert {"loss", "real", "fake", "gap", "r1", "r2"} <= set(out)
+    assert all(p.grad is None for p in g.parameters()) and {"loss", "real", "fake", "r1", "r2"} == set(out)
+    assert sum(p.grad is None for p in d.parameters()) == (pairing == "relativistic") * 0
     d.zero_grad(set_to_none=True)
     d.requires_grad_(False)
-    gan.g_step(d, fake, out["real"], y)["loss"].backward()
+    gan.g_step(d, fake, out["real"], pairing)["loss"].backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in g.parameters())
     assert all(p.grad is None for p in d.parameters())
 
 
-def test_people_reach_both_networks():
-    g, d = networks(SMALL)
-    z, x = torch.randn(4, 8), toy_signatures().x[:4]
-    a, b = codes(4), codes(4, seed=1)
-    assert not torch.allclose(g(z, a), g(z, b)) and not torch.allclose(d(x, a), d(x, b))
-
-
 def test_a_step_against_a_fixed_discriminator_lowers_the_generators_loss():
     torch.manual_seed(0)
-    g, d = networks(SMALL)
-    y, z = codes(4), torch.randn(4, 8)
-    optimizer = torch.optim.Adam(g.parameters(), 1e-3)
-    real_logits = torch.zeros(4)
-    losses = []
+    g, d, z = Generator(replace(SMALL, rendered=False)), Discriminator(SMALL), torch.randn(4, 8)
+    optimizer, losses = torch.optim.Adam(g.parameters(), 1e-3), []
     for _ in range(10):
-        loss = gan.g_step(d, g(z, y), real_logits, y)["loss"]
+        loss = gan.g_step(d, g(z), torch.zeros(4), "relativistic")["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -122,114 +121,19 @@ def test_a_step_against_a_fixed_discriminator_lowers_the_generators_loss():
     assert losses[-1] < losses[0]
 
 
-def test_the_penalty_falls_geometrically():
-    config = GANConfig(penalty=16.0, penalty_end=1.0)
-    assert gan.penalty_at(0.5, config) == pytest.approx(4.0)
-    assert gan.penalty_at(0.5, replace(config, penalty=0.0)) == 0.0
+def test_an_interpolating_generator_paints_no_checkerboard():
+    """A transposed convolution with random weights repeats every two pixels; interpolation does not."""
+
+    def share(config):
+        torch.manual_seed(0)
+        x = Generator(config).eval().logits(torch.randn(16, config.latent_dim))[..., 32:96, 32:96]
+        power = torch.fft.rfft2(x - x.mean((2, 3), keepdim=True)).abs().square().mean((0, 1))
+        return (power[:, -1].sum() / power.sum()).item()  # the column of period two
+
+    assert share(SMALL) < 0.1 * share(GANConfig(network="dcgan", rendered=False))
 
 
-def test_a_generator_can_begin_as_a_vaes_sampler_of_people():
-    torch.manual_seed(0)
-    vae = VAE(VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), n_people=6, components=3)).eval()
-    fit_prior(vae, toy_signatures().images, toy_signatures().labels)
-    config = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), n_people=6, embedding_dim=8)
-    g = Generator(config)
-    y, z = torch.tensor([0, 3, 5]), torch.randn(3, config.noise_dim)
-    before = g.ink_probability(z, y)
-    g.start_from(vae)
-    codes = g.describe(y, z)
-    which = (torch.special.ndtr(z[:, 8]) * config.exemplars).long()
-    assert torch.allclose(codes, vae.encode_person(y, which, z[:, 9:]), atol=1e-5)
-    as_vae = vae.to_ink(vae.decode(codes + config.noise_scale * vae.within(z[:, :8])))
-    assert torch.allclose(g.ink_probability(z, y), as_vae, atol=1e-5) and not torch.allclose(before, as_vae, atol=1e-3)
-    assert torch.equal(g(z, y), pen(find_ink(g.ink_probability(z, y), link=False).float())) and config.rendered
-    assert torch.allclose(g.ink_probability(z, codes), as_vae, atol=1e-5)
-    assert not any(p.requires_grad for p in g.encoder.parameters())  # codes are not learned
-    with pytest.raises(ValueError, match="latent_dim"):
-        Generator(GANConfig(latent_dim=16, n_people=6, widths=(8, 8, 16, 16))).start_from(vae)
-
-
-def test_the_noise_chooses_among_a_persons_signatures_and_moves_them_without_end():
-    toy = toy_signatures(4, 4)
-    config = OF_PEOPLE
-    g, z, y = Generator(config).eval(), torch.randn(600, config.noise_dim), torch.full((600,), 2)
-    g.signatures.remember(toy.images, toy.labels)
-    told = g.describe(y, z)
-    rows = torch.cat([g.encode_person(y[:1], k) for k in range(3)])
-    gap, which = torch.cdist(told, rows).min(1)
-    assert gap.max() < 1e-4 and which.bincount(minlength=3).min() > 0.28 * 600  # each about a third, nobody else's
-    moving = Generator(replace(config, warped=True)).eval()
-    moving.load_state_dict(g.state_dict())
-    told = moving.describe(y[:64], z[:64])
-    assert torch.cdist(told, told).fill_diagonal_(9).min() > 0  # not one twice
-    assert torch.allclose(moving.describe(y[:3], z[:3]), told[:3], atol=1e-4)  # by its own noise alone
-    people = torch.arange(4).repeat(60)
-    together = g.noise(240, people, torch.Generator().manual_seed(0))
-    rows = torch.cat([g.encode_person(people[:4], k) for k in range(3)])
-    drawn = torch.cdist(g.describe(people, together), rows).argmin(1)
-    assert (drawn % 4 == people).all() and (drawn.bincount() == 20).all()  # each as often as any other, ...
-    assert abs(together[:, 8].std() - 1) < 0.1  # ... by noise as usual
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_projection_finds_codes_that_draw_a_given_picture(known):
-    torch.manual_seed(0)
-    g = Generator(SMALL).eval()
-    e = codes(2)
-    with torch.no_grad():
-        w = g.code(torch.randn(2, SMALL.latent_dim), e)
-        target = (g.draw(w) > 0.12).float()  # an untrained generator's ink is pale everywhere
-    found = gan.invert(g, target, e if known else None)
-
-    def cost(w):
-        return gan.reconstruction_loss(g.net(w), target).item()
-
-    with torch.no_grad():
-        assert cost(found) < cost(g.code(torch.zeros_like(w), e) if known else torch.zeros_like(w))
-    assert found.abs().max() < 6 and all(p.grad is None for p in g.parameters())
-
-
-def test_a_projection_goes_as_far_as_signatures_of_a_person_differ_and_not_only_as_their_noise():
-    torch.manual_seed(0)
-    narrow = replace(SMALL, noise_scale=0.05)
-    g = Generator(narrow).eval()
-    with torch.no_grad():
-        g.scale.whole.mul_(narrow.noise_scale)
-        g.mapping[2].weight.zero_(), g.mapping[2].bias.zero_()
-        e = torch.randn(4, SMALL.latent_dim)
-        target = (g.draw(g.code(torch.randn_like(e) / narrow.noise_scale, e)) > 0.12).float()
-    far = (gan.invert(g, target, e) - e).norm(dim=1)
-    g.config = replace(narrow, noise_scale=1.0)  # as if the noise were all that signatures of a person differ by
-    near = (gan.invert(g, target, e) - e).norm(dim=1)
-    assert (far > 2 * near).all()
-
-
-def test_known_codes_take_the_last_places_and_redrawing_is_a_likelihood():
-    torch.manual_seed(0)
-    g, z, y = Generator(SMALL), torch.randn(4, SMALL.latent_dim), codes(4)
-    known = torch.randn(2, SMALL.latent_dim)
-    mixed, logits = g(z, y, known)
-    assert torch.allclose(mixed[:2], g(z, y)[:2], atol=1e-5) and torch.allclose(mixed[2:], g.draw(known), atol=1e-5)
-    assert torch.allclose(gan.soft_threshold(logits), g.draw(known), atol=1e-5)
-    x = (torch.rand(2, 1, 128, 128) > 0.9).float()
-    assert gan.reconstruction_loss(torch.zeros_like(x), x).item() == pytest.approx(128 * 128 * np.log(2), rel=1e-4)
-    assert gan.reconstruction_loss(20 * x - 10, x) < 2 < gan.reconstruction_loss(10 - 20 * x, x)
-
-
-def test_crisp_draws_what_would_be_rendered_and_has_a_gradient():
-    sure = torch.full((1, 1, 128, 128), -6.0)
-    sure[..., 40:44, 20:100] = 6.0
-    unsure = smooth(smooth(smooth(sure + 6))) - 4  # a haze around a stroke of 4 pixels
-    unsure.requires_grad_(True)
-    drawn = gan.soft_threshold(unsure)
-    assert drawn.min() >= 0 and drawn.max() <= 1
-    assert (drawn.detach() - render(torch.sigmoid(unsure))).abs().mean() < 0.01
-    assert ((drawn > 0.2) & (drawn < 0.8)).sum() < 0.5 * ((unsure > -1.4) & (unsure < 1.4)).sum()  # less grey
-    drawn.sum().backward()
-    assert unsure.grad.abs().max() > 0
-
-
-def test_a_rendered_generator_draws_what_is_shown_and_has_a_gradient_where_a_stroke_breaks():
+def test_rendered_ink_is_what_is_shown_and_has_a_gradient_where_a_stroke_breaks():
     logits = torch.full((1, 1, 128, 128), -6.0)
     logits[..., 40:44, 20:60] = logits[..., 40:44, 62:100] = 6.0
     logits[..., 40:44, 60:62] = 0.1  # a gap, nearly closed
@@ -240,47 +144,66 @@ def test_a_rendered_generator_draws_what_is_shown_and_has_a_gradient_where_a_str
     assert (render(shown)[..., 41:43, 60:62] > 0.5).all()  # a link closes it for the eye, not for the discriminator
     drawn[..., 41:43, 60:62].sum().backward()
     assert (logits.grad[..., 41:43, 60:62] > 1e-3).all()
-    g = Generator(GANConfig(rendered=True, widths=(8, 8), latent_dim=8))
-    assert torch.equal(g.ink(logits), drawn)
-    assert torch.equal(Generator(SMALL).ink(logits), gan.soft_threshold(logits))
 
 
-def test_detail_is_drawn_from_codes_but_a_hand_is_judged_by_the_whole():
-    config = GANConfig(latent_dim=8 + 256, detail=1, n_people=4, exemplars=1, widths=(8, 8, 16, 16))
-    assert config.whole_dim == 8
-    g, d = Generator(config).eval(), Discriminator(config).eval()
-    with torch.no_grad():
-        g.net.detail.weight.normal_()
-        z, x, e = torch.zeros(2, 264), torch.rand(2, 1, 128, 128), torch.randn(2, 264)
-        whole, detail = e.clone(), e.clone()
-        whole[:, 0] += 1.0
-        detail[:, 8:] += 1.0
-        drawn, other_detail, other_whole = (g.ink_probability(z, code) for code in (e, detail, whole))
-        assert not torch.allclose(drawn, other_detail) and not torch.allclose(drawn, other_whole)
-        assert torch.equal(d(x, e), d(x, detail)) and not torch.allclose(d(x, e), d(x, whole))
-    vae = VAE(VAEConfig(latent_dim=264, detail=1, widths=(8, 8, 16, 16), n_people=4, exemplars=1)).eval()
-    g.start_from(vae)
-    with pytest.raises(ValueError, match="detail"):
-        Generator(GANConfig(latent_dim=264, n_people=4, widths=(8, 8, 16, 16))).start_from(vae)
+def test_inversion_finds_noise_that_draws_a_given_picture():
+    torch.manual_seed(0)
+    g = Generator(SMALL).eval().requires_grad_(False)
+    target = (torch.sigmoid(g.logits(torch.randn(2, 8))) > 0.12).float()  # an untrained generator's ink is pale
+
+    def cost(drawn):
+        return torch.nn.functional.binary_cross_entropy(drawn, target)
+
+    assert cost(invert(g, target)) < cost(torch.sigmoid(g.logits(torch.zeros(2, 8))))
 
 
-def test_a_thumbnail_says_where_ink_is_and_nothing_finer():
-    x = torch.zeros(2, 1, 128, 128)
-    x[0, 0, 5, 9], x[1, 0, 6, 10] = 1, 1  # in the same square of four pixels
-    for detail, others in ((1, 8), (4, 4)):
-        code = gan.Thumbnail(detail)(x)
-        assert code.shape == (2, 64 + detail * 256) and torch.equal(code[0], code[1])
-        assert not torch.equal(code, gan.Thumbnail(detail)(x.roll(others, 3)))
-    ink = (torch.rand(64, 1, 128, 128, generator=torch.Generator().manual_seed(0)) < 0.1).float()
-    assert gan.Thumbnail(4)(ink).mean().abs() < 0.1
-    generator = gan.Generator(replace(NOISE, exemplars=1))
-    z, y = torch.randn(2, generator.config.noise_dim), torch.tensor([0, 1])
-    assert torch.equal(generator.describe(y, z), generator.encode(generator.signatures(y, 0, z[:, -57:])))
+# ------------------------------------------------------------------------------------------- the game on sets
 
 
-@pytest.mark.parametrize(
-    "wrong", [dict(latent_dim=64), dict(latent_dim=64 + 512, detail=2), dict(n_people=0), dict(conditioning="table")]
-)
-def test_thumbnails_have_their_own_size(wrong):
-    with pytest.raises(ValueError, match="thumbnails"):
-        replace(NOISE, **wrong)
+@pytest.fixture(scope="module")
+def start():
+    torch.manual_seed(0)
+    return PriorVAE(BEST).eval()
+
+
+def test_the_best_generator_begins_as_the_prior_and_its_decoder(start):
+    g = PriorGAN(BEST).eval()
+    g.begin_as(start)
+    g.remember(toy_signatures().x, toy_signatures().labels)
+    start.remember(toy_signatures().x, toy_signatures().labels)
+    y = torch.tensor([0, 3, 5])
+    assert torch.allclose(g.known(y, seeded()), start.known(y, seeded()), atol=1e-6)
+    assert not any(p.requires_grad for p in (*g.flow.parameters(), *g.vae.encoder.parameters()))
+    fixed = PriorGAN(replace(BEST, train_decoder=False))
+    assert not any(p.requires_grad for p in fixed.vae.parameters())
+
+
+def test_the_discriminator_sees_sets_of_a_reference_and_two_draws(start):
+    data, recipe = toy_signatures(), RECIPES["gan"]
+    train = replace(recipe.train, batch_size=2, replay_writers=0, rounds=1, nobody=0.5)
+    trainer = PriorGANTrainer(data, BEST, train, torch.device("cpu"), start=start)
+    pool, own = trainer.pool, data.train
+    assert pool.z.shape[:2] == (6, 2) and pool.genuine.shape == (6, SET, 128, 128)
+    nobody = pool.person.count == 0
+    assert (pool.genuine[nobody, 0] == 0).all() and pool.genuine[~nobody].flatten(2).any(2).all()
+    of = {picture.numpy().tobytes(): int(k) for picture, k in zip(own.images > 127, own.labels, strict=True)}
+    who = [[of.get(picture.bool().numpy().tobytes()) for picture in item] for item in pool.genuine]
+    for names, without in zip(who, nobody.tolist(), strict=True):
+        assert names[0] is None if without else len(set(names)) == 1  # one writer's, or two people's
+    assert not torch.equal(pool.z[:, 0], pool.z[:, 1])  # two draws differ
+    parts = trainer.step(torch.arange(2), 0.5, seeded())
+    assert all(torch.isfinite(part).all() for part in parts.values())
+    before = trainer.generator.flow.state_dict()
+    assert all(torch.equal(before[name], value) for name, value in start.flow.state_dict().items())
+    assert SetDiscriminator(BEST)(torch.rand(2, SET, 128, 128)).shape == (2,)
+
+
+def test_a_draw_depends_on_its_noise_alone(start):
+    person = Person(start.flow.nobody.expand(2, -1), torch.zeros(2))
+    noise = torch.randn(2, 4, 16, 16, generator=seeded())
+    assert torch.equal(start.draw(person, noise=noise), start.draw(person, noise=noise))
+
+
+def test_a_gan_on_sets_needs_a_prior_to_begin_as():
+    with pytest.raises(ValueError, match="train vae"):
+        PriorGANTrainer(toy_signatures(), BEST, RECIPES["gan"].train, torch.device("cpu"))

@@ -53,11 +53,6 @@ def extractor():
     return metrics.FeatureExtractor()
 
 
-@pytest.fixture(scope="module")
-def reference(data, extractor):
-    return metrics.make_reference(data, extractor, render=identity)
-
-
 # ------------------------------------------------------------------------------------------------- extractor
 
 
@@ -175,50 +170,17 @@ def test_too_few_signatures_are_named():
     with pytest.raises(ValueError, match="at least 6"):
         metrics.prdc(np.zeros((5, 4)), np.zeros((5, 4)))
     with pytest.raises(ValueError, match="two signatures"):
-        metrics.half_splits(np.arange(10))
+        metrics.distances.half_splits(np.arange(10))
 
 
 def test_halves_are_disjoint_and_hold_the_same_people():
     labels = np.repeat(np.arange(10), 5)  # odd: one of each person's five is left out
-    for first, second in metrics.half_splits(labels, seed=1, n_splits=3):
+    for first, second in metrics.distances.half_splits(labels, seed=1, n_splits=3):
         assert len(first) == len(second) == 20 and not set(first) & set(second)
         np.testing.assert_array_equal(labels[first], labels[second])
 
 
 # --------------------------------------------------------------------------------------- floors, defects
-
-
-def test_floor_is_small_and_blur_is_monotone(data, extractor, reference):
-    floor = reference.floor
-    assert 0 < floor["frechet_low"] <= floor["frechet"] <= floor["frechet_high"]
-    assert floor["coverage"] > 0.9 and floor["precision"] > 0.9 and floor["top1"] > 0.8
-    first, second = reference.splits[0]
-    distances = [
-        metrics.frechet_distance(
-            reference.features[first], extractor.features(metrics.damage(data.x[second], "blur", strength=s))
-        )
-        for s in (0, 0.6, 1.0, 1.6)
-    ]
-    assert distances == sorted(distances) and distances[-1] > 5 * floor["frechet_high"]
-
-
-def test_every_defect_is_seen_by_some_score(data, extractor):
-    panel = metrics.defect_panel(data, extractor, n_splits=3, render=identity)
-    assert set(panel) == set(metrics.DEFECTS)
-    for defect, scores in panel.items():
-        assert max(s["intervals"] for s in scores.values()) > 3, defect
-    assert panel["broken strokes"]["stroke_components"]["intervals"] > 3
-    assert panel["dust"]["stroke_specks"]["intervals"] > 3
-    assert panel["collapse"]["recall"]["intervals"] > 3
-    assert panel["collapse"]["precision"]["intervals"] < 3
-    json.dumps(panel, allow_nan=False)
-
-
-def test_damage_of_no_strength_is_none_and_an_unknown_one_is_named(data):
-    for defect in ("blur", "ghosting", "dust", "broken strokes"):
-        np.testing.assert_array_equal(metrics.damage(data.x[:3], defect, strength=0), data.x[:3])
-    with pytest.raises(ValueError, match="rust"):
-        metrics.damage(data.x[:1], "rust")
 
 
 # ----------------------------------------------------------------------------------------------- strokes
@@ -286,140 +248,22 @@ def test_reconstruction_scores(data):
 # ---------------------------------------------------------------------------------------------- protocol
 
 
-class Model:
-    """A run that repeats its people's pictures from a pool, optionally spoilt."""
-
-    def __init__(self, pool, change=identity, **attributes):
-        self.pool, self.change = pool, change
-        self.__dict__.update(attributes)
-
-    def sample(self, n, seed=0):
-        index = torch.from_numpy(np.random.default_rng(seed).permutation(n) % len(self.pool))
-        return self.change(self.pool.x[index]), self.pool.labels[index]
-
-
-class Autoencoder(Model):
-    def reconstruct(self, x):
-        return metrics.damage(x, "blur", strength=1.5)
-
-
-@pytest.fixture(scope="module")
-def comparison(data, extractor):
-    again = make_set(day=1)  # the same people sign again
-    runs = {
-        "honest": Model(again, kind="gan", reconstructs=False),
-        "blurred": Autoencoder(again, lambda x: metrics.damage(x, "blur", strength=5), conditional=False),
-        "copies": Model(data.train),
-        "strangers": Model(make_set(seed=99)),
-    }
-    labels = {"honest": "An honest model"}
-    # With nothing said, reals and samples pass `render.render`
-    return metrics.evaluate_runs(data, runs, extractor, seed=3, n_splits=4, labels=labels)
-
-
-def test_an_interval_of_a_share_knows_that_samples_of_a_person_go_together():
-    rng = np.random.default_rng(0)
-    alone = rng.random(400) < 0.3
-    low, high = metrics.share_interval(alone, None)
-    assert low < alone.mean() < high and high - low == pytest.approx(2 * 1.96 * np.sqrt(0.21 / 400), rel=0.15)
-    people = np.arange(400) // 10
-    together = (rng.random(40) < 0.3)[people]  # 40 people, each all right or all wrong: 40 answers, not 400
-    low, high = metrics.share_interval(together, people)
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(together.mean() * (1 - together.mean()) / 40), rel=0.2)
-    assert metrics.share_interval(np.ones(5, bool), None) == (1.0, 1.0)
-
-
-def test_results_follow_the_schema(comparison, data):
-    json.dumps(comparison, allow_nan=False)
-    assert set(comparison) == {"extractor", "n", "floor", "baselines", "models"}
-    assert comparison["extractor"] == "efflite0_block10" and comparison["n"] == len(data) // 2
-    floor = {"frechet", "frechet_low", "frechet_high", "kernel", "precision", "recall", "density", "coverage", "top1"}
-    assert floor <= set(comparison["floor"])
-    assert set(comparison["baselines"]) == {
-        "blank",
-        "mean_image",
-        "same_person_mean",
-        "nearest_same_person",
-        "moved_half_pixel",
-    }
-    distances = {"frechet", "frechet_floors", "kernel", "kernel_floors"}
-    shares = {"precision", "recall", "density", "coverage", "top1", "nearest_train", "authenticity"}
-    memory = {"copying_z", "within_extractor", "within_pixels"}
-    ends = {f"{name}_{end}" for name in {"frechet", "kernel"} | shares for end in ("low", "high")}
-    for scores in comparison["models"].values():
-        assert set(scores) == {"label", "n", "stroke", "reconstruction"} | distances | shares | memory | ends
-        assert set(scores["stroke"]) == set(metrics.STROKE_NAMES)
-        known = [name for name in {"frechet", "kernel"} | shares if scores[name] is not None]
-        assert all(scores[f"{name}_low"] <= scores[name] <= scores[f"{name}_high"] for name in known)
-        assert all(
-            0 <= scores[f"{name}_low"] and scores[f"{name}_high"] <= 1 for name in set(known) & shares - {"density"}
-        )
-    assert comparison["models"]["honest"]["label"] == "An honest model"
-    assert metrics.COPIES in comparison["models"]
-
-
-def test_models_are_ranked_as_they_should_be(comparison):
-    models = comparison["models"]
-    honest, blurred, strangers = (models[name] for name in ("honest", "blurred", "strangers"))
-    assert honest["frechet_floors"] < 3 < blurred["frechet_floors"]
-    assert honest["top1"] > 0.9 > 0.3 > strangers["top1"]
-    assert blurred["top1"] is None  # unconditional: its labels mean nothing
-    assert strangers["nearest_train"] < 0.3 < 0.9 < models["copies"]["nearest_train"]
-    trap = models[metrics.COPIES]  # copies fool coverage and recognition, but are nearer than new signatures are
-    assert trap["coverage"] > 0.9 and trap["top1"] > 0.9 and trap["nearest_train"] > 0.65
-
-
-def test_reconstructions_are_scored_where_there_are_any(comparison):
-    reconstruction = comparison["models"]["blurred"]["reconstruction"]
-    assert set(reconstruction) == {"squared_error", "percent_of_blank", "f1"}
-    assert 0 < reconstruction["percent_of_blank"] < 100
-    assert comparison["models"]["honest"]["reconstruction"] is None
-
-
-def test_same_seed_same_scores(data, extractor, reference):
-    x, y = metrics.AugmentedCopies(data).sample(len(data), seed=1)
-    scores = [metrics.evaluate_samples(data, x, y, extractor, seed=2, reference=reference) for _ in range(2)]
-    assert scores[0] == scores[1]
-
-
-def test_people_are_matched_by_name_not_by_place(data, extractor, reference):
-    class Shuffled(Model):
-        people = list(reversed(data.people))
-
-        def sample(self, n, seed=0):
-            x, y = super().sample(n, seed)
-            return x, len(data.people) - 1 - y
-
-    result = metrics.evaluate_runs(data, {"s": Shuffled(data)}, extractor, n_splits=2, trap=False, render=identity)
-    assert result["models"]["s"]["top1"] > 0.95
-    stranger = Model(data, people=["nobody"])
-    with pytest.raises(ValueError, match="nobody"):
-        metrics.evaluate_runs(data, {"m": stranger}, extractor, n_splits=2, trap=False, render=identity)
-
-
-def test_too_few_samples_or_labels_are_named(data, extractor, reference):
-    with pytest.raises(ValueError, match="sample more"):
-        metrics.evaluate_samples(data, data.x[:10], None, extractor, label="m", reference=reference)
-    with pytest.raises(ValueError, match="person labels"):
-        metrics.evaluate_samples(data, data.x, data.labels[:5], extractor, reference=reference)
-
-
 def test_parts_of_the_samples_are_balanced_over_people():
     people = np.array([0] * 30 + [1] * 5 + [2] * 5)
-    part = metrics.protocol.balanced_subset(people, 40, 12, np.random.default_rng(0))
+    part = metrics.realism.balanced_subset(people, 40, 12, np.random.default_rng(0))
     assert len(set(part)) == 12 and np.bincount(people[part]).tolist() == [4, 4, 4]
 
 
 def test_realism_of_a_set_against_itself_and_against_scribbles(data, extractor, tmp_path, capsys):
-    same = metrics.compare_collections(data, data, extractor, render=identity)
+    same = metrics.compare_collections(data, data, extractor)
     assert same["frechet_floors"] < 1.5 and same["real"] == same["other"]
     assert same["real"]["within"] < same["real"]["between"] and same["real"]["top1"] > 0.8
     noise = torch.rand(len(data), 128, 128, generator=torch.Generator().manual_seed(0))
     scribbles = SignatureSet((noise * 255).to(torch.uint8), data.labels, data.people, data.files, data.is_test)
-    far = metrics.compare_collections(data, scribbles, extractor, render=identity)
+    far = metrics.compare_collections(data, scribbles, extractor)
     assert far["frechet_floors"] > 10 * same["frechet_floors"] and far["frechet_low"] > same["frechet_high"]
     with pytest.raises(ValueError, match="at least"):
-        metrics.compare_collections(data, data.subset(torch.arange(8)), extractor, render=identity)
+        metrics.compare_collections(data, data.subset(torch.arange(8)), extractor)
     with pytest.raises(ValueError, match="two people"):
         metrics.spread_of_people(np.zeros((3, 2)), np.array([1, 1, 1]))
 
@@ -433,94 +277,6 @@ def test_the_command_for_realism_writes_numbers_and_a_picture(tmp_path, capsys):
     stored = json.loads((tmp_path / "out" / "realism.json").read_text())
     assert f"{stored['frechet_floors']:.2f} floors at n = {stored['n']}" in capsys.readouterr().out
     assert (tmp_path / "out" / "realism.png").stat().st_size > 0
-
-
-def people_in_space(rng, n_people=30, each=8, dim=12, spread=0.5):
-    """Features of people: a place each, signatures around it; [P, each, d]."""
-    places = rng.normal(size=(n_people, 1, dim))
-    return places, places + spread * rng.normal(size=(n_people, each, dim))
-
-
-def split(features):
-    """(train, labels, test, labels): four of each person, the rest."""
-    n, each = features.shape[:2]
-    label = np.repeat(np.arange(n), each).reshape(n, each)
-    parts = (features[:, :4], label[:, :4], features[:, 4:], label[:, 4:])
-    return [p.reshape(-1, *p.shape[2:]) for p in parts]
-
-
-def test_good_duplicates_lower_the_error_of_one_reference_and_bad_ones_do_not():
-    rng = np.random.default_rng(0)
-    places, features = people_in_space(rng, spread=0.9)
-    good = places + 0.9 * rng.normal(size=(30, 16, 12))
-    copies = np.repeat(features[:, :4, None], 16, axis=2)  # of the one reference itself
-    strangers = np.roll(good, 1, axis=0)
-    study = metrics.duplicates_study(*split(features), dict(good=good, copies=copies, strangers=strangers), ks=(1, 16))
-    one, models = study["one"], study["models"]
-    assert 0.05 < one["eer"] < 0.4 and one["eer_low"] <= one["eer"] <= one["eer_high"]
-    good = models["good"]["16"]
-    assert good["cut_low"] < good["cut"] < good["cut_high"] <= 1 and good["cut_low"] > models["strangers"]["16"]["cut"]
-    assert models["copies"]["16"]["cut_low"] == pytest.approx(0) == pytest.approx(models["copies"]["16"]["cut_high"])
-    assert models["good"]["16"]["cut"] > 0.3 and models["good"]["16"]["eer"] < models["good"]["1"]["eer"]
-    assert models["copies"]["16"]["eer"] == pytest.approx(one["eer"]) and models["strangers"]["16"]["cut"] < -0.5
-    assert study["genuine"]["4"]["eer"] < study["genuine"]["2"]["eer"] < one["eer"]
-
-
-def test_acceptance_and_classification_tell_people_apart():
-    rng = np.random.default_rng(1)
-    places, features = people_in_space(rng, spread=0.3)
-    train, who, test, whom = split(features)
-    fresh, people = (places + 0.3 * rng.normal(size=(30, 4, 12))).reshape(-1, 12), np.repeat(np.arange(30), 4)
-    smoke = np.zeros((50, 12))
-    limit = metrics.verify(places[:, 0], test, whom)["threshold"]
-    assert metrics.acceptance(places[:, 0], limit, fresh, people) > 0.9
-    assert metrics.acceptance(places[:, 0], limit, fresh, np.roll(people, 4)) < 0.1
-    scores = metrics.classification_scores(train, who, test, whom, dict(fresh=(fresh, people), smoke=(smoke, None)))
-    assert min(scores[k][way] for k in ("genuine", "fresh") for way in ("train_on_these", "test_on_these")) > 0.9
-    assert scores["smoke"]["score"] == pytest.approx(1, abs=0.01) and 5 < scores["genuine"]["score"] <= 30
-    assert scores["smoke"]["train_on_these"] is None
-
-
-def test_copies_are_told_from_new_signatures():
-    rng = np.random.default_rng(2)
-    train, held_out, fresh = rng.normal(size=(3, 400, 6))
-    copies, far = train + 0.01 * rng.normal(size=train.shape), 5 + fresh
-    assert abs(metrics.copying_z(fresh, train, held_out)) < 3
-    assert metrics.copying_z(copies, train, held_out) < -10 < 10 < metrics.copying_z(far, train, held_out)
-    assert metrics.authenticity(copies, train) < 0.05 < 0.4 < metrics.authenticity(fresh, train)
-
-
-def test_usefulness_of_runs_is_measured_whole(data, extractor):
-    class Run:
-        def __init__(self, known=True):
-            self.known = known
-
-        def sample(self, n, seed=0):
-            y = torch.arange(n) % data.n_people
-            own = [int((data.labels == k).nonzero()[0, 0]) for k in y]
-            return data.x[own], y if self.known else None
-
-    found = metrics.measure_usefulness(
-        data, dict(copier=Run(), nobody=Run(False)), dict(same=lambda x, seed: x), extractor, ks=(1, 2)
-    )
-    assert found["duplicates"]["models"].keys() == {"copier", "same"} and found["people"] == data.n_people
-    assert found["accepted"]["copier"] >= 0.5 and "nobody" not in found["accepted"]
-    assert found["duplicates"]["models"]["same"]["2"]["eer"] == pytest.approx(found["duplicates"]["one"]["eer"])
-    json.dumps(found, allow_nan=False)
-
-
-def test_spread_within_people_is_a_mean_over_pairs():
-    x = np.array([[0.0, 0], [3, 4], [1, 1], [1, 1], [9, 9]])
-    assert metrics.distances.within_people(x, np.array([0, 0, 1, 1, 2])) == pytest.approx(2.5)
-    assert np.isnan(metrics.distances.within_people(x, np.arange(5)))
-
-
-def test_a_model_without_variation_is_seen(data, extractor, reference):
-    first = torch.arange(0, len(data), EACH).repeat_interleave(EACH)
-    x, y = data.x[first], data.labels[first]
-    score = metrics.evaluate_samples(data, x, y, extractor, reference=reference)
-    assert score["within_extractor"] == score["within_pixels"] == 0
-    assert metrics.evaluate_samples(data, data.x, data.labels, extractor, reference=reference)["within_pixels"] == 1
 
 
 def test_a_wave_shows_at_its_own_frequency():

@@ -1,34 +1,33 @@
-"""The autoencoder, the flow on its codes, and the corpus that both learn from."""
+"""The flow on the codes of a VAE, and the corpus that it learns from."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from sigen_utils.models.autoencoder import Autoencoder, AutoencoderConfig
 from sigen_utils.models.prior import (
     Flow,
     FlowConfig,
     Gaussians,
     Normal,
+    Person,
     PriorConfig,
     PriorVAE,
     draw_references,
     flow_matching_loss,
 )
+from sigen_utils.models.vae import VAEConfig
 from sigen_utils.recipes import RECIPES
-from sigen_utils.sampling import adapters, offers
+from sigen_utils.sampling import offers, sampler_of
 from sigen_utils.synthesis import Corpus, CrowdConfig
-from sigen_utils.training import checkpoint
 from sigen_utils.training.averaging import Average
 
 SMALL = PriorConfig(
-    autoencoder=AutoencoderConfig(width_fine=8, width_encoder=16, width_decoder=16),
+    vae=VAEConfig(width_fine=8, width_encoder=16, width_decoder=16),
     flow=FlowConfig(widths=(16, 16, 16), embedding=16),
 )
 
@@ -76,21 +75,6 @@ def test_a_person_with_two_signatures_has_one_reference_or_none():
     assert set(chosen.sum(-1).unique().tolist()) == {0, 1}
 
 
-def test_the_bound_falls_and_reaches_a_reconstruction(corpus: Corpus):
-    torch.manual_seed(0)
-    net = Autoencoder(AutoencoderConfig(width_fine=8, width_encoder=16, width_decoder=16))
-    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
-    x = corpus.ink(torch.arange(4))
-    losses = []
-    for _ in range(25):
-        loss = net(x, 0.1, seeded())["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
-
-
 def test_new_people_have_as_many_signatures_as_asked_for(model: PriorVAE):
     x = model.new(3, 2, seeded())
     assert x.shape == (6, 1, 128, 128) and x.min() >= 0 and x.max() <= 1
@@ -131,22 +115,44 @@ def test_gaussians_find_two_clusters():
     assert (mixture.log_prob(z) > Normal(4).log_prob(z)).all()
 
 
-def test_references_reach_the_velocity_once_the_flow_has_learned_anything(model: PriorVAE):
+def test_references_reach_the_velocity_once_the_flow_has_learned_anything():
     flow = Flow(SMALL.flow)
-    for parameter in flow.parameters():  # the zero start of the last layers hides what is told
+    for parameter in flow.parameters():  # the zero start of the last layers hides the references
         torch.nn.init.normal_(parameter, std=0.1)
     z, t = torch.randn(2, 4, 16, 16), torch.full((2,), 0.5)
-    features = flow.references(torch.randn(2, 4, 16, 16))[:, None]
-    told = flow(z, t, flow.person(features, torch.ones(2, 1)))
-    swapped = flow(z, t, flow.person(features.flip(0), torch.ones(2, 1)))
-    nobody = flow(z, t, flow.person(features, torch.zeros(2, 1)))
-    assert not torch.allclose(told, swapped) and not torch.allclose(told, nobody)
+    described = flow.describe(torch.randn(2, 4, 16, 16))[:, None]
+    own = flow(z, t, flow.people(described, torch.ones(2, 1)))
+    swapped = flow(z, t, flow.people(described.flip(0), torch.ones(2, 1)))
+    nobody = flow(z, t, flow.people(described, torch.zeros(2, 1)))
+    assert not torch.allclose(own, swapped) and not torch.allclose(own, nobody)
+    fine = described.clone()
+    fine[..., 256:] += 1  # what is where, without a change of the coarse map
+    assert not torch.allclose(own, flow(z, t, flow.people(fine, torch.ones(2, 1))))
 
 
-def test_what_is_kept_of_a_person_is_256_numbers_and_a_count():
+def test_guidance_goes_on_from_nobody_past_the_person():
+    flow = Flow(replace(SMALL.flow, guidance=3.0))
+    for parameter in flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    z, t = torch.randn(2, 4, 16, 16), torch.full((2,), 0.5)
+    person = flow.people(flow.describe(z)[:, None], torch.ones(2, 1))
+    own, nobody = flow(z, t, person), flow(z, t, flow.nobody_in(2))
+    assert torch.allclose(flow.guided(z, t, person), nobody + 3 * (own - nobody), atol=1e-4)
+    assert torch.equal(flow.guided(z, t, flow.nobody_in(2)), nobody)
+
+
+def test_the_solver_is_of_second_order():
+    flow = Stretch(SMALL.flow)
+    noise = torch.randn(2, 4, 16, 16)
+    exact = noise * math.exp(-0.3)
+    errors = [(flow.sample(2, noise=noise, steps=n) - exact).abs().max() for n in (4, 8, 16)]
+    assert errors[1] < errors[0] / 2.5 and errors[2] < errors[1] / 2.5
+
+
+def test_what_is_kept_of_a_person_is_640_numbers_and_a_count():
     model = PriorVAE(replace(SMALL, n_people=3)).eval()
     kept = {name: value for name, value in model.named_buffers() if value.shape[:1] == (3,)}
-    assert {name: value[0].numel() for name, value in kept.items()} == {"people": 256, "references": 1}
+    assert {name: value[0].numel() for name, value in kept.items()} == {"people": 640, "references": 1}
     x = (torch.rand(5, 1, 128, 128) > 0.9).float()
     model.remember(x, torch.tensor([0, 0, 1, 2, 2]))
     assert torch.allclose(model.people[0], model.describe(x[:2]).mean(0), atol=1e-6)
@@ -155,9 +161,15 @@ def test_what_is_kept_of_a_person_is_256_numbers_and_a_count():
 
 
 def test_a_prior_that_met_no_class_offers_new_people_and_strangers_only(model: PriorVAE):
-    run = SimpleNamespace(kind="prior", model=model)
-    (sampler,) = adapters(run).values()
+    sampler = sampler_of(model)
     assert [offers(sampler, question) for question in ("new", "known", "like")] == [True, False, True]
+
+
+def test_people_are_drawn_in_parts_by_the_same_noise(model: PriorVAE):
+    noise = torch.randn(70, 4, 16, 16, generator=seeded())
+    person = Person(model.flow.nobody.expand(70, -1), torch.zeros(70))
+    assert torch.allclose(model.draw(person, noise=noise)[64:], model.draw(
+        Person(person.description[64:], person.count[64:]), noise=noise[64:]), atol=1e-5)  # fmt: skip
 
 
 def test_like_takes_any_number_of_references(model: PriorVAE):
@@ -167,7 +179,7 @@ def test_like_takes_any_number_of_references(model: PriorVAE):
 
 def test_a_flow_of_other_codes_is_refused():
     with pytest.raises(ValueError, match="channels"):
-        PriorConfig(autoencoder=AutoencoderConfig(channels=8))
+        PriorConfig(vae=VAEConfig(channels=8))
 
 
 def test_a_corpus_survives_its_file(corpus: Corpus, tmp_path):
@@ -193,7 +205,7 @@ def test_the_corpus_is_the_same_for_any_number_of_workers():
 
 def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpus: Corpus, tmp_path, monkeypatch):
     few = dict(batch_size=4, checks=2, snapshots=2, n_fixed=1, checkpoint_seconds=0.0)
-    recipe = RECIPES["autoencoder"].changed("model", SMALL.autoencoder)
+    recipe = RECIPES["corpus_vae"].changed("model", SMALL.vae)
     begin = replace(recipe, train=replace(recipe.train, **few)).fit(corpus, tmp_path / "ae", 8, progress=False)
     recipe = RECIPES["corpus_prior"].changed("model.flow", SMALL.flow).for_class(corpus, begin)
     recipe = replace(recipe, train=replace(recipe.train, **few))
@@ -218,11 +230,10 @@ def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpu
     resumed = recipe.fit(corpus, tmp_path / "killed", **options)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
-    assert not (tmp_path / "whole" / "class.safetensors").exists()
-    sizes = [tensor.numel() for tensor in checkpoint.load_tensors(tmp_path / "whole" / checkpoint.WEIGHTS).values()]
-    assert len(sizes) == len(whole.model.state_dict())
+    files = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert files == {"config.json", "finished", "history.jsonl", "last.safetensors", "last.state.pt", "samples"}
 
 
-def test_the_flow_needs_an_autoencoder_to_start_from(corpus: Corpus, tmp_path):
-    with pytest.raises(ValueError, match="autoencoder"):
+def test_the_flow_needs_a_vae_to_start_from(corpus: Corpus, tmp_path):
+    with pytest.raises(ValueError, match="codes of a VAE"):
         RECIPES["corpus_prior"].changed("model", SMALL).fit(corpus, tmp_path / "run", 64, progress=False)

@@ -25,6 +25,7 @@ from sigen_utils.metrics import (
 )
 from sigen_utils.metrics.seen import VERIFIER, Eye
 from sigen_utils.metrics.store import Store, keys_of
+from sigen_utils.models.vae import VAE, VAEConfig
 
 
 def identity(x):
@@ -312,14 +313,27 @@ def test_a_context_coder_learns_what_repeats_and_is_a_probability():
     assert likelihood.template(40)[:20] == likelihood.template(20)
 
 
-def test_more_samples_bring_the_bound_nearer():
-    from sigen_utils.models.vae import VAE, VAEConfig
-
+def test_the_bound_is_below_the_codes_own_and_above_nothing():
+    """With one code a signature it is -log p(x|z) - log p(z) + log q(z|x); more codes bring it nearer to the truth."""
     torch.manual_seed(0)
-    vae = VAE(VAEConfig(latent_dim=4, detail=0, widths=(8, 8), components=2)).eval()
-    x = make_set(people=2, each=2).x
-    one, many = (likelihood.importance_weighted(vae, x, samples).mean() for samples in (1, 16))
-    assert many < one
+    vae = VAE(VAEConfig(width_fine=8, width_encoder=16, width_decoder=16)).eval()
+    some = make_set(people=2, each=2)
+    x, y = some.x, some.labels
+    nats = likelihood.importance_weighted(sampling.sampler_of(vae), x, y)
+    bound = torch.stack([vae(one[None], 1.0, torch.Generator().manual_seed(k))["loss"] for one in x for k in range(20)])
+    assert len(nats) == 4 and nats.mean() < bound.mean()
+    assert likelihood.importance_weighted(no_model.Blank(), x, y) is None
+
+
+def test_signatures_come_in_turn():
+    y = torch.tensor([2, 0, 2, 2, 0, 2, 2, 2, 1])
+    assert no_model.occurrence(y).tolist() == [0, 0, 1, 2, 1, 3, 4, 5, 0]
+    some = [no_model.in_turn(y, 3, torch.Generator().manual_seed(seed)) for seed in range(200)]
+    for which in some:
+        assert sorted(which[y == 2][:3].tolist()) == sorted(which[y == 2][3:].tolist()) == [0, 1, 2]
+        assert len(set(which[y == 0].tolist())) == 2
+    each = torch.stack(some).flatten().bincount() / (200 * len(y))
+    assert (each - 1 / 3).abs().max() < 0.03  # evenly, each for itself
 
 
 # ------------------------------------------------------------------------------------------------ all of it
@@ -340,7 +354,8 @@ def test_all_tables_by_rows_that_can_fill_them(data, unseen, capsys, monkeypatch
     eye = open_eye()
     again = make_set(people=12, each=4, seed=1, day=1).x.view(12, 4, 1, 128, 128)
     writers = make_set(people=24, each=4, seed=5).x.view(24, 4, 1, 128, 128)
-    rows = no_model.rows_without_a_model(data.train, writers, lambda x: eye(x, strokes=False).features[VERIFIER])
+    vae = VAE(VAEConfig(width_fine=8, width_encoder=16, width_decoder=16)).eval()
+    rows = no_model.rows_without_a_model(data.train, writers, lambda x: eye(x, strokes=False).features[VERIFIER], vae)
     samplers = {"two seeds": [OfPeople(again), OfPeople(again.flip(1))]} | {k: [v] for k, v in rows.items()}
     result = questions.evaluate(data, samplers, eye, unseen, writers, progress=lambda line: None)
     json.dumps(result, allow_nan=False)
@@ -365,7 +380,7 @@ def test_planted_faults_are_seen(monkeypatch):
     monkeypatch.setattr(faults, "STEPS", 20)
 
     class Smudge(torch.nn.Module):
-        """In the place of the pretrained VAE: the code of a picture is the picture, a little blurred."""
+        """In the place of a VAE: the code of a picture is the picture, a little blurred."""
 
         def __init__(self):
             super().__init__()
@@ -375,19 +390,13 @@ def test_planted_faults_are_seen(monkeypatch):
             return torch.nn.functional.avg_pool2d(x, 3, 1, 1), None
 
         def decode(self, z):
-            return z
-
-        def to_ink(self, z):
-            return z
+            return torch.logit(z, 1e-4)
 
         def reconstruct(self, x):
             return self.encode(x)[0]
 
-    class Start:
-        model = Smudge()
-
     x = make_set(people=36, each=8, seed=4).x.view(36, 8, 1, 128, 128)
-    panel = faults.fault_panel(x, open_eye(), Start())
+    panel = faults.fault_panel(x, open_eye(), Smudge())
     assert set(panel) == {faults.PERFECT, *faults.FAULTS}
     assert abs(panel[faults.PERFECT]["B copy_z"]["value"]) < 2
     for fault in ("warped copy", "redrawn copy"):
@@ -396,7 +405,7 @@ def test_planted_faults_are_seen(monkeypatch):
         assert max(cell["intervals"] for cell in panel[fault].values()) > faults.SEEN, fault
     assert len(faults.fault_figure(panel).axes) == 1
     with pytest.raises(ValueError, match="8 of 24"):
-        faults.fault_panel(x[:6], open_eye(), Start())
+        faults.fault_panel(x[:6], open_eye(), Smudge())
 
 
 def test_a_sampler_need_not_answer_every_question():

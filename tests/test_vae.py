@@ -1,4 +1,4 @@
-"""The VAE: the bound and its parts, gradients, the fitted prior."""
+"""The VAEs: the bound and its parts, gradients, what they are drawn from."""
 
 import math
 from dataclasses import replace
@@ -7,204 +7,108 @@ import pytest
 import torch
 from strokes import toy_signatures
 
-from sigen_utils.models.baselines import ReportVAE
-from sigen_utils.models.layers import WithinClassNoise
-from sigen_utils.models.vae import (
-    LIKELIHOODS,
-    VAE,
-    VAEConfig,
-    beta_at,
-    bits_per_pixel,
-    elbo,
-    fit_prior,
-    kl_divergence,
-    linear_active_units,
-    log_density,
-    reconstruction_loss,
-)
+from sigen_utils.models.baselines import ReportVAE, ReportVAEConfig
+from sigen_utils.models.prior import Normal
+from sigen_utils.models.vae import VAE, VAEConfig, reconstruction_loss
+from sigen_utils.recipes import RECIPES
+from sigen_utils.sampling import gaussians_of, invert, sampler_of
+from sigen_utils.training.vae import ReportVAETrainer, VAETrainer
 
-SMALL = VAEConfig(latent_dim=8, widths=(8, 8, 16, 16), components=3, n_people=6)
-CB = VAEConfig(likelihood="continuous_bernoulli")
+SMALL = VAEConfig(width_fine=8, width_encoder=16, width_decoder=16)
 
 
-def test_kl_of_a_standard_normal_is_zero_and_of_a_shifted_one_known():
-    zero = torch.zeros(2, 5)
-    assert kl_divergence(zero, zero).abs().max() == 0
-    assert torch.allclose(kl_divergence(zero + 2.0, zero), torch.full((2, 5), 2.0))
-    generator = torch.Generator().manual_seed(0)  # and by Monte Carlo for any other
-    mu, logvar = torch.tensor([[0.7]]), torch.tensor([[-1.2]])
-    z = mu + torch.exp(0.5 * logvar) * torch.randn(200_000, 1, generator=generator)
-    log_q = -0.5 * ((z - mu) ** 2 / logvar.exp() + logvar)
-    assert math.isclose((log_q + 0.5 * z**2).mean(), kl_divergence(mu, logvar).item(), abs_tol=0.02)
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("network", [VAE, ReportVAE])
-@pytest.mark.parametrize("config", [SMALL, VAEConfig(latent_dim=8, widths=(8, 8), likelihood="mse")])
-def test_shapes_and_range(network, config):
+@pytest.mark.parametrize("network", [VAE(SMALL), VAE(replace(SMALL, likelihood="mse")), ReportVAE()])
+def test_codes_and_reconstructions_have_their_shapes(network):
     x = toy_signatures().x[:3]
-    model = network(config)
-    mu, logvar = model.encode(x)
-    assert mu.shape == logvar.shape == (3, config.latent_dim)
-    ink = model.to_ink(model.decode(mu))
+    mu, logvar = network.encode(x)
+    assert mu.shape == logvar.shape and len(mu) == 3
+    ink = network.reconstruct(x)
     assert ink.shape == x.shape and 0 <= ink.min() and ink.max() <= 1
 
 
-def test_parts_add_up_and_by_hand():
-    x, model = toy_signatures().x[:4], VAE(SMALL)
-    parts = elbo(model, x, beta=0.5, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("likelihood", ["bernoulli", "mse"])
+def test_the_parts_of_the_loss_add_up_and_are_those_of_the_textbook(likelihood):
+    torch.manual_seed(0)
+    x, net = toy_signatures().x[:4], VAE(replace(SMALL, likelihood=likelihood))
+    parts = net(x, 0.5, seeded())
     assert torch.allclose(parts["loss"], parts["reconstruction"] + 0.5 * parts["kl"])
-    p = torch.sigmoid(parts["logits"])
-    by_hand = -(x * p.log() + (1 - x) * (1 - p).log()).sum((1, 2, 3)).mean()
-    assert torch.allclose(parts["reconstruction"], by_hand, rtol=1e-4)
-    assert torch.allclose(parts["kl"], kl_divergence(parts["mu"], parts["logvar"]).sum(1).mean())
+    mu, logvar = net.encode(x)
+    p = torch.sigmoid(net.decode(net.reparameterize(mu, logvar, seeded())))
+    by_hand = (x - p).square() if likelihood == "mse" else -(x * p.log() + (1 - x) * (1 - p).log())
+    assert torch.allclose(parts["reconstruction"], by_hand.sum((1, 2, 3)).mean(), rtol=1e-4)
+    q = torch.distributions.Normal(mu, torch.exp(0.5 * logvar))
+    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum((1, 2, 3)).mean()
+    assert torch.allclose(parts["kl"], kl, rtol=1e-4)
 
 
-def test_mse_likelihood_is_the_sum_of_squared_errors():
+def test_a_blank_reconstruction_costs_the_ink_and_a_sure_one_nothing():
     x = toy_signatures().x[:2]
-    model = VAE(VAEConfig(latent_dim=4, widths=(8, 8), likelihood="mse"))
-    parts = elbo(model, x)
-    assert torch.allclose(parts["reconstruction"], (torch.sigmoid(parts["logits"]) - x).square().sum() / 2, rtol=1e-3)
-
-
-def test_one_batch_can_be_learnt_and_every_weight_learns():
-    x, model = toy_signatures().x[:4], VAE(SMALL)
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    first = elbo(model, x)["loss"].item()
-    for _ in range(150):
-        optimizer.zero_grad()
-        parts = elbo(model, x, beta=0.1)
-        parts["loss"].backward()
-        optimizer.step()
-    assert parts["loss"].item() < 0.4 * first
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
-
-
-def test_warmup_rises_to_beta():
-    config = VAEConfig(beta=2.0, warmup=0.5)
-    assert [beta_at(p, config) for p in (0.0, 0.25, 0.5, 1.0)] == [0.0, 1.0, 2.0, 2.0]
-    assert beta_at(0.0, VAEConfig(warmup=0.0)) == 1.0
-    assert math.isclose(bits_per_pixel(128 * 128 * math.log(2)), 1.0)
-
-
-def test_fitted_prior_samples_where_the_codes_are():
-    toy = toy_signatures(6, 4)
-    model = VAE(SMALL).eval()
-    with torch.no_grad():  # codes far from N(0, I), so that a prior left at its start would show
-        model.encoder.head.bias[:8] += 5.0
-    fit_prior(model, toy.images, toy.labels, seed=0)
-    codes = model.encode(toy.x)[0]
-    z = model.sample_prior(4000, torch.Generator().manual_seed(0))
-    assert torch.allclose(z.mean(0), codes.mean(0), atol=0.15)
-    assert torch.allclose(z.var(0), codes.var(0), rtol=0.35, atol=5e-3)
-    own = model.sample_person(torch.full((2000,), 3), torch.Generator().manual_seed(0))
-    y, which = torch.full((300,), 3), torch.arange(300) % SMALL.exemplars
-    assert torch.allclose(model.encode_person(y[:3], which[:3]), codes[toy.labels == 3][:3], atol=1e-5)
-    noise = torch.randn(300, model.signatures.numbers, generator=torch.Generator().manual_seed(1))
-    near = model.encode_person(y, which, noise)
-    apart = torch.cdist(near, near, compute_mode="donot_use_mm_for_euclid_dist")  # products round small ones to 0
-    assert apart.fill_diagonal_(9).min() > 0  # never the same place twice
-    assert torch.allclose(own.mean(0), near.mean(0), atol=0.1)
-    away = own - near[torch.cdist(own, near).argmin(1)]
-    assert away.var(0).sum() < 0.5 * own.var(0).sum()  # a kernel around each, not one cloud around the mean
-    normal = model.sample_prior(4000, torch.Generator().manual_seed(0), prior="normal")
-    assert normal.mean().abs() < 0.1 and abs(normal.std() - 1) < 0.05
+    assert reconstruction_loss(torch.zeros_like(x), x).item() == pytest.approx(128 * 128 * math.log(2), rel=1e-4)
+    assert reconstruction_loss(40 * x - 20, x) < 1 < reconstruction_loss(20 - 40 * x, x)
 
 
 def test_an_unknown_likelihood_is_refused():
-    with pytest.raises(ValueError, match="choose"):
-        VAEConfig(likelihood="l1")
+    with pytest.raises(ValueError, match="bernoulli"):
+        VAEConfig(likelihood="cauchy")
 
 
-def test_optimal_sigma_is_the_best_gaussian_and_has_its_gradient():
-    x, logits = torch.rand(3, 1, 16, 16), torch.randn(3, 1, 16, 16, requires_grad=True)
-    best = reconstruction_loss(logits, x, VAEConfig(likelihood="optimal_sigma")).mean()
-    for sigma in (0.05, 0.3, 0.5, 1.0):  # the same density with its constant, at other widths
-        fixed = reconstruction_loss(logits, x, VAEConfig(likelihood="mse", sigma=sigma)).mean()
-        assert best <= fixed + 0.5 * 256 * math.log(2 * math.pi * sigma**2) + 1e-3
-    (gradient,) = torch.autograd.grad(best, logits)
-    log_error = 0.5 * 256 * (torch.sigmoid(logits) - x).square().mean().log()
-    assert torch.allclose(gradient, torch.autograd.grad(log_error, logits)[0], rtol=1e-3, atol=1e-5)
-
-
-def test_continuous_bernoulli_integrates_to_one_over_grey():
-    grey = torch.linspace(0, 1, 2001)[:, None, None, None]  # one pixel, every grey
-    for logit in (-3.0, 0.0, 1.5):
-        density = (-reconstruction_loss(torch.full_like(grey, logit), grey, CB)).exp()
-        assert torch.trapezoid(density, grey.flatten()).item() == pytest.approx(1.0, abs=1e-3)
-
-
-def test_linear_collapse_counts_the_directions_above_the_noise():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.full((4000, 1, 4), 127.0)
-    for pixel, deviation in enumerate((60.0, 30.0, 10.0, 0.0)):
-        x[:, 0, pixel] += deviation * torch.randn(4000, generator=generator)
-    count, eigenvalues = linear_active_units(x.clamp(0, 255).to(torch.uint8), noise_variance=(20 / 255) ** 2)
-    assert count == 2 and (eigenvalues.diff() <= 0).all()
-    assert eigenvalues[1].sqrt().item() * 255 == pytest.approx(30, rel=0.05)
-
-
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_every_likelihood_can_be_learned(likelihood):
+def test_every_weight_learns_and_one_batch_can_be_learned():
     torch.manual_seed(0)
-    model, x = VAE(replace(SMALL, likelihood=likelihood)), toy_signatures(4, 2).x
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
-    losses = []
-    for _ in range(12):
-        loss = elbo(model, x)["loss"]
+    net, x, losses = VAE(SMALL), toy_signatures().x[:4], []
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    for _ in range(25):
+        loss = net(x, 0.1, seeded())["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] and all(map(math.isfinite, losses))
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in net.parameters())
 
 
-def test_a_vae_goes_on_from_another_one_of_its_size_and_draws_detail_at_its_place():
-    config = replace(SMALL, n_people=0, latent_dim=8 + 2 * 256, detail=2)
-    other, model = VAE(config).eval(), VAE(config).eval()
-    x, z = torch.rand(2, 1, 128, 128), torch.randn(2, 520)
-    assert not torch.allclose(model.decode(z), other.decode(z), atol=1e-3)
-    model.start_from(other)
-    assert torch.equal(model.decode(z), other.decode(z)) and torch.equal(model.encode(x)[0], other.encode(x)[0])
-    elbo(model, x)["loss"].backward()
-    assert model.decoder.detail.weight.grad.abs().sum() > 0
+def test_the_weight_of_the_kl_term_rises_to_beta():
+    trainer = VAETrainer(toy_signatures(), replace(SMALL, beta=2.0, warmup=0.5), RECIPES["vae_alone"].train, CPU)
+    assert [trainer.beta(p) for p in (0.0, 0.2, 0.6, 1.0)] == pytest.approx([0.1, 0.9, 2.0, 2.0])
+
+
+CPU = torch.device("cpu")
+
+
+def test_the_reports_vae_sees_turned_and_noisy_pictures_at_a_fixed_rate(monkeypatch):
+    recipe = RECIPES["report_vae"]
+    assert recipe.train.learning_rate == 1e-5 and ReportVAEConfig().latent_dim == 128
+    trainer = ReportVAETrainer(toy_signatures(), recipe.model, recipe.train, CPU)
+    seen, model = [], trainer.model
+    monkeypatch.setattr(trainer, "wrapped", lambda x, *rest: seen.append(x) or model(x, *rest))
+    index = torch.arange(8)
+    for progress in (0.0, 1.0):
+        trainer.step(index, progress, seeded())
+        assert trainer.optimizer.param_groups[0]["lr"] == 1e-5
+    paper = seen[0][trainer.ink(index) == 0]
+    assert 0.01 < paper.mean() < 0.2 and not torch.equal(seen[0], trainer.ink(index))
+    assert trainer.optimizer.param_groups[0]["weight_decay"] == 0
+
+
+def test_a_vae_is_drawn_from_a_normal_or_from_gaussians_of_its_codes():
+    torch.manual_seed(0)
+    net, x = VAE(SMALL).eval(), toy_signatures().x
+    sampler = sampler_of(net)
+    assert isinstance(sampler.density, Normal) and sampler.new(2, 2, seeded()).shape == (4, 1, 128, 128)
+    fitted = gaussians_of(net, x, components=2)
+    assert fitted.new(3, 1, seeded()).shape == (3, 1, 128, 128)
     with torch.no_grad():
-        model.decoder.detail.weight.normal_()
-    there = torch.zeros(1, 520)
-    there[0, 8 + 5 * 16 + 10] = 1.0  # first channel, row 5, column 10
-    moved = (model.decode(there) - model.decode(torch.zeros(1, 520))).abs()[0, 0]
-    row, column = divmod(int(moved.argmax()), 128)
-    assert abs(row - 5.5 * 8) < 16 and abs(column - 10.5 * 8) < 16  # and is about its place
-    for wrong in (replace(config, latent_dim=8 + 256, detail=1), replace(config, latent_dim=520, detail=0)):
-        with pytest.raises(ValueError, match="needs the same"):
-            VAE(wrong).start_from(other)
-    with pytest.raises(ValueError, match="detail="):
-        VAEConfig(latent_dim=512, detail=2)
+        codes = net.reparameterize(*net.encode(x), seeded())
+    assert fitted.density.log_prob(codes).mean() > Normal(4).log_prob(codes).mean()
+    assert not hasattr(sampler, "known") and not hasattr(sampler, "like")
 
 
-def test_a_spread_is_that_of_the_codes_and_where_few_are_known_nearer_to_a_known_one():
+def test_a_search_finds_a_better_code_than_the_encoders_single_look():
     torch.manual_seed(0)
-    true, many, few, alone = (WithinClassNoise(3, 2).requires_grad_(False) for _ in range(4))
-    true.whole.copy_(torch.tensor([[2.0, 0, 0], [1, 1, 0], [0, 0, 0.5]]))
-    true.detail.copy_(torch.tensor([1.5, 0.2]))
-    codes = true(torch.randn(20_000, 5)).double()
-    many.fit(codes, len(codes))
-    assert torch.allclose(many.whole, true.whole, atol=0.05) and torch.allclose(many.detail, true.detail, atol=0.05)
-    few.fit(codes[:3], 2, true)
-    alone.fit(codes[:3], 2)
-    assert (few.whole - true.whole).norm() < 0.5 * (alone.whole - true.whole).norm()
-    assert (few.detail - true.detail).norm() < (alone.detail - true.detail).norm()
-
-
-def test_log_density_is_that_of_torchs_mixture():
-    from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
-
-    torch.manual_seed(0)
-    codes, centres, weights = (
-        torch.randn(7, 4).double(),
-        torch.randn(3, 4).double(),
-        torch.tensor([0.2, 0.5, 0.3]).double(),
-    )
-    factor = torch.linalg.cholesky(torch.eye(4).double() + 0.3)
-    normals = MultivariateNormal(centres, scale_tril=factor.expand(3, 4, 4))
-    expected = MixtureSameFamily(Categorical(weights), normals).log_prob(codes)
-    assert torch.allclose(log_density(codes, centres, factor, weights.log()), expected, atol=1e-10)
+    net, x = VAE(SMALL).eval().requires_grad_(False), toy_signatures().x[:2]
+    first = torch.nn.functional.binary_cross_entropy(net.reconstruct(x), x)
+    found = torch.nn.functional.binary_cross_entropy(invert(net, x, steps=30), x)
+    assert found < first

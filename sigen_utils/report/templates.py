@@ -1,8 +1,8 @@
 """Templates of the report and of the tables in Markdown: no number is typed, each comes from ``results.json``.
 
 ``report/main.tex.j2`` becomes the report, ``sigen_utils/report/*.md.j2`` become ``docs/results.md`` and the table of
-the README. Names are strict: a template that asks for a value that was not measured stops with its name. In LaTeX a value
-is written ``\\VAR{...}`` and a block ``\\BLOCK{...}``, as braces and per cents have a meaning there.
+the README. Names are strict: a template that asks for a value that was not measured stops with its name. In LaTeX a
+value is written ``\\VAR{...}`` and a block ``\\BLOCK{...}``, as braces and per cents have a meaning there.
 
 Reference: Jinja (the templating engine, with strict undefined names).
 """

@@ -28,9 +28,7 @@ class PriorTrainConfig(ModelTrainConfig):
 
     warmup_steps: int = 300  # over which the learning rate rises
     decay_from: float = 0.6  # share of the training after which the rate falls linearly to `rate_end`
-    replay_writers: int = (
-        REPLAYED  # synthetic writers of whom half of each batch is, when the flow meets a class; 0: none
-    )
+    replay_writers: int = REPLAYED  # synthetic writers: half of each batch, when the flow meets a class; 0: none
 
 
 class PriorTrainer(ModelTrainer):
