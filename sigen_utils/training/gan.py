@@ -24,6 +24,9 @@ from .prior import ink_of, replayed, sets_of_writers
 from .progress import cosine
 
 
+LAZY = 4  # steps of which one has the penalty, with so many times its weight (Karras et al. 2020, sec. B)
+
+
 class AdversarialTrainer(Trainer):
     """What both GANs share: two networks, two optimisers, an averaged generator."""
 
@@ -62,8 +65,9 @@ class AdversarialTrainer(Trainer):
         cfg, factor = self.model_config, cosine(progress, self.config.rate_end, 1e-9) if self.falls else 1.0
         for optimizer, rate in ((self.optimizer_g, cfg.learning_rate_g), (self.optimizer_d, cfg.learning_rate_d)):
             optimizer.param_groups[0]["lr"] = rate * factor
+        penalty = LAZY * cfg.penalty if self.steps_done % LAZY == 0 else 0.0
         with self.autocast():
-            d = gan.d_step(self.wrapped_d, real, fake.detach(), cfg.pairing, cfg.penalty, cfg.penalty_sigma, generator)
+            d = gan.d_step(self.wrapped_d, real, fake.detach(), cfg.pairing, penalty, cfg.penalty_sigma, generator)
         self.descend(self.optimizer_d, d["loss"])
         self.discriminator.requires_grad_(False)  # its weights' gradients would be thrown away
         with self.autocast():
