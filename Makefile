@@ -21,7 +21,7 @@ STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || 
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*/*)
 
-.PHONY: all setup test report bench stress studies pretrain prior test-colab lock clean help FORCE
+.PHONY: all setup test test-long audit report bench stress studies pretrain prior test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -43,6 +43,10 @@ test: .venv/ready ## every check: ruff, the tests, the six notebooks in the smok
 	env -u SIGEN_HOME -u SIGEN_SHEETS SIGEN_PROFILE=smoke $(PY) -m pytest tests notebooks \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel-startup-timeout=300 \
 		|| status=1; exit $$status
+
+test-long: .venv/ready ## a hundred kills of all that takes long, large pictures, generated broken files; prints counts
+	$(PY) -m pytest -m long -s tests
+	$(PY) tools/fuzz.py --n 10000
 
 report: .venv/ready ## the numbers, tables and PDF anew from report/generated/results.json
 	@tools/setup.sh tex

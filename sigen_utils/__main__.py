@@ -301,9 +301,12 @@ def main(argv: list[str] | None = None) -> int:
             status = args.function(args)
         return status or int(bool(missing))
     # DataError, SheetError, RunError are ValueErrors; a training that diverges says what to do in a FloatingPointError
-    except (ValueError, ImportError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, ImportError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,7 @@ from ..models.embedding import Embedding, EmbeddingConfig
 from ..models.gan import GANConfig, Generator
 from ..models.prior import PriorConfig, PriorVAE
 from ..models.vae import VAE, VAEConfig
+from ..notices import DataNotice
 from ..overrides import parse_overrides
 from .run import WEIGHTS, Run, RunError
 from .tensors import halved, load_tensors, packed, save_tensors
@@ -114,14 +117,23 @@ class RunFolder:
 
     def log(self, record: dict) -> None:
         """Append one line to the history."""
-        with open(self.path / HISTORY, "a") as file:
+        self._refuse_gone()
+        with paths.writing(self.path / HISTORY), open(self.path / HISTORY, "a") as file:
             file.write(json.dumps(record) + "\n")
+
+    def _refuse_gone(self) -> None:
+        """Stop where the folder was removed or moved: what is left of the run would be no run."""
+        if not (self.path / CONFIG).exists():
+            raise RunError(f"{self.path}: the folder went during the training; put it back and resume, or train again")
 
     def save(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write weights, then state: a kill in between leaves the older state, which is still consistent."""
+        self._refuse_gone()
         save_tensors(self.path / WEIGHTS, weights)
+        stream = io.BytesIO()  # torch's own writer hides what the operating system says
+        torch.save(state, stream)
         with paths.atomic_write(self.path / STATE) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(stream.getbuffer())
 
     def finish(self, steps: int) -> None:
         """Mark the run as complete, and store in its config which share of the `steps` asked for it made."""
@@ -134,6 +146,7 @@ class RunFolder:
 
     def save_samples(self, step: int, x: Tensor, ncols: int = 8) -> None:
         """Write ink ``[n, 1, 128, 128]`` as one picture ``samples/step_<step>.png``, `ncols` in a row."""
+        self._refuse_gone()
         pictures, ncols = to_image(x), min(ncols, len(x))
         paper = np.full((-len(pictures) % ncols, *pictures.shape[1:]), 255, np.uint8)  # fills the last row
         pictures = np.concatenate([pictures, paper])
@@ -181,6 +194,9 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
         raise RunError(
             f"{run_dir}: config or weights are damaged or of another version ({error}); train again"
         ) from error
+    if not config.get("finished", True):
+        message = f"{run_dir}: undertrained, {config['share']:.0%} of its images; train it again without --minutes"
+        warnings.warn(message, DataNotice, stacklevel=2)
     model.eval().to(device)
     return Run(model, NETWORKS[config["kind"]][0], config, read_history(run_dir), config["data"]["people"], run_dir)
 
