@@ -304,6 +304,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, ImportError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); ask for less at a time, or for fewer workers", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as error:
         print(f"interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
         return 130

@@ -203,6 +203,8 @@ def list_sheets(folder: Path, out_dir: Path | None = None) -> dict[str, Path]:
     Hidden folders, what other programs leave (``__MACOSX``), earlier extractions and the masks of synthetic sheets
     are left out.
     """
+    if folder.is_file():
+        raise SheetError(f"{display(folder)}: a file; name the folder with the photographs, unpacked")
     if not folder.is_dir():
         raise SheetError(f"{display(folder)}: no such folder; put the photographed sheets there")
     found = []

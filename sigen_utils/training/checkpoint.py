@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import pickle
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ class RunFolder:
         """
         path = self.path / CONFIG
         if path.exists():
-            there, new = json.loads(path.read_text()), json.loads(json.dumps(config))
+            there, new = _read_config(self.path), json.loads(json.dumps(config))
             there = {name: value for name, value in there.items() if name not in OUTCOME}
             if there != new:
                 if not restart:
@@ -109,7 +110,11 @@ class RunFolder:
         if not state_file.exists():
             (self.path / HISTORY).unlink(missing_ok=True)
             return None
-        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(state_file, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            why = f"damaged, or no state of a training ({type(error).__name__})"
+            raise RunError(f"{state_file}: {why}; delete the folder and train again") from error
         records = [r for r in read_history(self.path) if r["step"] <= state["step"]]
         with paths.atomic_write(self.path / HISTORY) as temporary:  # lines after the checkpoint are done again
             temporary.write_text("".join(json.dumps(r) + "\n" for r in records))
@@ -160,8 +165,19 @@ def read_history(run_dir: str | Path) -> list[dict]:
     path = Path(run_dir) / HISTORY
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline is incomplete
+    try:
+        lines = path.read_text().split("\n")
+        return [dict(json.loads(line)) for line in lines[:-1] if line]  # what follows the last newline is incomplete
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{path}: a line is no record ({error}); remove the line, or train again") from error
+
+
+def _read_config(run_dir: Path) -> dict:
+    """The ``config.json`` of a run; RunError if it is none."""
+    try:
+        return dict(json.loads((run_dir / CONFIG).read_text()))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{run_dir / CONFIG}: damaged ({error}); copy it again, or train again") from error
 
 
 def build_model(kind: str, config: dict) -> nn.Module:
@@ -186,19 +202,24 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
         raise RunError(f"{run_dir}: no {WEIGHTS} yet; the training ended before its first checkpoint, resume it")
     if not any((run_dir / name).exists() for name in (FINISHED, CARD)):  # a VAE's prior is fitted at the end
         raise RunError(f"{run_dir}: its training was stopped half-way; go on with the same command and --resume")
+    config = _read_config(run_dir)
     try:
-        config = json.loads((run_dir / CONFIG).read_text())
+        weights, people = load_tensors(run_dir / WEIGHTS), list(config["data"]["people"])
+        if not all(value.isfinite().all() for value in weights.values()):
+            raise ValueError("weights that are no numbers")
         model = build_model(config["kind"], config["model"])
-        model.load_state_dict(load_tensors(run_dir / WEIGHTS))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        model.load_state_dict(weights)
+        share = float(config.get("share", 1.0))
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        why = " ".join(str(error).split())[:300]
         raise RunError(
-            f"{run_dir}: config or weights are damaged or of another version ({error}); train again"
+            f"{run_dir}: config or weights are damaged or of another version ({why}); train again"
         ) from error
     if not config.get("finished", True):
-        message = f"{run_dir}: undertrained, {config['share']:.0%} of its images; train it again without --minutes"
+        message = f"{run_dir}: undertrained, {share:.0%} of its images; train it again without --minutes"
         warnings.warn(message, DataNotice, stacklevel=2)
     model.eval().to(device)
-    return Run(model, NETWORKS[config["kind"]][0], config, read_history(run_dir), config["data"]["people"], run_dir)
+    return Run(model, NETWORKS[config["kind"]][0], config, read_history(run_dir), people, run_dir)
 
 
 def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
