@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from .commands import evaluation, evidence, models, sheets, story
+from .commands import doctor, evaluation, evidence, models, sheets, story
 
 Command = Callable[..., argparse.ArgumentParser]  # (name, function, text) -> the parser of its options
 
@@ -248,6 +248,9 @@ def _publish_commands(command: Command) -> None:
 def _story_commands(command: Command) -> None:
     """The notebooks and the report."""
     command("report", story.report, "numbers, tables and, where there is TeX, the PDF")
+
+    text = "what this machine has of what is needed, and the command that brings what is missing; status 1 if required"
+    command("doctor", doctor.doctor, text)
 
     sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))

@@ -313,7 +313,7 @@ def _read_archive(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """The same from an archive of `sample` or `crowd`; pickled contents are refused."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            pictures, names = archive["x"], archive["y"].astype(str).tolist()
+            pictures, names = np.asarray(archive["x"]), np.atleast_1d(archive["y"]).astype(str).tolist()
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an archive of `sample` or `crowd` ({error}); make it again") from error
     if pictures.dtype != np.uint8 or pictures.shape[1:] != (SIZE, SIZE) or len(pictures) != len(names):

@@ -110,6 +110,6 @@ class Corpus:
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return cls(archive["bits"], held_out)
+                return cls(np.asarray(archive["bits"]), held_out)
         except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: not a corpus ({error}); make one with `python -m sigen_utils crowd`") from error
