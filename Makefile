@@ -97,9 +97,16 @@ test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's
 	@tools/setup.sh colab
 	env -u SIGEN_HOME -u SIGEN_SHEETS SIGEN_COLAB_PYTHON=build/colab/bin/python $(PY) -m pytest tests/test_colab.py
 
-lock: .venv/ready ## write the installed versions to requirements.lock
+lock: .venv/ready ## write the installed versions, with the hashes of their files, to requirements.lock
+	@mkdir -p build && $(PY) -m pip freeze >build/freeze.txt
 	@{ echo "# The exact set of the last green run (Linux x86-64, $$($(PY) -V)): make REQUIREMENTS=requirements.lock"; \
-	$(PY) -m pip freeze; } >requirements.lock.new && mv requirements.lock.new requirements.lock
+	$(PY) -m uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate build/freeze.txt; \
+	} >requirements.lock.new && mv requirements.lock.new requirements.lock
+
+audit: .venv/ready ## known weaknesses of the versions in requirements.lock, asked of a public list (needs the network)
+	@$(PY) -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || \
+		{ echo "audit: pip-audit cannot be had; it needs the network and $(PY) -m pip install uv" >&2; exit 1; }
+	$(PY) -m uv tool run --quiet pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 clean: ## remove what was made, never a photograph, a correction or a committed file
 	@$(or $(wildcard $(PY)),$(or $(PYTHON),python3)) tools/clean.py

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from . import images, paths
+from . import __version__, images, paths
 from .layouts import find_signatures, natural
 from .notices import DataNotice, DataWarning
 
@@ -62,6 +63,14 @@ def to_image(x: torch.Tensor) -> np.ndarray:
     """Ink ``[N, 1, H, W]`` (clipped to [0, 1], ink = 1) to uint8 ``[N, H, W]`` pictures, black on white."""
     x = x.detach().reshape(-1, *x.shape[-2:]).float().clamp(0, 1)
     return (255 - (x * 255).round()).to(torch.uint8).cpu().numpy()
+
+
+def synthetic_note() -> PngInfo:
+    """Text chunks of every PNG of signatures that a model drew: whoever finds the file can see what it is."""
+    note = PngInfo()
+    note.add_text("Software", f"sigen {__version__}")
+    note.add_text("synthetic", "drawn by a model; no person has signed this")
+    return note
 
 
 @dataclass(frozen=True)

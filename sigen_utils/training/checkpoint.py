@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from .. import paths
 from ..augment import PERSON_WARPS, warp_ink
-from ..data import SignatureSet, to_image
+from ..data import SignatureSet, synthetic_note, to_image
 from ..models.autoencoder import Autoencoder, AutoencoderConfig
 from ..models.baselines import ReportGANConfig, ReportGenerator, ReportVAE
 from ..models.embedding import Embedding, EmbeddingConfig
@@ -157,7 +157,7 @@ class RunFolder:
         pictures = np.concatenate([pictures, paper])
         rows = [np.concatenate(list(pictures[i : i + ncols]), axis=1) for i in range(0, len(pictures), ncols)]
         with paths.atomic_write(self.path / "samples" / f"step_{step:07d}.png") as temporary:
-            Image.fromarray(np.concatenate(rows)).save(temporary)
+            Image.fromarray(np.concatenate(rows)).save(temporary, pnginfo=synthetic_note())
 
 
 def read_history(run_dir: str | Path) -> list[dict]:
