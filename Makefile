@@ -21,7 +21,7 @@ STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || 
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle notebooks/*.ipynb report/*.tex \
 	report/*.bib weights/*/*)
 
-.PHONY: all setup test report bench stress studies pretrain prior test-colab lock clean help FORCE
+.PHONY: all setup test test-long audit report bench stress studies pretrain prior test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -43,6 +43,10 @@ test: .venv/ready ## every check: ruff, the tests, the six notebooks in the smok
 	env -u SIGEN_HOME -u SIGEN_SHEETS SIGEN_PROFILE=smoke $(PY) -m pytest tests notebooks \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 --nbval-kernel-startup-timeout=300 \
 		|| status=1; exit $$status
+
+test-long: .venv/ready ## a hundred kills of all that takes long, large pictures, generated broken files; prints counts
+	$(PY) -m pytest -m long -s tests
+	$(PY) tools/fuzz.py --n 10000
 
 report: .venv/ready ## the numbers, tables and PDF anew from report/generated/results.json
 	@tools/setup.sh tex
@@ -93,9 +97,16 @@ test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's
 	@tools/setup.sh colab
 	env -u SIGEN_HOME -u SIGEN_SHEETS SIGEN_COLAB_PYTHON=build/colab/bin/python $(PY) -m pytest tests/test_colab.py
 
-lock: .venv/ready ## write the installed versions to requirements.lock
+lock: .venv/ready ## write the installed versions, with the hashes of their files, to requirements.lock
+	@mkdir -p build && $(PY) -m pip freeze >build/freeze.txt
 	@{ echo "# The exact set of the last green run (Linux x86-64, $$($(PY) -V)): make REQUIREMENTS=requirements.lock"; \
-	$(PY) -m pip freeze; } >requirements.lock.new && mv requirements.lock.new requirements.lock
+	$(PY) -m uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate build/freeze.txt; \
+	} >requirements.lock.new && mv requirements.lock.new requirements.lock
+
+audit: .venv/ready ## known weaknesses of the versions in requirements.lock, asked of a public list (needs the network)
+	@$(PY) -m uv tool run --quiet pip-audit --version >/dev/null 2>&1 || \
+		{ echo "audit: pip-audit cannot be had; it needs the network and $(PY) -m pip install uv" >&2; exit 1; }
+	$(PY) -m uv tool run --quiet pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 clean: ## remove what was made, never a photograph, a correction or a committed file
 	@$(or $(wildcard $(PY)),$(or $(PYTHON),python3)) tools/clean.py

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from .commands import evaluation, evidence, models, sheets, story
+from .commands import doctor, evaluation, evidence, models, sheets, story
 
 Command = Callable[..., argparse.ArgumentParser]  # (name, function, text) -> the parser of its options
 
@@ -188,6 +188,9 @@ def _story_commands(command: Command) -> None:
     """The notebooks and the report."""
     command("report", story.report, "numbers, tables and, where there is TeX, the PDF")
 
+    text = "what this machine has of what is needed, and the command that brings what is missing; status 1 if required"
+    command("doctor", doctor.doctor, text)
+
     sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
 
@@ -240,9 +243,15 @@ def main(argv: list[str] | None = None) -> int:
             status = args.function(args)
         return status or int(bool(missing))
     # DataError, SheetError, RunError are ValueErrors; a training that diverges says what to do in a FloatingPointError
-    except (ValueError, ImportError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, ImportError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); ask for less at a time, or for fewer workers", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ def load_signatures(
     if single == set(names):
         raise DataError(f"{folder}: one signature a person; a person needs two or more, of which one is held out")
     if single:
-        who = ", ".join(sorted(single, key=natural))
+        who = ", ".join(images.shown(name) for name in sorted(single, key=natural))
         message = f"{folder}: one signature only of {who}; left out, as one of two would be held out"
         warnings.warn(message, DataWarning, stacklevel=2)
         keep = [k for k, name in enumerate(names) if name not in single]
@@ -235,6 +235,8 @@ def load_forgeries(folder: str | Path, people: Sequence[str]) -> tuple[np.ndarra
 
 
 def _folder(folder: Path) -> Path:
+    if folder.is_file():
+        raise DataError(f"{folder}: a file; unpack it if it is an archive, and name the folder with the signatures")
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; run `python -m sigen_utils extract` first or name another one")
     return folder
@@ -291,8 +293,8 @@ def _read_archive(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """The same from an archive of `sample` or `crowd`; pickled contents are refused."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            pictures, names = archive["x"], archive["y"].astype(str).tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            pictures, names = np.asarray(archive["x"]), np.atleast_1d(archive["y"]).astype(str).tolist()
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not an archive of `sample` or `crowd` ({error}); make it again") from error
     if pictures.dtype != np.uint8 or pictures.shape[1:] != (SIZE, SIZE) or len(pictures) != len(names):
         raise DataError(

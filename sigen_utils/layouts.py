@@ -147,15 +147,19 @@ def _files(folder: Path) -> list[Path]:
     return sorted(_walk(folder), key=lambda path: natural(path.relative_to(folder).as_posix()))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder but for junk, hidden ones, and what `extract` writes beside signatures."""
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All files below a folder but for junk, hidden ones, and what `extract` writes beside signatures.
+
+    A link to a folder `above` it, by which one would walk in a circle, is not followed.
+    """
+    above = (*above, folder.resolve())
     for path in folder.iterdir():
         name = path.name.lower()
         if name.startswith(".") or name in JUNK:
             continue
         if path.is_dir():
-            if name not in OWN:
-                yield from _walk(path)
+            if name not in OWN and path.resolve() not in above:
+                yield from _walk(path, above)
         elif path.stem != "id":
             yield path
 

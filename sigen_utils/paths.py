@@ -9,6 +9,7 @@ Functions, not constants: a notebook may choose its profile after the import.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -70,12 +71,34 @@ def display(path: str | os.PathLike) -> str:
     return path.name
 
 
+class WriteError(OSError):
+    """A file cannot be written; the message names it and the remedy. What was there before is still whole."""
+
+
+_FULL = "free some space there, or name another folder (SIGEN_HOME moves everything that is written)"
+_CLOSED = "name a folder that you may write to (SIGEN_HOME moves everything that is written)"
+_REMEDIES = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _FULL}
+_REMEDIES |= {errno.EROFS: _CLOSED, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED}
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Turn what the operating system says against writing `path` into a `WriteError`."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno, "check that the folder is there and can be written to")
+        raise WriteError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
 PARTIAL = ".partial-"  # in the name of every file that is not whole yet
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; WriteError says why not.
 
     Parameters
     ----------
@@ -90,18 +113,20 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         `sweep` finds it then.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}{PARTIAL}", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)  # mkstemp makes files private; figures and data are meant to be read
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}{PARTIAL}", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)  # mkstemp makes files private; figures and data are meant to be read
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def sweep(folder: str | os.PathLike) -> None:

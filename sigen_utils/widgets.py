@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sigen_utils import figures
+from sigen_utils.images import synthetic_note
 
 NOBODY = -1  # what the pickers hold when no person is chosen
 
@@ -45,7 +46,8 @@ def png(picture: np.ndarray, size: int = 384) -> bytes:
     scale = max(1, size // max(picture.shape))
     out = io.BytesIO()
     # level 1: the encoder runs at every slider step, and the bytes go no further than the next process
-    Image.fromarray(picture.repeat(scale, 0).repeat(scale, 1)).save(out, format="PNG", compress_level=1)
+    large = Image.fromarray(picture.repeat(scale, 0).repeat(scale, 1))
+    large.save(out, format="PNG", compress_level=1, pnginfo=synthetic_note())
     return out.getvalue()
 
 

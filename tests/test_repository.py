@@ -74,20 +74,50 @@ def test_requirements_are_lower_bounds_that_colab_satisfies():
 
 
 def test_the_lock_holds_every_requirement():
-    lines = (REPO / "requirements.lock").read_text().splitlines()
-    lock = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    text = (REPO / "requirements.lock").read_text()
+    lock = dict(re.findall(r"^(\S+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
+    assert len(lock) == len(re.findall("==", text)), "a line without a hash: run `make lock`"
     lock = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lock.items()}
     for name, requirement in requirements("requirements-dev.txt").items():
         assert name in lock and requirement.specifier.contains(lock[name]), f"{name}: run `make lock`"
 
 
-def test_no_tracked_file_is_large():
+def git(*words: str, given: str | None = None) -> list[str]:
+    """What git says, by lines."""
     if not (REPO / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a checkout")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True).stdout
-    large = [name for name in names.split("\0") if name and (REPO / name).is_file()
-             and (REPO / name).stat().st_size > 12e6]  # fmt: skip
-    assert large == []
+    options = dict(cwd=REPO, capture_output=True, text=True, check=True, errors="surrogateescape")
+    return subprocess.run(["git", *words], input=given, **options).stdout.splitlines()
+
+
+PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".pdf", ".npz", ".npy", ".zip"}
+EARLIER = {"weights/gan/last.safetensors", "weights/pretrained/vae.safetensors"}  # larger ones are in the history
+
+
+@pytest.fixture(scope="module")
+def history() -> dict[str, int]:
+    """Every file that any commit has held -> its largest size in bytes."""
+    objects = "\n".join(git("rev-list", "--objects", "--all"))
+    lines = git("cat-file", "--batch-check=%(objecttype) %(objectsize) %(rest)", given=objects)
+    sizes: dict[str, int] = {}
+    for _, size, name in (line.split(" ", 2) for line in lines if line.startswith("blob")):
+        sizes[name] = max(sizes.get(name, 0), int(size))
+    return sizes
+
+
+def test_no_file_in_tree_or_history_is_large(history):
+    tracked = [REPO / name for name in git("ls-files")]
+    assert [path.name for path in tracked if path.is_file() and path.stat().st_size > 8e6] == []
+    assert {name for name, size in history.items() if size > 8e6} <= EARLIER and max(history.values()) < 12e6
+
+
+def test_no_picture_in_tree_or_history_is_anybodys(history):
+    pictures = {name for name in history if Path(name).suffix.lower() in PICTURES}
+    outside = {name for name in pictures if Path(name).parts[0] != "figures"}
+    assert outside <= {"report/report.pdf"}, "only figures, which notebooks make of synthetic people, are committed"
+    code = "".join((REPO / name).read_text() for name in git("ls-files", "*.ipynb", "*.py", "*.tex"))
+    made = {Path(name).stem for name in git("ls-files", "figures")}
+    assert {stem for stem in made if stem not in code} == set(), "a figure that no notebook makes"
 
 
 # The Makefile, in a copy whose environment is a stand-in that notes what it was asked to do.

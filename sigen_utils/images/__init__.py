@@ -10,7 +10,7 @@ from .contact import contact_sheet
 from .normalise import LONGEST, SIZE, STROKE, even_strokes, normalise_mask
 from .reading import SUFFIXES, ImageError, Page, is_picture, iter_pages, quietly, read_pages, shown
 from .signature import DOUBTS, FLAGS, REMEDIES, Signature, clean_signature, normalise_signature, read_signatures
-from .writing import save_generated
+from .writing import save_generated, synthetic_note
 
 __all__ = [
     "DOUBTS",
@@ -36,4 +36,5 @@ __all__ = [
     "read_signatures",
     "save_generated",
     "shown",
+    "synthetic_note",
 ]

@@ -111,6 +111,8 @@ def iter_pages(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Iterato
         For a missing, empty, truncated, foreign or too large file, or a format whose reader is not installed.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # to open a pipe is to wait for ever
+        raise ImageError(f"{shown(path)}: a folder, pipe or device, no file; name a picture")
     try:
         with open(path, "rb") as handle:
             head = handle.read(64)
@@ -139,6 +141,8 @@ def is_picture(path: Path) -> bool:
     """Whether a file claims to be a picture by its suffix, or is one by its first bytes."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    if not path.is_file():
+        return False
     try:
         with open(path, "rb") as handle:
             head = handle.read(12)
@@ -247,6 +251,8 @@ def _pdf_pages(path: Path, max_pixels: int) -> Iterator[Page]:
             if k == MAX_PAGES - 1 and len(document) > MAX_PAGES:
                 notes.append(f"only {MAX_PAGES} of {len(document)} pages are read")
             yield Page(_named(path, k), image, tuple(notes))
+    except pypdfium2.PdfiumError as error:
+        raise ImageError(f"{shown(path)}: a PDF with a damaged page ({error}); print it to a new PDF") from error
     finally:
         document.close()
 

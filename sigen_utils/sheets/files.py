@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import os
 import re
 import shutil
@@ -21,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from ..images import is_picture
-from ..paths import atomic_write, display
+from ..locks import locked
+from ..paths import atomic_write, display, writing
 from ..processes import can_spawn
 from .audit import QUIET, contact_sheet, draw_audit, save_audit
 from .config import ExtractionConfig, SheetError
@@ -201,6 +203,8 @@ def list_sheets(folder: Path, out_dir: Path | None = None) -> dict[str, Path]:
     Hidden folders, what other programs leave (``__MACOSX``), earlier extractions and the masks of synthetic sheets
     are left out.
     """
+    if folder.is_file():
+        raise SheetError(f"{display(folder)}: a file; name the folder with the photographs, unpacked")
     if not folder.is_dir():
         raise SheetError(f"{display(folder)}: no such folder; put the photographed sheets there")
     found = []
@@ -239,29 +243,32 @@ def _labels(names: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _swapped_in(out_dir: Path) -> Iterator[Path]:
-    """A temporary sibling that takes the place of `out_dir` when the block ends well."""
+    """A temporary sibling that takes the place of `out_dir` when the block ends well; what a kill left goes too."""
     foreign = out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / "manifest.csv").exists()
     if foreign or (out_dir.exists() and not out_dir.is_dir()):
         raise SheetError(
             f"{display(out_dir)}: exists and is not an earlier extraction (no manifest.csv); choose another folder"
         )
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}.new."))
-    old = folder.with_name(folder.name.replace(".new.", ".old."))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        if out_dir.exists():
-            out_dir.rename(old)
+    with locked(out_dir), writing(out_dir):
+        folder = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}.new."))
+        old = folder.with_name(folder.name.replace(".new.", ".old."))
         try:
-            folder.rename(out_dir)
-        except OSError:
-            if old.exists():  # put the earlier extraction back rather than leave none
-                old.rename(out_dir)
-            raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            yield folder
+            folder.chmod(0o755)
+            if out_dir.exists():
+                out_dir.rename(old)
+            try:
+                folder.rename(out_dir)
+            except OSError:
+                if old.exists():  # put the earlier extraction back rather than leave none
+                    old.rename(out_dir)
+                raise
+            for kind in ("new", "old"):
+                for left in out_dir.parent.glob(f".{glob.escape(out_dir.name)}.{kind}.*"):
+                    shutil.rmtree(left, ignore_errors=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[list[_SheetOutput], str | None]]:

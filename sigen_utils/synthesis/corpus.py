@@ -33,11 +33,11 @@ class Corpus:
     held_out: int = 0  # the last writers, that many, are to check on
 
     def __post_init__(self):
-        if not 0 <= self.held_out < max(1, len(self.bits)):
-            raise ValueError(f"cannot hold {self.held_out} of {len(self.bits)} writers out")
         if self.bits.dtype != np.uint8 or self.bits.ndim != 4 or self.bits.shape[2:] != (128, 16):
             found = f"{self.bits.dtype} {self.bits.shape}"
             raise ValueError(f"a corpus is uint8 [writers, signatures, 128, 16], not {found}")
+        if not 0 <= self.held_out < max(1, len(self.bits)):
+            raise ValueError(f"cannot hold {self.held_out} of {len(self.bits)} writers out")
 
     def __len__(self) -> int:
         return self.bits.shape[0] * self.bits.shape[1]
@@ -110,6 +110,6 @@ class Corpus:
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return cls(archive["bits"], held_out)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                return cls(np.asarray(archive["bits"]), held_out)
+        except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: not a corpus ({error}); make one with `python -m sigen_utils crowd`") from error

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
+import pickle
 import shutil
-from collections.abc import Sequence
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,14 @@ from torch import Tensor, nn
 
 from .. import paths
 from ..data import to_image
+from ..images import synthetic_note
 from ..models.baselines import ReportVAE, ReportVAEConfig
 from ..models.embedding import Embedding, EmbeddingConfig
 from ..models.gan import GANConfig, Generator
 from ..models.prior import PriorConfig, PriorVAE
 from ..models.prior_gan import PriorGAN, PriorGANConfig
 from ..models.vae import VAE, VAEConfig
-from ..overrides import parse_overrides
+from ..notices import DataNotice
 from .run import WEIGHTS, Run, RunError
 from .tensors import halved, load_tensors, packed, save_tensors
 
@@ -75,7 +78,7 @@ class RunFolder:
         """
         path = self.path / CONFIG
         if path.exists():
-            there, new = json.loads(path.read_text()), json.loads(json.dumps(config))
+            there, new = _read_config(self.path), json.loads(json.dumps(config))
             there = {name: value for name, value in there.items() if name not in OUTCOME}
             if there != new:
                 if not restart:
@@ -102,7 +105,11 @@ class RunFolder:
         if not state_file.exists():
             (self.path / HISTORY).unlink(missing_ok=True)
             return None
-        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(state_file, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            why = f"damaged, or no state of a training ({type(error).__name__})"
+            raise RunError(f"{state_file}: {why}; delete the folder and train again") from error
         records = [r for r in read_history(self.path) if r["step"] <= state["step"]]
         with paths.atomic_write(self.path / HISTORY) as temporary:  # lines after the checkpoint are done again
             temporary.write_text("".join(json.dumps(r) + "\n" for r in records))
@@ -110,14 +117,23 @@ class RunFolder:
 
     def log(self, record: dict) -> None:
         """Append one line to the history."""
-        with open(self.path / HISTORY, "a") as file:
+        self._refuse_gone()
+        with paths.writing(self.path / HISTORY), open(self.path / HISTORY, "a") as file:
             file.write(json.dumps(record) + "\n")
+
+    def _refuse_gone(self) -> None:
+        """Stop where the folder was removed or moved: what is left of the run would be no run."""
+        if not (self.path / CONFIG).exists():
+            raise RunError(f"{self.path}: the folder went during the training; put it back and resume, or train again")
 
     def save(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write weights, then state: a kill in between leaves the older state, which is still consistent."""
+        self._refuse_gone()
         save_tensors(self.path / WEIGHTS, weights)
+        stream = io.BytesIO()  # torch's own writer hides what the operating system says
+        torch.save(state, stream)
         with paths.atomic_write(self.path / STATE) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(stream.getbuffer())
 
     def finish(self, steps: int) -> None:
         """Mark the run as complete, and store in its config which share of the `steps` asked for it made."""
@@ -130,12 +146,13 @@ class RunFolder:
 
     def save_samples(self, step: int, x: Tensor, ncols: int = 8) -> None:
         """Write ink ``[n, 1, 128, 128]`` as one picture ``samples/step_<step>.png``, `ncols` in a row."""
+        self._refuse_gone()
         pictures, ncols = to_image(x), min(ncols, len(x))
         paper = np.full((-len(pictures) % ncols, *pictures.shape[1:]), 255, np.uint8)  # fills the last row
         pictures = np.concatenate([pictures, paper])
         rows = [np.concatenate(list(pictures[i : i + ncols]), axis=1) for i in range(0, len(pictures), ncols)]
         with paths.atomic_write(self.path / "samples" / f"step_{step:07d}.png") as temporary:
-            Image.fromarray(np.concatenate(rows)).save(temporary)
+            Image.fromarray(np.concatenate(rows)).save(temporary, pnginfo=synthetic_note())
 
 
 def read_history(run_dir: str | Path) -> list[dict]:
@@ -143,8 +160,19 @@ def read_history(run_dir: str | Path) -> list[dict]:
     path = Path(run_dir) / HISTORY
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]  # what follows the last newline is incomplete
+    try:
+        lines = path.read_text().split("\n")
+        return [dict(json.loads(line)) for line in lines[:-1] if line]  # what follows the last newline is incomplete
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{path}: a line is no record ({error}); remove the line, or train again") from error
+
+
+def _read_config(run_dir: Path) -> dict:
+    """The ``config.json`` of a run; RunError if it is none."""
+    try:
+        return dict(json.loads((run_dir / CONFIG).read_text()))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{run_dir / CONFIG}: damaged ({error}); copy it again, or train again") from error
 
 
 def build_model(kind: str, config: dict) -> nn.Module:
@@ -169,35 +197,24 @@ def load_run(run_dir: str | Path, device: str | torch.device = "cpu") -> Run:
         raise RunError(f"{run_dir}: no {WEIGHTS} yet; the training ended before its first checkpoint, resume it")
     if not any((run_dir / name).exists() for name in (FINISHED, CARD)):
         raise RunError(f"{run_dir}: its training was stopped half-way; go on with the same command and --resume")
+    config = _read_config(run_dir)
     try:
-        config = json.loads((run_dir / CONFIG).read_text())
+        weights, people = load_tensors(run_dir / WEIGHTS), list(config["data"]["people"])
+        if not all(value.isfinite().all() for value in weights.values()):
+            raise ValueError("weights that are no numbers")
         model = build_model(config["kind"], config["model"])
-        model.load_state_dict(load_tensors(run_dir / WEIGHTS))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+        model.load_state_dict(weights)
+        share = float(config.get("share", 1.0))
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        why = " ".join(str(error).split())[:300]
         raise RunError(
-            f"{run_dir}: config or weights are damaged or of another version ({error}); train again"
+            f"{run_dir}: config or weights are damaged or of another version ({why}); train again"
         ) from error
+    if not config.get("finished", True):
+        message = f"{run_dir}: undertrained, {share:.0%} of its images; train it again without --minutes"
+        warnings.warn(message, DataNotice, stacklevel=2)
     model.eval().to(device)
-    return Run(model, config["kind"], config, read_history(run_dir), config["data"]["people"], run_dir)
-
-
-def reconfigured(run: Run, pairs: Sequence[str]) -> Run:
-    """The run with ``key=value`` settings of its model changed, such as only sampling uses.
-
-    Raises
-    ------
-    RunError, ValueError
-        If the weights do not fit the new configuration; for an unknown key.
-    """
-    if not pairs:
-        return run
-    settings = dataclasses.asdict(parse_overrides(run.model.config, pairs))
-    model = build_model(run.config["kind"], settings)
-    try:
-        model.load_state_dict(run.model.state_dict())
-    except RuntimeError as error:
-        raise RunError(f"{run.run_dir}: its weights are those of other settings ({error}); train again") from error
-    return dataclasses.replace(run, model=model.eval().to(run.device), config=run.config | dict(model=settings))
+    return Run(model, config["kind"], config, read_history(run_dir), people, run_dir)
 
 
 def publish(run: Run, folder: str | Path, card: dict) -> None:

@@ -23,7 +23,6 @@ from .loop import TrainConfig, Trainer
 from .prior import ink_of, replayed, sets_of_writers
 from .progress import cosine
 
-
 LAZY = 4  # steps of which one has the penalty, with so many times its weight (Karras et al. 2020, sec. B)
 
 

@@ -24,6 +24,7 @@ from .. import paths
 from ..augment import AugmentConfig, soften_all, warp_ink
 from ..data import SignatureSet, batch_index
 from ..device import pick_device, precision
+from ..locks import Interrupted, interruptible, locked
 from ..synthesis import Corpus
 from . import checkpoint
 from .averaging import Average
@@ -59,6 +60,7 @@ class Trainer:
 
     kind = ""
     signatures = 1  # of one item of a batch
+    interrupted: Callable[[], bool] = bool  # whether Ctrl-C was pressed
 
     def __init__(
         self,
@@ -186,9 +188,14 @@ class Trainer:
                 folder.log(record)
                 speed = (self.steps_done - first) * self.batch / max(seconds - began, 1e-9)
                 bar.update(share, f"step {self.steps_done}  loss {record['loss']:.3f}  {speed:.0f} images/s")
-            if time.monotonic() - saved > cfg.checkpoint_seconds and share < 1:
+            stop = self.interrupted()
+            if (stop or time.monotonic() - saved > cfg.checkpoint_seconds) and share < 1:
                 self.save(folder, budget.seconds, done=False)
                 saved = time.monotonic()
+                if stop:
+                    bar.close()
+                    step = f"stopped and stored after step {self.steps_done}"
+                    raise Interrupted(f"{folder.path}: {step}; go on with the same command and --resume")
         bar.close()
         self.finish()
         if self.rank == 0:
@@ -255,12 +262,16 @@ def fit(
 
     Raises
     ------
-    RunError, FloatingPointError
-        See `RunFolder.begin`; if the loss is no finite number.
+    RunError, LockedError, FloatingPointError
+        See `RunFolder.begin`; if another process trains in the folder; if the loss is no finite number.
+    WriteError
+        If the disk is full, read only or gone; the last checkpoint stays valid.
+    Interrupted
+        After Ctrl-C, once the state is stored.
     """
     device = torch.device(device) if device else pick_device()
     folder = checkpoint.RunFolder(run_dir)
-    with process_group(device) as (rank, world):
+    with process_group(device) as (rank, world), contextlib.nullcontext() if rank else locked(run_dir):
         asked = dict(recipe=recipe, steps=steps, minutes=minutes, world=world)
         described = checkpoint.config_dict(trainer_class.kind, model_config, train, data, asked)
         if start is not None:
@@ -271,7 +282,8 @@ def fit(
             if state:
                 trainer.restore(state)
             budget = Budget(steps, minutes, state["seconds"] if state else 0.0)
-            trainer.fit(folder, budget, progress, on_check)
+            with interruptible() as trainer.interrupted:
+                trainer.fit(folder, budget, progress, on_check)
         if rank == 0:
             folder.finish(steps)
         if world > 1:
