@@ -6,6 +6,8 @@ where the photograph is larger than needed.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -89,7 +91,7 @@ def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame
     unit = width * scale / TYPICAL
     photo = np.rot90(reduced(photo, scale), -grid.turn)
     tint = _tint(photo, unit)
-    light = None if tint is None else photo.max(axis=2)
+    light = None if tint is None else functools.reduce(cv2.max, cv2.split(photo))
     return Frame(darkest_channel(photo), scale, grid.turn, unit, tint, light)
 
 
@@ -113,28 +115,21 @@ def paper_contrast(grey: np.ndarray, unit: float) -> np.ndarray:
 
 def sauvola(grey: np.ndarray, window: int, k: float) -> np.ndarray:
     """Pixels darker than mean * (1 + k (deviation / 128 - 1)) of the window around them (Sauvola, 2000); bool."""
-    value = grey.astype(np.float32)
-    mean = cv2.boxFilter(value, -1, (window, window), borderType=cv2.BORDER_REFLECT)
-    square = cv2.sqrBoxFilter(value, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
-    return value < mean * (1 + k * (deviation / 128 - 1))
+    mean = cv2.boxFilter(grey, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
+    square = cv2.sqrBoxFilter(grey, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
+    deviation = cv2.sqrt(cv2.max(cv2.subtract(square, cv2.multiply(mean, mean)), 0))
+    level = cv2.multiply(mean, deviation, scale=k / 128)
+    return grey < cv2.scaleAdd(mean, 1 - k, level)
 
 
 def cell_map(frame: Frame, grid: Grid) -> np.ndarray:
     """Which cell a pixel lies in: int16, 0 outside, else 1 + row * columns + column; bounded by the curved lines."""
-    rows = frame.from_photo(grid.row_lines)
-    cols = frame.from_photo(grid.col_lines)
-    cells = np.zeros(frame.grey.shape, np.int16)
-    n_cols = grid.n_columns + 1
-    row_of = np.full(frame.grey.shape, -1, np.int16)
-    for r in range(grid.n_rows):
-        _fill(row_of, np.concatenate([rows[r], rows[r + 1][::-1]]), r)
-    for c in range(n_cols):
-        band = np.zeros(frame.grey.shape, np.uint8)
-        _fill(band, np.concatenate([cols[c], cols[c + 1][::-1]]), 1)
-        here = (band > 0) & (row_of >= 0)
-        cells[here] = 1 + row_of[here] * n_cols + c
-    return cells
+    row_of, col_of = (np.full(frame.grey.shape, -1, np.int16) for _ in range(2))
+    for which, curves in ((row_of, grid.row_lines), (col_of, grid.col_lines)):
+        curves = frame.from_photo(curves)
+        for k, (first, last) in enumerate(itertools.pairwise(curves)):
+            _fill(which, np.concatenate([first, last[::-1]]), k)
+    return np.where(cv2.min(row_of, col_of) < 0, 0, 1 + row_of * np.int16(grid.n_columns + 1) + col_of)
 
 
 def _fill(image: np.ndarray, polygon: np.ndarray, value: int) -> None:
