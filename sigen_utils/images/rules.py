@@ -8,6 +8,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from .parts import parts_of
+
 LOOK = 240  # px: the longer side at which the slope of lines is found
 SLOPES = np.tan(np.deg2rad(np.arange(-12, 12.01, 0.5)))  # of near-horizontal lines
 PIECE = 0.2  # shortest straight piece of a line that is seen, over the picture's width
@@ -98,7 +100,7 @@ def _without_shreds(mask: np.ndarray, contrast: np.ndarray, lines: list[Line], p
     band = np.zeros(mask.shape, bool)
     for line in lines:
         band[_band(line, mask.shape, 3.5)] = True
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(mask)
     at = np.flatnonzero(mask)
     part = labels.ravel()[at]
     area = np.maximum(np.bincount(part, minlength=count), 1)
@@ -263,7 +265,7 @@ def _joined(pieces: np.ndarray, piece: float) -> list[np.ndarray]:
     """Curves (x, y), float ``[k, 2]``, of pieces that lie end to end."""
     width = pieces.shape[1]
     spread = cv2.dilate(pieces, np.ones((3, int(GAP * width) * 2 + 1), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(spread, connectivity=8)
+    count, labels, stats = parts_of(spread)
     curves = []
     for k in range(1, count):
         left, top, w, h = stats[k, :4]

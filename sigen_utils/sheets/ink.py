@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from ..images.parts import parts_of
 from .config import ExtractionConfig
 from .grid import Grid
 from .photo import darkest_channel, reduced
@@ -313,7 +314,7 @@ def _dots(strokes: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
     for curve in curves:
         cv2.polylines(zone, [np.rint(curve * 16).astype(np.int32)], False, 1, width, shift=4)
     near = strokes & (zone > 0)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(near.view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(near)
     small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) <= 14 * frame.unit
     if small.sum() < 6 * len(curves):  # no broken lines: a few dots are dots of signatures
         return np.zeros_like(strokes)
@@ -367,7 +368,7 @@ def _without_stamps(strokes, bridges, contrast, cells, frame, grid) -> tuple[np.
             continue
         alien = (seen - pen) * np.sign(other - pen) > abs(other - pen) / 2
         strokes.ravel()[own[alien]] = False
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(strokes)
     specks = stats[:, cv2.CC_STAT_AREA] < 30 * frame.unit**2  # what is left of a mark where it crosses other ink
     strokes &= ~(specks[labels] & np.isin(cells, list(foreign)))
     return strokes, frozenset(foreign), parted

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..images.parts import parts_of
 from .config import ExtractionConfig, SheetError
 from .digits import Reading
 from .grid import Grid
@@ -129,7 +130,7 @@ def read_ids(text: str | None) -> tuple[str, ...]:
 def read_marks(frame: Frame, ink: InkMap, grid: Grid) -> dict[tuple[int, int], Marks]:
     """What every cell holds; cells without ink are left out."""
     columns = grid.n_columns + 1
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((ink.owner > 0).view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(ink.owner > 0)
     at = np.flatnonzero(ink.owner)
     part = labels.ravel()[at]
     owner = np.zeros(count, int)
