@@ -129,7 +129,8 @@ def find_readings(
     config = config or ExtractionConfig()
     if min(photo.shape[:2]) < 64:
         raise SheetError(f"{name}: {photo.shape[1]} x {photo.shape[0]} pixels is too small; photograph the whole page")
-    scale = min(1.0, config.find_size / max(photo.shape))
+    scale = config.find_size / max(photo.shape)
+    scale = 1.0 if scale > 0.9 else scale
     if max(photo.shape) < config.find_size / 2:  # a thumbnail: its lines are fewer pixels apart than they are searched
         scale = min(3.0, 0.8 * config.find_size / max(photo.shape))
     grey = darkest_channel(photo, scale)

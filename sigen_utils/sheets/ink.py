@@ -488,7 +488,7 @@ def _drop_dents(owner, frame, contrast, n_cells) -> None:
     """
     if frame.tint is None:
         return
-    ink = np.flatnonzero(owner)
+    ink = np.flatnonzero(owner > 0)
     who = owner.ravel()[ink]
     dark, tint = contrast.ravel()[ink], frame.tint.ravel()[ink]
     size = np.maximum(np.bincount(who, minlength=n_cells), 1)

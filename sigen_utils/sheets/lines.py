@@ -9,6 +9,7 @@ axes up to a bow of a few pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -24,8 +25,16 @@ class Straightened:
     """The photograph's darkness seen along the table's axes."""
 
     dark: np.ndarray  # float32 [h, w], 0 paper .. 1 ink, thin structures only
-    inside: np.ndarray  # bool [h, w], False where the photograph does not reach
     to_photo: np.ndarray  # float64 [3, 3], straightened (x, y, 1) -> photograph
+    size: tuple[int, int]  # height and width of the photograph
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """bool ``[h, w]``, False where the photograph does not reach."""
+        whole, back = np.ones((64, 64), np.uint8), np.diag([64 / self.size[1], 64 / self.size[0], 1.0])
+        size = self.dark.shape[::-1]
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(whole, back @ self.to_photo, size, flags=flags) > 0
 
 
 def thin_darkness(grey: np.ndarray) -> np.ndarray:
@@ -102,7 +111,7 @@ def slope_drift(dark: np.ndarray, steepest: float = 0.14) -> tuple[float, float]
         (slope at the middle, change of slope per pixel of height), from a vote over offset and slope in which
         every line is one peak: the pair whose path through the vote collects most squared votes.
     """
-    step = 8
+    step = 16
     w = dark.shape[1] // step * step
     half = cv2.resize(dark[:, :w], (w // 2, len(dark)), interpolation=cv2.INTER_AREA)
     runs = cv2.dilate(long_runs(half, RUN // 2), np.ones((3, 1), np.uint8))[::2]
@@ -164,11 +173,11 @@ def straighten(dark: np.ndarray, photo_scale: float) -> Straightened:
     warp = cv2.getPerspectiveTransform(np.float32(source), np.float32(target))
     full, size = _fit_canvas(warp @ turn, dark.shape)
     straight = cv2.warpPerspective(dark, full, size, flags=cv2.INTER_LINEAR)
-    inside = cv2.warpPerspective(np.ones(dark.shape, np.uint8), full, size, flags=cv2.INTER_NEAREST) > 0
     # Pixel centres: the reduced picture's (x + .5) is scale times the photograph's (x + .5).
     k = 1 / photo_scale
     enlarge = np.array([[k, 0, (k - 1) / 2], [0, k, (k - 1) / 2], [0, 0, 1]])
-    return Straightened(straight, inside, enlarge @ np.linalg.inv(full))
+    photo = round(dark.shape[0] * k), round(dark.shape[1] * k)
+    return Straightened(straight, enlarge @ np.linalg.inv(full), photo)
 
 
 def _fit_canvas(matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
@@ -238,9 +247,9 @@ def peaks(profile: np.ndarray, limit: int, apart: int, least: float) -> tuple[np
         at = int(left.argmax())
         if left[at] < least:
             break
-        level = profile[max(0, at - 4) : at + 5]
-        flat = np.flatnonzero(level >= 0.98 * level.max()) + max(0, at - 4)
-        where.append(float(flat.mean()))  # the middle of a plateau, not its first pixel
+        level = profile[max(0, at - 4) : at + 5].tolist()
+        flat = [k for k, value in enumerate(level, start=max(0, at - 4)) if value >= 0.98 * max(level)]
+        where.append(sum(flat) / len(flat))  # the middle of a plateau, not its first pixel
         strength.append(float(left[at]))
         left[max(0, at - apart) : at + apart + 1] = 0
     order = np.argsort(where)

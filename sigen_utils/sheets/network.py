@@ -170,14 +170,17 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     kept = _distinct(path, present)
     kept = kept[np.argsort(at[kept])]
     depth = cv2.dilate(np.pad(binned(inner), edge), np.ones((1, 9), np.uint8))[column, row]
-    level = np.array([float(np.median(depth[k][present[k]])) for k in kept])
+    n, depth = present[kept].sum(axis=1)[:, None], np.sort(np.where(present[kept], depth[kept], np.inf), axis=1)
+    level = np.take_along_axis(depth, np.hstack([(n - 1) // 2, n // 2]), axis=1).mean(axis=1).astype(float)  # medians
     return Rules(at[kept], path[kept], present[kept], level, dark)
 
 
 def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 7.0) -> np.ndarray:
     """Indices of lines, each seen on at least a tenth of the width, without second readings of the same one."""
     seen = present.sum(axis=1)
-    away = np.abs(path[:, None] - path[None]).astype(np.float32)
+    path = path.astype(np.float32)
+    away = path[:, None] - path[None]
+    np.abs(away, out=away)
     away = np.einsum("kjb,kb->kj", away, present.astype(np.float32)) / np.maximum(seen, 1)[:, None]
     chosen: list[int] = []
     for k in np.argsort(-seen, kind="stable"):

@@ -372,8 +372,9 @@ def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, conf
 
 def _boxes(owner: np.ndarray, count: int) -> np.ndarray:
     """Bounding box (x0, y0, x1, y1) of every owner's ink, int ``[count + 1, 4]``; zeros where there is none."""
-    ys, xs = np.nonzero(owner)
-    who = owner[ys, xs]
+    at = np.flatnonzero(owner > 0)
+    who = owner.ravel()[at]
+    ys, xs = np.divmod(at, owner.shape[1])
     low = np.full((count + 1, 2), 1 << 30)
     high = np.zeros((count + 1, 2), int)
     for axis, place in ((0, xs), (1, ys)):
