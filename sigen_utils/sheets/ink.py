@@ -18,6 +18,7 @@ from .config import ExtractionConfig
 from .grid import Grid
 from .photo import darkest_channel, reduced
 
+STAIN = 0.6  # of the contrast of the pen: below it, and wider than a stroke, nothing is of the pen
 TYPICAL = 205.0  # px: the cell width at which the pixel lengths below were chosen
 
 
@@ -255,25 +256,28 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     if foreign:
         bridges &= ~np.isin(cells, list(foreign))
     found = _owned(strokes, bridges, contrast, cells, frame, grid, config)
-    return replace(found, foreign=foreign, parted=parted)
+    return replace(found, foreign=foreign | found.foreign, parted=parted)
 
 
 def _without_rules(mask, mask_t, contrast, contrast_t, frame, grid) -> tuple[np.ndarray, np.ndarray]:
     """Ink without the rules of squared or lined paper, and the same transposed: what is darker there is a stroke."""
-    for rule in grid.rules:
-        line = frame.from_photo(rule)
-        level = abs(line[-1, 0] - line[0, 0]) > abs(line[-1, 1] - line[0, 1])
-        line = line if level else line[:, ::-1]
-        line = line if line[0, 0] < line[-1, 0] else line[::-1]
-        ink, dark = (mask, contrast) if level else (mask_t, contrast_t)
-        top, band = line_band(ink, dark, line, frame.unit)
-        part = slice(top, top + len(band))
-        on_rule = band & ink[part]
-        if on_rule.any():
-            gone = on_rule & (dark[part] < 1.5 * float(np.median(dark[part][on_rule])))
-            ink = ink.copy()
-            ink[part] &= ~gone
-            mask, mask_t = (ink, _transposed(ink)) if level else (_transposed(ink), ink)
+    curves = [frame.from_photo(rule) for rule in grid.rules]
+    level = [abs(line[-1, 0] - line[0, 0]) > abs(line[-1, 1] - line[0, 1]) for line in curves]
+    for along in (True, False):
+        ink, dark = (mask, contrast) if along else (mask_t, contrast_t)
+        found = []
+        for line in (line if along else line[:, ::-1] for line, own in zip(curves, level, strict=True) if own == along):
+            top, band = line_band(ink, dark, line if line[0, 0] < line[-1, 0] else line[::-1], frame.unit)
+            part = slice(top, top + len(band))
+            band &= ink[part]
+            if band.any():
+                found.append((part, band, float(np.median(dark[part][band]))))
+        # Along a rule that lies under many strokes most of the ink is theirs: the rules of a paper are alike
+        usual = float(np.quantile([own for *_, own in found], 0.25)) if found else 0.0
+        ink = ink.copy() if found else ink
+        for part, band, own in found:
+            ink[part] &= ~(band & (dark[part] < 1.5 * min(own, 1.3 * usual)))
+        mask, mask_t = (ink, _transposed(ink)) if along else (_transposed(ink), ink)
     return mask, mask_t
 
 
@@ -428,14 +432,15 @@ def _owned(strokes, bridges, contrast, cells, frame, grid, config) -> InkMap:
         parted = (part == component) & np.isin(lies, parts)
         who[parted] = lies[parted]
         cut.update(int(p) for p in parts)
-    _drop_faint(who, part, contrast.ravel()[at], count, n_cells, config)
+    pen = _drop_faint(who, part, contrast.ravel()[at], count, n_cells, config)
     owner = np.zeros(ink.shape, np.int16)
     owner.ravel()[at] = who
     _drop_dents(owner, frame, contrast, n_cells)
+    stained = _drop_alien(owner, frame, contrast, pen) | _drop_stains(owner, contrast, pen, frame.unit)
     who = owner.ravel()[at]
     stray = np.bincount(who[(who > 0) & (lies != who)], minlength=n_cells)
     crossing = frozenset(int(c) for c in np.flatnonzero(stray > 3 * frame.unit))
-    return InkMap(owner, contrast, frozenset(cut), crossing)
+    return InkMap(owner, contrast, frozenset(cut), crossing, stained)
 
 
 def _reclaim_dots(owner_of, labels, at, part, area, cells, unit) -> None:
@@ -467,10 +472,11 @@ def _reclaim_dots(owner_of, labels, at, part, area, cells, unit) -> None:
             owner_of[dot] = writer[int(other.argmin())]
 
 
-def _drop_faint(who, part, contrast, count, n_cells, config) -> None:
+def _drop_faint(who, part, contrast, count, n_cells, config) -> np.ndarray:
     """Drop components much fainter than the pen of their cell: show-through beside dark ink; changes `who`.
 
-    All for the pixels of ink: `who` owns them, their component `part` (below `count`), their `contrast`.
+    All for the pixels of ink: `who` owns them, their component `part` (below `count`), their `contrast`. Returns the
+    contrast of each cell's pen.
     """
     darkest = _upper(contrast, part, count)
     owned = who > 0
@@ -479,6 +485,62 @@ def _drop_faint(who, part, contrast, count, n_cells, config) -> None:
     first[part] = who
     faint = darkest < np.minimum(0.42 * pen[first], 0.34)
     who[faint[part]] = 0
+    return pen
+
+
+def _drop_alien(owner, frame, contrast, pen) -> frozenset[int]:
+    """Drop parts in the opposite colour of the pen of their cell, or pale ones in another: shreds of a coffee ring.
+
+    Changes `owner`, int16 ``[h, w]``; `pen` is the contrast of each cell's pen. Returns the cells where that was more
+    than a speck.
+    """
+    if frame.tint is None:
+        return frozenset()
+    count, labels = cv2.connectedComponents((owner > 0).view(np.uint8), connectivity=8)
+    at = np.flatnonzero(owner > 0)
+    part, who = labels.ravel()[at], owner.ravel()[at]
+    first, tint = np.zeros(count, int), frame.tint.ravel()[at]
+    first[part] = who
+    area = np.maximum(np.bincount(part, minlength=count), 1)
+    own = np.bincount(part, weights=tint, minlength=count) / area
+    usual = np.bincount(who, weights=tint, minlength=len(pen)) / np.maximum(np.bincount(who, minlength=len(pen)), 1)
+    usual = usual[first]
+    coloured, pale = np.abs(usual) > 0.09, _upper(contrast.ravel()[at], part, count) < STAIN * pen[first]
+    towards = own * np.sign(usual)
+    gone = np.where(coloured, (towards < -0.15) | pale & (towards < -0.05), pale & (np.abs(own - usual) > 0.15))
+    gone[0] = False
+    owner.ravel()[at[gone[part]]] = 0
+    lost = np.bincount(first, weights=area * gone, minlength=len(pen))
+    return frozenset(np.flatnonzero(lost > 15 * frame.unit**2).tolist())
+
+
+def _drop_stains(owner, contrast, pen, unit) -> frozenset[int]:
+    """Drop what is both lighter than the pen of its cell and wider than a stroke, such as a coffee ring over it.
+
+    Changes `owner`, int16 ``[h, w]``; `pen` is the contrast of each cell's pen. Returns the cells that were stained.
+    """
+    at = np.flatnonzero(owner > 0)
+    who = owner.ravel()[at]
+    light = np.zeros(owner.shape, np.uint8)
+    light.ravel()[at] = contrast.ravel()[at] < STAIN * pen[who]
+    side = max(5, int(round(5 * unit))) | 1  # px: wider than a stroke
+    wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    core = cv2.morphologyEx(light, cv2.MORPH_OPEN, wide)
+    size = np.bincount(owner[core > 0], minlength=len(pen))
+    stained = np.flatnonzero(size > 60 * unit**2)
+    if len(stained):
+        near = cv2.dilate(core, wide, iterations=2)
+        owner[(near & light > 0) & np.isin(owner, stained)] = 0
+        at = np.flatnonzero(np.isin(owner, stained))
+        rest = np.zeros(owner.shape, np.uint8)
+        rest.ravel()[at] = 1
+        count, labels = cv2.connectedComponents(rest, connectivity=8)
+        part = labels.ravel()[at]
+        beside = np.bincount(part, weights=cv2.dilate(near, wide).ravel()[at], minlength=count) > 0
+        shred = (np.bincount(part, minlength=count) < 60 * unit**2) & beside
+        pale = _upper(contrast.ravel()[at], part, count)[part] < 0.8 * pen[owner.ravel()[at]]
+        owner.ravel()[at[shred[part] | pale]] = 0
+    return frozenset(stained.tolist())
 
 
 def _drop_dents(owner, frame, contrast, n_cells) -> None:

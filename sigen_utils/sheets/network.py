@@ -400,8 +400,8 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
     ys, _ = _closed(level.at[row_lines], top, bottom)
     more_rows = _partial(level, {p[0] for p in rows} - set(row_lines), xs, ys)
     more_cols = _partial(upright, {p[0] for p in cols} - set(col_lines), ys, xs)
-    row_lines = sorted({*row_lines, *_touching(level, upright, more_rows, col_lines, COVER)})
-    col_lines = sorted({*col_lines, *_touching(upright, level, more_cols, row_lines, COVER)})
+    row_lines = sorted({*row_lines, *_touching(level, upright, list(more_rows), col_lines, more_rows)})
+    col_lines = sorted({*col_lines, *_touching(upright, level, list(more_cols), row_lines, more_cols)})
     rows_at, row_seen = _closed(level.at[row_lines], top, bottom)
     cols_at, col_seen = _closed(upright.at[col_lines], left, right)
     if len(rows_at) < 3 or len(cols_at) < 3:
@@ -422,20 +422,30 @@ def _parts(table: Table) -> list[Table]:
     return [table]
 
 
-def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> list[int]:
-    """Lines that bound whole cells over half of the table: they end at ruled lines, as no writing does."""
-    chosen = []
+def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> dict[int, float]:
+    """Lines that bound whole cells over half of the table: they end at ruled lines, as no writing does.
+
+    With the share of the crossing lines that each has to touch: most of those at which its cells end, where there are
+    so many that a row of signatures in narrow columns reaches half of them.
+    """
+    chosen = {}
     for line in lines:
         if np.abs(others - rules.at[line]).min() < 10:
             continue
         shares = _shares(rules, [line], across, np.array([True]))[0]
-        if np.diff(across)[shares > 0.9].sum() >= COVER * (across[-1] - across[0]):
-            chosen.append(line)
+        cover = np.diff(across)[shares > 0.9].sum() / (across[-1] - across[0])
+        if cover >= COVER:
+            chosen[line] = max(COVER, 0.75 * cover) if len(across) > 8 else COVER
     return chosen
 
 
-def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7) -> list[int]:
-    """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there."""
+def _touching(
+    rules: Rules, crossing: Rules, lines: list[int], others: list[int], least: dict[int, float] | None = None
+) -> list[int]:
+    """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there.
+
+    `least` is that share for each line, 0.7 by default.
+    """
     if not len(lines) or not len(others):
         return list(lines)
     h, w = rules.dark.shape
@@ -452,6 +462,7 @@ def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int]
     possible = inside.reshape(*x.shape, 2, 4).any(axis=3)
     met = (sides & possible).sum(axis=(1, 2)) / np.maximum(possible.sum(axis=(1, 2)), 1)
     # At the first and last line of a table only one side is ruled
+    share = np.array([least[line] for line in lines]) if least else 0.7
     kept = (met >= share * (1 - 1 / max(len(others), 2))) | ~possible.any(axis=(1, 2))
     return [line for line, keep in zip(lines, kept, strict=True) if keep]
 
