@@ -93,12 +93,7 @@ def find_grid(photo: np.ndarray, config: ExtractionConfig | None = None, name: s
     SheetError
         When no table is found.
     """
-    return next(find_grids(photo, config, name))
-
-
-def find_grids(photo: np.ndarray, config: ExtractionConfig | None = None, name: str = "photograph") -> Iterator[Grid]:
-    """The readings of the largest table, best first: more than one where the turn is in doubt. See `find_grid`."""
-    return find_readings(photo, config, name)[0].grids()
+    return find_readings(photo, config, name)[0].first
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ..images.parts import parts_of
+from ..images.parts import bridged, parts_of
 from .config import ExtractionConfig
 from .grid import Grid
 from .photo import darkest_channel, reduced
 
 STAIN = 0.6  # of the contrast of the pen: below it, and wider than a stroke, nothing is of the pen
+ANGLES = (90, 70, 110, 52, 128, 38, 142, 27, 153, 19, 161)  # at which strokes cross a line
 TYPICAL = 205.0  # px: the cell width at which the pixel lengths below were chosen
 
 
@@ -202,35 +203,15 @@ def _ridge_shift(contrast, x, y, reach):
     return cv2.blur(shift.astype(np.float32)[None], (max(15, len(x) // 30) | 1, 1))[0]
 
 
-def bridged(strokes: np.ndarray, top: int, band: np.ndarray) -> np.ndarray:
-    """Pixels of a near-horizontal line's band over which a stroke goes on; bool ``[k, w]`` as `band` is.
-
-    A pixel is filled when along some direction (15 to 165 degrees to the line) every segment through it, just longer
-    than the gap, meets ink on both sides: a closing by oriented segments, kept inside the band.
-    """
+def over_line(strokes: np.ndarray, top: int, band: np.ndarray) -> np.ndarray:
+    """Pixels of a near-horizontal line's band over which a stroke goes on; bool ``[k, w]`` as `band` is."""
     if not len(band):
         return band
     thickness = int(np.ceil(band.sum() / max(1, band.any(axis=0).sum())))
     reach = thickness + 3
     first = max(0, top - reach)
-    near = strokes[first : top + len(band) + reach].astype(np.uint8)
-    total = np.zeros(near.shape, np.uint8)
-    for angle in (90, 70, 110, 52, 128, 38, 142, 27, 153, 19, 161):
-        kernel = _segment(angle, thickness + 2)
-        wide = cv2.dilate(near, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        total |= cv2.erode(wide, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return (total[top - first :][: len(band)] > 0) & band
-
-
-def _segment(angle: float, height: int) -> np.ndarray:
-    """A straight segment, as a kernel, that spans `height` rows at an angle to the horizontal."""
-    radians = np.deg2rad(angle)
-    half = height / 2 / np.sin(radians)
-    dx, dy = half * np.cos(radians), half * np.sin(radians)
-    rx, ry = int(np.ceil(abs(dx))), int(np.ceil(abs(dy)))
-    kernel = np.zeros((2 * ry + 1, 2 * rx + 1), np.uint8)
-    cv2.line(kernel, (round(rx - dx), round(ry + dy)), (round(rx + dx), round(ry - dy)), 1)
-    return kernel
+    near = bridged(strokes[first : top + len(band) + reach], thickness + 2, ANGLES)
+    return near[top - first :][: len(band)] & band
 
 
 def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
@@ -247,9 +228,9 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     strokes = mask & ~lines
     strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
     strokes &= ~_dots(strokes, frame, grid)
-    bridges = _united([(top, bridged(strokes, top, band)) for top, band in bands], mask.shape)
+    bridges = _united([(top, over_line(strokes, top, band)) for top, band in bands], mask.shape)
     strokes_t = _transposed(strokes)
-    bridges |= _transposed(_united([(top, bridged(strokes_t, top, band)) for top, band in upright], mask_t.shape))
+    bridges |= _transposed(_united([(top, over_line(strokes_t, top, band)) for top, band in upright], mask_t.shape))
     cells = cell_map(frame, grid)
     bridges &= mask
     strokes, foreign, parted = _without_stamps(strokes, bridges, contrast, cells, frame, grid)
