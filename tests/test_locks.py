@@ -18,7 +18,7 @@ from sigen_utils.__main__ import main
 from sigen_utils.locks import LockedError, interruptible, locked
 from sigen_utils.notices import DataNotice
 from sigen_utils.paths import REPO
-from sigen_utils.training import checkpoint, vae
+from sigen_utils.training import checkpoint, prior, vae
 from sigen_utils.training.averaging import Average
 from sigen_utils.training.progress import Budget
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from forms import Form, compare, draw, quarter, scaled, warp
 from PIL import Image
@@ -12,6 +14,7 @@ from sigen_utils import sheets
 from sigen_utils.sheets.corrections import read_corrections
 from sigen_utils.sheets.sheet import NOT_FILED
 
+PLAIN = dict(coffee=False, paper="plain")
 CONFIG = sheets.ExtractionConfig(audit=False)
 
 
@@ -108,6 +111,21 @@ def test_print_among_signatures_is_left_out_and_said(tmp_path):
 def test_a_stamp_is_told_of(tmp_path):
     found = read(draw(Form(rows=6, stamp=True)), tmp_path)[0]
     assert {"foreign_ink", "ink_mixed"} & {flag for cell in found.cells for flag in cell.flags}
+
+
+@pytest.mark.parametrize(
+    "spoiled", [Form(rows=6, coffee=True), Form(rows=6, paper="squared")], ids=["coffee", "squared"]
+)
+def test_what_is_not_the_pens_is_taken_out_and_strokes_stay_whole(spoiled, tmp_path):
+    """A ring over cells, or the paper's own rules: the same ink as on a plain page, and a stain is told of."""
+    plain, other = (
+        read(warp(draw(form), degrees=1.5, pad=10), tmp_path)[0] for form in (replace(spoiled, **PLAIN), spoiled)
+    )
+    ink = np.array([[cell.mask.astype(bool).sum() for cell in sheet.cells] for sheet in (plain, other)])
+    told = np.array(["foreign_ink" in cell.flags for cell in other.cells])
+    more = np.abs(ink[1] / ink[0] - 1)
+    assert more[~told].max() < 0.06 and more.max() < 0.2
+    assert told.any() == spoiled.coffee
 
 
 def test_the_user_has_the_word_on_columns(tmp_path):

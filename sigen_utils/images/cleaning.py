@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from .inks import without_stamp
-from .page import find_page, is_negative
+from .page import LOOK, find_page, is_negative, reduced_to
+from .parts import parts_of
 from .rules import without_rules
 
 WORK = (400, 1200)  # px: the longer side that pictures are brought to, from below and from above
@@ -52,9 +53,10 @@ def find_ink(rgb: np.ndarray) -> Ink:
     """
     if min(rgb.shape[:2]) < 4 or int(rgb.max()) - int(rgb.min()) < 4:
         return Ink(NOTHING, ("blank",))
-    page = find_page(rgb)
+    small = reduced_to(rgb, LOOK)
+    page = find_page(small)
     flags = [] if page is None else ["page_edge"]
-    negative, unsure = is_negative(rgb, page)
+    negative, unsure = is_negative(small, page)
     flags += ["negative"] * negative + ["polarity_unsure"] * unsure
     if page is not None:
         page = cv2.resize(page.astype(np.uint8), rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0
@@ -232,7 +234,7 @@ def stroke_width(mask: np.ndarray) -> float:
 
 def _signature_only(mask: np.ndarray, contrast: np.ndarray, least: float) -> tuple[np.ndarray, list[str]]:
     """The mask without dust, the picture's dark rims and grain; bool ``[h, w]``, and flags."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(mask)
     if count < 2:
         return mask, []
     at = np.flatnonzero(mask)

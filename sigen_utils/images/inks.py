@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .parts import parts_of
+
 APART = 0.3  # least distance of two colours, where white to pure blue is about 1
 SHARE = 0.06  # of the ink, at least, that a second colour has
 SAMPLE = 4000  # pixels that colours are told from
@@ -45,12 +47,11 @@ def _colours(mask: np.ndarray, rgb: np.ndarray, contrast: np.ndarray) -> list[np
     at = np.flatnonzero(mask)
     if len(at) < 200:
         return None
-    chroma = _chroma(cv2.GaussianBlur(rgb, (3, 3), 0), ~mask).reshape(-1, 2)
-    dark = contrast.ravel()
+    chroma = _chroma(cv2.GaussianBlur(rgb, (3, 3), 0), mask, at)
+    dark = contrast.ravel()[at]
     # A stroke's rim is mixed with paper, and a camera's colours are coarser than its greys: cores tell colours
-    core = at[dark[at] > 0.6 * np.percentile(dark[at], 90)]
-    light = at[dark[at] > 0.5 * np.percentile(dark[at], 40)]
-    some = np.random.default_rng(0).permutation(np.union1d(core, light))[:SAMPLE]
+    least = min(0.6 * np.percentile(dark, 90), 0.5 * np.percentile(dark, 40))
+    some = np.random.default_rng(0).permutation(np.flatnonzero(dark > least))[:SAMPLE]
     colours = chroma[some].astype(np.float32)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 1e-3)
     cv2.setRNGSeed(0)
@@ -59,7 +60,7 @@ def _colours(mask: np.ndarray, rgb: np.ndarray, contrast: np.ndarray) -> list[np
     spread = np.sqrt(np.mean(((colours - centres[which[:, 0]]) ** 2).sum(axis=1)))
     if away < APART or spread > 0.45 * away:
         return None
-    near = ((chroma[at][:, None] - centres[None]) ** 2).sum(axis=2)
+    near = ((chroma[:, None] - centres[None]) ** 2).sum(axis=2)
     first = np.zeros(mask.shape, np.float32)
     first.ravel()[at] = np.where(near[:, 0] < near[:, 1], 1.0, -1.0)
     vote = cv2.boxFilter(first, -1, (3, 3), normalize=False)  # colour has a coarser grain than ink
@@ -69,12 +70,13 @@ def _colours(mask: np.ndarray, rgb: np.ndarray, contrast: np.ndarray) -> list[np
     return parts
 
 
-def _chroma(rgb: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """Colour of ink without its darkness: what it takes from red and from blue beside green, of all that it takes."""
-    white = np.maximum([np.percentile(rgb[..., k][paper][::7], 60) for k in range(3)], 32).astype(np.float32)
-    taken = 1 - np.minimum(rgb / white, 1)
-    most = taken.max(axis=2) + 0.05
-    return np.stack([(taken[..., 0] - taken[..., 1]) / most, (taken[..., 2] - taken[..., 1]) / most], axis=-1)
+def _chroma(rgb: np.ndarray, mask: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Colour of ink at some places without its darkness: what it takes from red and from blue beside green, of all."""
+    paper = rgb[::3, ::3][~mask[::3, ::3]]
+    white = np.maximum(np.percentile(paper, 60, axis=0), 32).astype(np.float32)
+    red, green, blue = 1 - np.minimum(rgb.reshape(-1, 3)[at] / white, 1).T
+    most = np.maximum(np.maximum(red, green), blue) + 0.05
+    return np.stack([(red - green) / most, (blue - green) / most], axis=-1)
 
 
 def _is_ring(part: np.ndarray) -> bool:
@@ -109,7 +111,7 @@ def _is_ring(part: np.ndarray) -> bool:
 
 def _is_frame(part: np.ndarray) -> bool:
     """Whether the outline of the ink is a rectangle, though strokes may cross it."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(part.astype(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(part)
     extent = stats[:, 2:4].max(axis=1)
     large = extent > 0.1 * extent[1:].max(initial=1)
     large[0] = False
@@ -133,7 +135,7 @@ def _is_frame(part: np.ndarray) -> bool:
 
 def _is_print(part: np.ndarray) -> bool:
     """Whether ink is printed letters: many components of one height on few lines, none much larger."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(part.astype(np.uint8), connectivity=8)
+    count, _, stats = parts_of(part)
     areas, heights = stats[1:, cv2.CC_STAT_AREA], stats[1:, cv2.CC_STAT_HEIGHT]
     real = areas > 0.1 * np.median(areas) if count > 1 else np.zeros(0, bool)
     areas, heights = areas[real], heights[real]

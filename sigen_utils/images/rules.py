@@ -8,12 +8,15 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from .parts import bridged, parts_of
+
 LOOK = 240  # px: the longer side at which the slope of lines is found
 SLOPES = np.tan(np.deg2rad(np.arange(-12, 12.01, 0.5)))  # of near-horizontal lines
 PIECE = 0.2  # shortest straight piece of a line that is seen, over the picture's width
 SHORT = 0.06  # the same where the picture is known to be ruled
 GAP = 0.04  # longest gap in a line, over the picture's width
 THICK = 0.012  # thickest line, over the picture's longer side, in pixels at least 4
+ANGLES = (90, 70, 110, 52, 128, 38, 142, 28, 152)  # at which strokes cross a line
 OTHER = 0.75  # of the pen's width or contrast: a line below that was not drawn by it
 
 
@@ -98,7 +101,7 @@ def _without_shreds(mask: np.ndarray, contrast: np.ndarray, lines: list[Line], p
     band = np.zeros(mask.shape, bool)
     for line in lines:
         band[_band(line, mask.shape, 3.5)] = True
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(mask)
     at = np.flatnonzero(mask)
     part = labels.ravel()[at]
     area = np.maximum(np.bincount(part, minlength=count), 1)
@@ -263,7 +266,7 @@ def _joined(pieces: np.ndarray, piece: float) -> list[np.ndarray]:
     """Curves (x, y), float ``[k, 2]``, of pieces that lie end to end."""
     width = pieces.shape[1]
     spread = cv2.dilate(pieces, np.ones((3, int(GAP * width) * 2 + 1), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(spread, connectivity=8)
+    count, labels, stats = parts_of(spread)
     curves = []
     for k in range(1, count):
         left, top, w, h = stats[k, :4]
@@ -366,21 +369,5 @@ def _taken_out(mask: np.ndarray, line: Line) -> np.ndarray:
     near = bare[first:last]
     bridges = np.zeros_like(near)
     bridges[rows - first, columns] = True
-    bare[first:last] |= bridges & _bridged(near, gap) & mask[first:last]
+    bare[first:last] |= bridges & bridged(near, gap + 2, ANGLES) & mask[first:last]
     return bare
-
-
-def _bridged(strokes: np.ndarray, gap: int) -> np.ndarray:
-    """Strokes closed by segments of many directions that are just longer than a gap of `gap` rows."""
-    near = strokes.astype(np.uint8)
-    total = np.zeros_like(near)
-    for angle in (90, 70, 110, 52, 128, 38, 142, 28, 152):
-        radians = np.deg2rad(angle)
-        half = (gap + 2) / 2 / np.sin(radians)
-        dx, dy = half * np.cos(radians), half * np.sin(radians)
-        rx, ry = int(np.ceil(abs(dx))), int(np.ceil(abs(dy)))
-        kernel = np.zeros((2 * ry + 1, 2 * rx + 1), np.uint8)
-        cv2.line(kernel, (round(rx - dx), round(ry + dy)), (round(rx + dx), round(ry - dy)), 1)
-        wide = cv2.dilate(near, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        total |= cv2.erode(wide, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return total > 0

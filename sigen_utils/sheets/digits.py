@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..images.parts import parts_of
+
 LETTERS = "ABCDEFGHKLMNPQRTUVWXYabdeghkmnpquwxy/#&"  # signs that no digit looks like
 LETTER = 10  # what they all count as
 MOST_DIGITS = 14
@@ -189,7 +191,7 @@ def _text_line(ink: np.ndarray) -> tuple[list[tuple[int, int, int, int]], bool]:
     There are none where the line runs out of the picture.
     """
     h, w = ink.shape
-    count, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    count, _, stats = parts_of(ink)
     boxes, outside, marks = [], [], []
     for x, y, bw, bh, area in stats[1:count].tolist():
         touches = x <= 1 or y <= 1 or x + bw >= w - 1 or y + bh >= h - 1

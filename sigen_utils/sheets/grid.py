@@ -93,12 +93,7 @@ def find_grid(photo: np.ndarray, config: ExtractionConfig | None = None, name: s
     SheetError
         When no table is found.
     """
-    return next(find_grids(photo, config, name))
-
-
-def find_grids(photo: np.ndarray, config: ExtractionConfig | None = None, name: str = "photograph") -> Iterator[Grid]:
-    """The readings of the largest table, best first: more than one where the turn is in doubt. See `find_grid`."""
-    return find_readings(photo, config, name)[0].grids()
+    return find_readings(photo, config, name)[0].first
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,8 @@ def find_readings(
     config = config or ExtractionConfig()
     if min(photo.shape[:2]) < 64:
         raise SheetError(f"{name}: {photo.shape[1]} x {photo.shape[0]} pixels is too small; photograph the whole page")
-    scale = min(1.0, config.find_size / max(photo.shape))
+    scale = config.find_size / max(photo.shape)
+    scale = 1.0 if scale > 0.9 else scale
     if max(photo.shape) < config.find_size / 2:  # a thumbnail: its lines are fewer pixels apart than they are searched
         scale = min(3.0, 0.8 * config.find_size / max(photo.shape))
     grey = darkest_channel(photo, scale)
@@ -394,10 +390,8 @@ def trace(dark: np.ndarray, lines: np.ndarray, seen: np.ndarray, across: np.ndar
         surface = lines[:, None] + (basis @ offset).reshape(surface.shape)
     found, weight = _ridge(along, xs, surface, min(5.0, 0.1 * pitch), floor)
     bends = np.polynomial.legendre.legvander(u, 8)
-    curves = surface.copy()
-    for i in range(len(lines)):
-        own = _robust_fit(bends, found[i] - surface[i], weight[i] * seen[i], 1.2, ridge=1.5)
-        curves[i] += bends @ own
+    own = _robust_fit(bends, found - surface, weight * np.asarray(seen)[:, None], 1.2, ridge=1.5)
+    curves = surface + own @ bends.T
     near = (np.abs(found - curves) < 1.6) & (weight > 0) & np.asarray(seen)[:, None]
     return curves, xs, near
 
@@ -432,35 +426,35 @@ def _surface_basis(u, v, along_degree, across_degree):
 
 
 def _robust_fit(basis, target, weight, scale, ridge=0.3, rounds=8):
-    """Weighted ridge regression with Tukey's weights, wide at first so that a common bow is not an outlier."""
-    penalty = ridge * 1e-2 * (1 + np.arange(basis.shape[1])) * max(weight.sum(), 1e-6) / 10
-    coefficients = np.zeros(basis.shape[1])
+    """Weighted ridge regression with Tukey's weights, wide at first so that a common bow is not an outlier.
+
+    `target` and `weight` are ``[..., n]``, `basis` is ``[n, d]``, the coefficients are ``[..., d]``.
+    """
+    mass = np.maximum(weight.sum(axis=-1), 1e-6)[..., None]
+    penalty = ridge * 2e-5 * (1 + np.arange(basis.shape[1])) * mass + 1e-9
+    penalty = penalty[..., None] * np.eye(basis.shape[1])
     trust = weight
     for step in range(rounds):
-        weighted = basis * trust[:, None]
-        coefficients = np.linalg.solve(weighted.T @ basis + np.diag(penalty * 0.02 + 1e-9), weighted.T @ target)
+        weighted = (basis * trust[..., None]).swapaxes(-1, -2)
+        fit = np.linalg.solve(weighted @ basis + penalty, weighted @ target[..., None])[..., 0]
         width = scale * (1 + 3 * 0.5**step) * 2
-        trust = weight * np.clip(1 - ((target - basis @ coefficients) / width) ** 2, 0, None) ** 2
-    return coefficients
+        trust = weight * np.clip(1 - ((target - fit @ basis.T) / width) ** 2, 0, None) ** 2
+    return fit
 
 
 def _crossings(rows, xs, cols, ys):
     """Crossing of every row curve (y over x) with every column curve (x over y), by alternation."""
-    points = np.empty((len(rows), len(cols), 2))
-    for i, row in enumerate(rows):
+    x, y = np.empty((len(rows), len(cols))), np.repeat(rows.mean(axis=1)[:, None], len(cols), axis=1)
+    for _ in range(6):
         for j, col in enumerate(cols):
-            y = row.mean()
-            for _ in range(6):
-                x = _extended(y, ys, col)
-                y = _extended(x, xs, row)
-            points[i, j] = x, y
-    return points
+            x[:, j] = _extended(y[:, j], ys, col)
+        for i, row in enumerate(rows):
+            y[i] = _extended(x[i], xs, row)
+    return np.stack([x, y], axis=-1)
 
 
 def _extended(at, places, values):
     """Linear interpolation that goes on straight beyond the ends."""
-    if at < places[0]:
-        return values[0] + (at - places[0]) * (values[1] - values[0]) / (places[1] - places[0])
-    if at > places[-1]:
-        return values[-1] + (at - places[-1]) * (values[-1] - values[-2]) / (places[-1] - places[-2])
-    return np.interp(at, places, values)
+    before = np.minimum(at - places[0], 0) * (values[1] - values[0]) / (places[1] - places[0])
+    after = np.maximum(at - places[-1], 0) * (values[-1] - values[-2]) / (places[-1] - places[-2])
+    return np.interp(at, places, values) + before + after

@@ -6,15 +6,20 @@ where the photograph is larger than needed.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from ..images.parts import bridged, parts_of
 from .config import ExtractionConfig
 from .grid import Grid
 from .photo import darkest_channel, reduced
 
+STAIN = 0.6  # of the contrast of the pen: below it, and wider than a stroke, nothing is of the pen
+ANGLES = (90, 70, 110, 52, 128, 38, 142, 27, 153, 19, 161)  # at which strokes cross a line
 TYPICAL = 205.0  # px: the cell width at which the pixel lengths below were chosen
 
 
@@ -89,7 +94,7 @@ def make_frame(photo: np.ndarray, grid: Grid, config: ExtractionConfig) -> Frame
     unit = width * scale / TYPICAL
     photo = np.rot90(reduced(photo, scale), -grid.turn)
     tint = _tint(photo, unit)
-    light = None if tint is None else photo.max(axis=2)
+    light = None if tint is None else functools.reduce(cv2.max, cv2.split(photo))
     return Frame(darkest_channel(photo), scale, grid.turn, unit, tint, light)
 
 
@@ -113,28 +118,21 @@ def paper_contrast(grey: np.ndarray, unit: float) -> np.ndarray:
 
 def sauvola(grey: np.ndarray, window: int, k: float) -> np.ndarray:
     """Pixels darker than mean * (1 + k (deviation / 128 - 1)) of the window around them (Sauvola, 2000); bool."""
-    value = grey.astype(np.float32)
-    mean = cv2.boxFilter(value, -1, (window, window), borderType=cv2.BORDER_REFLECT)
-    square = cv2.sqrBoxFilter(value, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
-    return value < mean * (1 + k * (deviation / 128 - 1))
+    mean = cv2.boxFilter(grey, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
+    square = cv2.sqrBoxFilter(grey, cv2.CV_32F, (window, window), borderType=cv2.BORDER_REFLECT)
+    deviation = cv2.sqrt(cv2.max(cv2.subtract(square, cv2.multiply(mean, mean)), 0))
+    level = cv2.multiply(mean, deviation, scale=k / 128)
+    return grey < cv2.scaleAdd(mean, 1 - k, level)
 
 
 def cell_map(frame: Frame, grid: Grid) -> np.ndarray:
     """Which cell a pixel lies in: int16, 0 outside, else 1 + row * columns + column; bounded by the curved lines."""
-    rows = frame.from_photo(grid.row_lines)
-    cols = frame.from_photo(grid.col_lines)
-    cells = np.zeros(frame.grey.shape, np.int16)
-    n_cols = grid.n_columns + 1
-    row_of = np.full(frame.grey.shape, -1, np.int16)
-    for r in range(grid.n_rows):
-        _fill(row_of, np.concatenate([rows[r], rows[r + 1][::-1]]), r)
-    for c in range(n_cols):
-        band = np.zeros(frame.grey.shape, np.uint8)
-        _fill(band, np.concatenate([cols[c], cols[c + 1][::-1]]), 1)
-        here = (band > 0) & (row_of >= 0)
-        cells[here] = 1 + row_of[here] * n_cols + c
-    return cells
+    row_of, col_of = (np.full(frame.grey.shape, -1, np.int16) for _ in range(2))
+    for which, curves in ((row_of, grid.row_lines), (col_of, grid.col_lines)):
+        curves = frame.from_photo(curves)
+        for k, (first, last) in enumerate(itertools.pairwise(curves)):
+            _fill(which, np.concatenate([first, last[::-1]]), k)
+    return np.where(cv2.min(row_of, col_of) < 0, 0, 1 + row_of * np.int16(grid.n_columns + 1) + col_of)
 
 
 def _fill(image: np.ndarray, polygon: np.ndarray, value: int) -> None:
@@ -205,35 +203,15 @@ def _ridge_shift(contrast, x, y, reach):
     return cv2.blur(shift.astype(np.float32)[None], (max(15, len(x) // 30) | 1, 1))[0]
 
 
-def bridged(strokes: np.ndarray, top: int, band: np.ndarray) -> np.ndarray:
-    """Pixels of a near-horizontal line's band over which a stroke goes on; bool ``[k, w]`` as `band` is.
-
-    A pixel is filled when along some direction (15 to 165 degrees to the line) every segment through it, just longer
-    than the gap, meets ink on both sides: a closing by oriented segments, kept inside the band.
-    """
+def over_line(strokes: np.ndarray, top: int, band: np.ndarray) -> np.ndarray:
+    """Pixels of a near-horizontal line's band over which a stroke goes on; bool ``[k, w]`` as `band` is."""
     if not len(band):
         return band
     thickness = int(np.ceil(band.sum() / max(1, band.any(axis=0).sum())))
     reach = thickness + 3
     first = max(0, top - reach)
-    near = strokes[first : top + len(band) + reach].astype(np.uint8)
-    total = np.zeros(near.shape, np.uint8)
-    for angle in (90, 70, 110, 52, 128, 38, 142, 27, 153, 19, 161):
-        kernel = _segment(angle, thickness + 2)
-        wide = cv2.dilate(near, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        total |= cv2.erode(wide, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return (total[top - first :][: len(band)] > 0) & band
-
-
-def _segment(angle: float, height: int) -> np.ndarray:
-    """A straight segment, as a kernel, that spans `height` rows at an angle to the horizontal."""
-    radians = np.deg2rad(angle)
-    half = height / 2 / np.sin(radians)
-    dx, dy = half * np.cos(radians), half * np.sin(radians)
-    rx, ry = int(np.ceil(abs(dx))), int(np.ceil(abs(dy)))
-    kernel = np.zeros((2 * ry + 1, 2 * rx + 1), np.uint8)
-    cv2.line(kernel, (round(rx - dx), round(ry + dy)), (round(rx + dx), round(ry - dy)), 1)
-    return kernel
+    near = bridged(strokes[first : top + len(band) + reach], thickness + 2, ANGLES)
+    return near[top - first :][: len(band)] & band
 
 
 def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
@@ -250,34 +228,37 @@ def read_ink(frame: Frame, grid: Grid, config: ExtractionConfig) -> InkMap:
     strokes = mask & ~lines
     strokes &= ~_residue(strokes, lines, contrast, frame.unit, config)
     strokes &= ~_dots(strokes, frame, grid)
-    bridges = _united([(top, bridged(strokes, top, band)) for top, band in bands], mask.shape)
+    bridges = _united([(top, over_line(strokes, top, band)) for top, band in bands], mask.shape)
     strokes_t = _transposed(strokes)
-    bridges |= _transposed(_united([(top, bridged(strokes_t, top, band)) for top, band in upright], mask_t.shape))
+    bridges |= _transposed(_united([(top, over_line(strokes_t, top, band)) for top, band in upright], mask_t.shape))
     cells = cell_map(frame, grid)
     bridges &= mask
     strokes, foreign, parted = _without_stamps(strokes, bridges, contrast, cells, frame, grid)
     if foreign:
         bridges &= ~np.isin(cells, list(foreign))
     found = _owned(strokes, bridges, contrast, cells, frame, grid, config)
-    return replace(found, foreign=foreign, parted=parted)
+    return replace(found, foreign=foreign | found.foreign, parted=parted)
 
 
 def _without_rules(mask, mask_t, contrast, contrast_t, frame, grid) -> tuple[np.ndarray, np.ndarray]:
     """Ink without the rules of squared or lined paper, and the same transposed: what is darker there is a stroke."""
-    for rule in grid.rules:
-        line = frame.from_photo(rule)
-        level = abs(line[-1, 0] - line[0, 0]) > abs(line[-1, 1] - line[0, 1])
-        line = line if level else line[:, ::-1]
-        line = line if line[0, 0] < line[-1, 0] else line[::-1]
-        ink, dark = (mask, contrast) if level else (mask_t, contrast_t)
-        top, band = line_band(ink, dark, line, frame.unit)
-        part = slice(top, top + len(band))
-        on_rule = band & ink[part]
-        if on_rule.any():
-            gone = on_rule & (dark[part] < 1.5 * float(np.median(dark[part][on_rule])))
-            ink = ink.copy()
-            ink[part] &= ~gone
-            mask, mask_t = (ink, _transposed(ink)) if level else (_transposed(ink), ink)
+    curves = [frame.from_photo(rule) for rule in grid.rules]
+    level = [abs(line[-1, 0] - line[0, 0]) > abs(line[-1, 1] - line[0, 1]) for line in curves]
+    for along in (True, False):
+        ink, dark = (mask, contrast) if along else (mask_t, contrast_t)
+        found = []
+        for line in (line if along else line[:, ::-1] for line, own in zip(curves, level, strict=True) if own == along):
+            top, band = line_band(ink, dark, line if line[0, 0] < line[-1, 0] else line[::-1], frame.unit)
+            part = slice(top, top + len(band))
+            band &= ink[part]
+            if band.any():
+                found.append((part, band, float(np.median(dark[part][band]))))
+        # Along a rule that lies under many strokes most of the ink is theirs: the rules of a paper are alike
+        usual = float(np.quantile([own for *_, own in found], 0.25)) if found else 0.0
+        ink = ink.copy() if found else ink
+        for part, band, own in found:
+            ink[part] &= ~(band & (dark[part] < 1.5 * min(own, 1.3 * usual)))
+        mask, mask_t = (ink, _transposed(ink)) if along else (_transposed(ink), ink)
     return mask, mask_t
 
 
@@ -318,7 +299,7 @@ def _dots(strokes: np.ndarray, frame: Frame, grid: Grid) -> np.ndarray:
     for curve in curves:
         cv2.polylines(zone, [np.rint(curve * 16).astype(np.int32)], False, 1, width, shift=4)
     near = strokes & (zone > 0)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(near.view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(near)
     small = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) <= 14 * frame.unit
     if small.sum() < 6 * len(curves):  # no broken lines: a few dots are dots of signatures
         return np.zeros_like(strokes)
@@ -372,7 +353,7 @@ def _without_stamps(strokes, bridges, contrast, cells, frame, grid) -> tuple[np.
             continue
         alien = (seen - pen) * np.sign(other - pen) > abs(other - pen) / 2
         strokes.ravel()[own[alien]] = False
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.view(np.uint8), connectivity=8)
+    count, labels, stats = parts_of(strokes)
     specks = stats[:, cv2.CC_STAT_AREA] < 30 * frame.unit**2  # what is left of a mark where it crosses other ink
     strokes &= ~(specks[labels] & np.isin(cells, list(foreign)))
     return strokes, frozenset(foreign), parted
@@ -432,14 +413,15 @@ def _owned(strokes, bridges, contrast, cells, frame, grid, config) -> InkMap:
         parted = (part == component) & np.isin(lies, parts)
         who[parted] = lies[parted]
         cut.update(int(p) for p in parts)
-    _drop_faint(who, part, contrast.ravel()[at], count, n_cells, config)
+    pen = _drop_faint(who, part, contrast.ravel()[at], count, n_cells, config)
     owner = np.zeros(ink.shape, np.int16)
     owner.ravel()[at] = who
     _drop_dents(owner, frame, contrast, n_cells)
+    stained = _drop_alien(owner, frame, contrast, pen) | _drop_stains(owner, contrast, pen, frame.unit)
     who = owner.ravel()[at]
     stray = np.bincount(who[(who > 0) & (lies != who)], minlength=n_cells)
     crossing = frozenset(int(c) for c in np.flatnonzero(stray > 3 * frame.unit))
-    return InkMap(owner, contrast, frozenset(cut), crossing)
+    return InkMap(owner, contrast, frozenset(cut), crossing, stained)
 
 
 def _reclaim_dots(owner_of, labels, at, part, area, cells, unit) -> None:
@@ -471,10 +453,11 @@ def _reclaim_dots(owner_of, labels, at, part, area, cells, unit) -> None:
             owner_of[dot] = writer[int(other.argmin())]
 
 
-def _drop_faint(who, part, contrast, count, n_cells, config) -> None:
+def _drop_faint(who, part, contrast, count, n_cells, config) -> np.ndarray:
     """Drop components much fainter than the pen of their cell: show-through beside dark ink; changes `who`.
 
-    All for the pixels of ink: `who` owns them, their component `part` (below `count`), their `contrast`.
+    All for the pixels of ink: `who` owns them, their component `part` (below `count`), their `contrast`. Returns the
+    contrast of each cell's pen.
     """
     darkest = _upper(contrast, part, count)
     owned = who > 0
@@ -483,6 +466,62 @@ def _drop_faint(who, part, contrast, count, n_cells, config) -> None:
     first[part] = who
     faint = darkest < np.minimum(0.42 * pen[first], 0.34)
     who[faint[part]] = 0
+    return pen
+
+
+def _drop_alien(owner, frame, contrast, pen) -> frozenset[int]:
+    """Drop parts in the opposite colour of the pen of their cell, or pale ones in another: shreds of a coffee ring.
+
+    Changes `owner`, int16 ``[h, w]``; `pen` is the contrast of each cell's pen. Returns the cells where that was more
+    than a speck.
+    """
+    if frame.tint is None:
+        return frozenset()
+    count, labels = cv2.connectedComponents((owner > 0).view(np.uint8), connectivity=8)
+    at = np.flatnonzero(owner > 0)
+    part, who = labels.ravel()[at], owner.ravel()[at]
+    first, tint = np.zeros(count, int), frame.tint.ravel()[at]
+    first[part] = who
+    area = np.maximum(np.bincount(part, minlength=count), 1)
+    own = np.bincount(part, weights=tint, minlength=count) / area
+    usual = np.bincount(who, weights=tint, minlength=len(pen)) / np.maximum(np.bincount(who, minlength=len(pen)), 1)
+    usual = usual[first]
+    coloured, pale = np.abs(usual) > 0.09, _upper(contrast.ravel()[at], part, count) < STAIN * pen[first]
+    towards = own * np.sign(usual)
+    gone = np.where(coloured, (towards < -0.15) | pale & (towards < -0.05), pale & (np.abs(own - usual) > 0.15))
+    gone[0] = False
+    owner.ravel()[at[gone[part]]] = 0
+    lost = np.bincount(first, weights=area * gone, minlength=len(pen))
+    return frozenset(np.flatnonzero(lost > 15 * frame.unit**2).tolist())
+
+
+def _drop_stains(owner, contrast, pen, unit) -> frozenset[int]:
+    """Drop what is both lighter than the pen of its cell and wider than a stroke, such as a coffee ring over it.
+
+    Changes `owner`, int16 ``[h, w]``; `pen` is the contrast of each cell's pen. Returns the cells that were stained.
+    """
+    at = np.flatnonzero(owner > 0)
+    who = owner.ravel()[at]
+    light = np.zeros(owner.shape, np.uint8)
+    light.ravel()[at] = contrast.ravel()[at] < STAIN * pen[who]
+    side = max(5, int(round(5 * unit))) | 1  # px: wider than a stroke
+    wide = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    core = cv2.morphologyEx(light, cv2.MORPH_OPEN, wide)
+    size = np.bincount(owner[core > 0], minlength=len(pen))
+    stained = np.flatnonzero(size > 60 * unit**2)
+    if len(stained):
+        near = cv2.dilate(core, wide, iterations=2)
+        owner[(near & light > 0) & np.isin(owner, stained)] = 0
+        at = np.flatnonzero(np.isin(owner, stained))
+        rest = np.zeros(owner.shape, np.uint8)
+        rest.ravel()[at] = 1
+        count, labels = cv2.connectedComponents(rest, connectivity=8)
+        part = labels.ravel()[at]
+        beside = np.bincount(part, weights=cv2.dilate(near, wide).ravel()[at], minlength=count) > 0
+        shred = (np.bincount(part, minlength=count) < 60 * unit**2) & beside
+        pale = _upper(contrast.ravel()[at], part, count)[part] < 0.8 * pen[owner.ravel()[at]]
+        owner.ravel()[at[shred[part] | pale]] = 0
+    return frozenset(stained.tolist())
 
 
 def _drop_dents(owner, frame, contrast, n_cells) -> None:
@@ -492,7 +531,7 @@ def _drop_dents(owner, frame, contrast, n_cells) -> None:
     """
     if frame.tint is None:
         return
-    ink = np.flatnonzero(owner)
+    ink = np.flatnonzero(owner > 0)
     who = owner.ravel()[ink]
     dark, tint = contrast.ravel()[ink], frame.tint.ravel()[ink]
     size = np.maximum(np.bincount(who, minlength=n_cells), 1)

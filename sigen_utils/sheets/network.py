@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .lines import BOWS, TILTS, Straightened, long_runs
+from .lines import RUN, STRIPS, Straightened, long_runs, peaks, vote
 
 CAP = 0.1  # darkness above this counts no more: a hairline weighs as much as a frame
 BIN = 8  # px along a line for which its presence is asked
@@ -72,13 +72,16 @@ class Rules:
 
     def pieces(self, shortest: int = 5) -> list[tuple[int, float, float, float]]:
         """Stretches (line, from, to, length that is seen) in pixels; gaps of up to four bins are bridged."""
-        found = []
-        for line, seen in enumerate(self.present):
-            closed = cv2.morphologyEx(seen.astype(np.uint8)[None], cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))[0]
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], closed, [0]])))
-            ends = [(a, b) for a, b in edges.reshape(-1, 2) if b - a >= shortest]
-            found += [(line, a * BIN, b * BIN, seen[a:b].sum() * BIN) for a, b in ends]
-        return found
+        if not len(self.present):
+            return []
+        closed = cv2.morphologyEx(self.present.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((1, 5), np.uint8))
+        edges = np.diff(np.pad(closed, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        (line, begin), (_, end) = np.nonzero(edges > 0), np.nonzero(edges < 0)
+        seen = np.pad(self.present.cumsum(axis=1), ((0, 0), (1, 0)))
+        length = seen[line, end] - seen[line, begin]
+        long = end - begin >= shortest
+        pieces = np.stack([line, begin * BIN, end * BIN, length * BIN], axis=1)[long]
+        return list(map(tuple, pieces.tolist()))
 
 
 @dataclass(frozen=True)
@@ -128,82 +131,64 @@ class Table:
 def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     """Every line that may be ruled, seen end to end or not."""
     h, w = dark.shape
-    runs = long_runs(np.minimum(dark, CAP))
     bins = max(2, w // BIN)
-    fine = cv2.resize(cv2.dilate(runs, np.ones((3, 1), np.uint8)), (bins, h), interpolation=cv2.INTER_AREA).T
-    floor = max(0.014, 2.5 * float(np.median(runs)))
-    seen = np.ascontiguousarray(np.clip((fine - floor) / 0.012, 0, 1))
-    groups = 16
-    strips = np.stack([part.mean(axis=0) for part in np.array_split(seen, groups)])
-    u = np.linspace(-1, 1, groups)
-    beyond = max(map(abs, BOWS)) + max(map(abs, TILTS))
-    strips = np.pad(strips, ((0, 0), (beyond, beyond)))
-    best, shape = np.zeros(h, np.float32), np.zeros((h, 2), np.float32)
-    for bow in BOWS:
-        for tilt in TILTS:
-            shift = np.rint(bow * (u**2 - 0.5) + tilt * u).astype(int)
-            total = np.zeros(h, np.float32)
-            for strip, s in zip(strips, (shift + beyond).tolist(), strict=True):
-                total += strip[s : s + h]
-            total *= (1 - 0.004 * (abs(bow) + abs(tilt))) / groups
-            better = total > best
-            best[better], shape[better] = total[better], (bow, tilt)
-    at = _tops(best, limit)
+
+    def binned(picture: np.ndarray) -> np.ndarray:
+        thick = cv2.dilate(picture, np.ones((3, 1), np.uint8))
+        return cv2.transpose(cv2.resize(thick, (bins, h), interpolation=cv2.INTER_AREA))
+
+    inner = dark[:, : bins * BIN] if w > BIN * bins else dark
+    half = cv2.resize(cv2.min(inner, CAP), (bins * BIN // 2, h), interpolation=cv2.INTER_AREA)
+    runs = long_runs(half, RUN // 2)
+    floor = max(0.014, 2.5 * float(np.median(runs[::3, ::3])))
+    seen = np.clip((binned(runs) - floor) / 0.012, 0, 1)
+    votes, shape = vote(np.stack([part.mean(axis=0) for part in np.array_split(seen, STRIPS)]))
+    at, _ = peaks(votes, limit, 9, 0.1)
     if not len(at):
         return Rules(at, np.zeros((0, bins)), np.zeros((0, bins), bool), at, dark)
     along = np.linspace(-1, 1, bins)
     bow, tilt = shape[np.rint(at).astype(int)].T
     path = at[:, None] + bow[:, None] * (along**2 - 0.5) + tilt[:, None] * along
-    padded = np.pad(seen, ((0, 0), (16, 16)))
-    column, reach = np.arange(bins)[None, :, None], np.arange(-4, 5)
+    column, edge, reach = np.arange(bins)[None], ((0, 0), (16, 16)), np.arange(-4, 5, dtype=np.float32)
+    seen = np.pad(seen, edge)
+    # At each height: the most that is seen within 4 px, how much in all, and how far up or down that lies
+    near = cv2.dilate(seen, np.ones((1, 9), np.uint8))
+    mass = cv2.boxFilter(seen, -1, (9, 1), normalize=False) + 9e-6
+    off = cv2.filter2D(seen, -1, reach[None]) / mass
     bends = np.polynomial.legendre.legvander(along, 3)
+    products = (bends[:, :, None] * bends[:, None]).reshape(bins, -1)
     for _ in range(2):  # from gentle bows and tilts to the line itself, end by end
-        row = np.rint(path).astype(int).clip(-6, h + 5)[..., None] + 16
-        near = padded[column, row + reach]
-        mass = near + 1e-6
-        path = path + (mass * reach).sum(axis=2) / mass.sum(axis=2)
-        weight = near.max(axis=2) ** 2 + 1e-4
-        normal = np.einsum("nb,bi,bj->nij", weight, bends, bends)
-        right = np.einsum("nb,bi,nb->ni", weight, bends, path)
-        path = np.linalg.solve(normal, right[..., None])[..., 0] @ bends.T
-    row = np.rint(path).astype(int).clip(-6, h + 5)[..., None] + 16
-    near = padded[column, row + reach]
-    above = padded[column, row + np.arange(-10, -6)].mean(axis=2)
-    below = padded[column, row + np.arange(7, 11)].mean(axis=2)
-    present = (near.max(axis=2) > 0.5) & (np.minimum(above, below) < 0.5)  # writing is dark on both sides
+        row = np.rint(path).astype(int).clip(-6, h + 5) + 16
+        weight = near[column, row] ** 2 + 1e-4
+        right = (weight * (path + off[column, row])) @ bends
+        path = np.linalg.solve((weight @ products).reshape(-1, 4, 4), right[..., None])[..., 0] @ bends.T
+    row = np.rint(path).astype(int).clip(-6, h + 5) + 16
+    beside = cv2.boxFilter(seen, -1, (4, 1), anchor=(0, 0))  # of four heights from each on
+    writing = np.minimum(beside[column, row - 10], beside[column, row + 7]) >= 0.5  # dark on both sides
+    present = (near[column, row] > 0.5) & ~writing
     at = (path * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)  # readings of one line have become alike
     kept = _distinct(path, present)
     kept = kept[np.argsort(at[kept])]
-    raw = cv2.resize(cv2.dilate(dark, np.ones((3, 1), np.uint8)), (bins, h), interpolation=cv2.INTER_AREA).T
-    raw = np.pad(raw, ((0, 0), (16, 16)))
-    depth = raw[column, row + reach].max(axis=2)
-    level = np.array([float(np.median(depth[k][present[k]])) for k in kept])
+    depth = cv2.dilate(np.pad(binned(inner), edge), np.ones((1, 9), np.uint8))[column, row]
+    n, depth = present[kept].sum(axis=1)[:, None], np.sort(np.where(present[kept], depth[kept], np.inf), axis=1)
+    level = np.take_along_axis(depth, np.hstack([(n - 1) // 2, n // 2]), axis=1).mean(axis=1).astype(float)  # medians
     return Rules(at[kept], path[kept], present[kept], level, dark)
 
 
 def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 7.0) -> np.ndarray:
     """Indices of lines, each seen on at least a tenth of the width, without second readings of the same one."""
     seen = present.sum(axis=1)
+    path = path.astype(np.float32)
+    away = path[:, None] - path[None]
+    np.abs(away, out=away)
+    away = np.einsum("kjb,kb->kj", away, present.astype(np.float32)) / np.maximum(seen, 1)[:, None]
     chosen: list[int] = []
     for k in np.argsort(-seen, kind="stable"):
         if seen[k] < 0.08 * path.shape[1]:
             break
-        if not chosen or np.abs(path[chosen] - path[k])[:, present[k]].mean(axis=1).min() > apart:
+        if not chosen or away[k, chosen].min() > apart:
             chosen.append(int(k))
     return np.sort(np.array(chosen, int))
-
-
-def _tops(profile: np.ndarray, limit: int, apart: int = 9, least: float = 0.1) -> np.ndarray:
-    left, where = profile.copy(), []
-    for _ in range(limit):
-        peak = int(left.argmax())
-        if left[peak] < least:
-            break
-        level = profile[max(0, peak - 4) : peak + 5]
-        flat = np.flatnonzero(level >= 0.98 * level.max()) + max(0, peak - 4)
-        where.append(float(flat.mean()))
-        left[max(0, peak - apart) : peak + apart + 1] = 0
-    return np.sort(np.array(where))
 
 
 def find_tables(straight: Straightened) -> tuple[list[Table], PaperRules | None]:
@@ -415,8 +400,8 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
     ys, _ = _closed(level.at[row_lines], top, bottom)
     more_rows = _partial(level, {p[0] for p in rows} - set(row_lines), xs, ys)
     more_cols = _partial(upright, {p[0] for p in cols} - set(col_lines), ys, xs)
-    row_lines = sorted({*row_lines, *_touching(level, upright, more_rows, col_lines, COVER)})
-    col_lines = sorted({*col_lines, *_touching(upright, level, more_cols, row_lines, COVER)})
+    row_lines = sorted({*row_lines, *_touching(level, upright, list(more_rows), col_lines, more_rows)})
+    col_lines = sorted({*col_lines, *_touching(upright, level, list(more_cols), row_lines, more_cols)})
     rows_at, row_seen = _closed(level.at[row_lines], top, bottom)
     cols_at, col_seen = _closed(upright.at[col_lines], left, right)
     if len(rows_at) < 3 or len(cols_at) < 3:
@@ -437,37 +422,49 @@ def _parts(table: Table) -> list[Table]:
     return [table]
 
 
-def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> list[int]:
-    """Lines that bound whole cells over half of the table: they end at ruled lines, as no writing does."""
-    chosen = []
+def _partial(rules: Rules, lines: set[int], across: np.ndarray, others: np.ndarray) -> dict[int, float]:
+    """Lines that bound whole cells over half of the table: they end at ruled lines, as no writing does.
+
+    With the share of the crossing lines that each has to touch: most of those at which its cells end, where there are
+    so many that a row of signatures in narrow columns reaches half of them.
+    """
+    chosen = {}
     for line in lines:
         if np.abs(others - rules.at[line]).min() < 10:
             continue
         shares = _shares(rules, [line], across, np.array([True]))[0]
-        if np.diff(across)[shares > 0.9].sum() >= COVER * (across[-1] - across[0]):
-            chosen.append(line)
+        cover = np.diff(across)[shares > 0.9].sum() / (across[-1] - across[0])
+        if cover >= COVER:
+            chosen[line] = max(COVER, 0.75 * cover) if len(across) > 8 else COVER
     return chosen
 
 
-def _touching(rules: Rules, crossing: Rules, lines: list[int], others: list[int], share: float = 0.7) -> list[int]:
-    """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there."""
+def _touching(
+    rules: Rules, crossing: Rules, lines: list[int], others: list[int], least: dict[int, float] | None = None
+) -> list[int]:
+    """Lines with ink right beside most of the lines that they cross: a row of signatures has gaps there.
+
+    `least` is that share for each line, 0.7 by default.
+    """
+    if not len(lines) or not len(others):
+        return list(lines)
     h, w = rules.dark.shape
-    kept = []
-    for line in lines:
-        x = np.array([crossing.path[other, int(np.clip(rules.at[line] / BIN, 0, crossing.path.shape[1] - 1))]
-                      for other in others])  # fmt: skip
-        beside = (x[:, None] + np.array([-8, -7, -6, -5, 5, 6, 7, 8])).astype(int)
-        inside = (beside >= 0) & (beside < w)
-        beside = beside.clip(0, w - 1)
-        y = rules.path[line, np.clip(beside // BIN, 0, rules.path.shape[1] - 1)]
-        rows = (np.rint(y).astype(int)[..., None] + np.arange(-3, 4)).clip(0, h - 1)
-        ink = (rules.dark[rows, beside[..., None]].max(axis=2) > min(0.4 * rules.level[line], 0.15)) & inside
-        sides = np.concatenate([ink[:, :4].sum(axis=1), ink[:, 4:].sum(axis=1)])
-        possible = np.concatenate([inside[:, :4].any(axis=1), inside[:, 4:].any(axis=1)])
-        # At the first and last line of a table only one side is ruled
-        if not possible.any() or (sides[possible] >= 2).mean() >= share * (1 - 1 / max(len(others), 2)):
-            kept.append(line)
-    return kept
+    own, across = np.array(lines)[:, None, None], np.array(others)
+    place = (rules.at[lines] / BIN).astype(int).clip(0, crossing.path.shape[1] - 1)
+    x = crossing.path[across, place[:, None]]  # [lines, others]
+    beside = (x[..., None] + np.array([-8, -7, -6, -5, 5, 6, 7, 8])).astype(int)
+    inside = (beside >= 0) & (beside < w)
+    beside = beside.clip(0, w - 1)
+    y = rules.path[own, (beside // BIN).clip(0, rules.path.shape[1] - 1)]
+    rows = (np.rint(y).astype(int)[..., None] + np.arange(-3, 4)).clip(0, h - 1)
+    ink = rules.dark[rows, beside[..., None]].max(axis=3) > np.minimum(0.4 * rules.level[own], 0.15)
+    sides = (ink & inside).reshape(*x.shape, 2, 4).sum(axis=3) >= 2
+    possible = inside.reshape(*x.shape, 2, 4).any(axis=3)
+    met = (sides & possible).sum(axis=(1, 2)) / np.maximum(possible.sum(axis=(1, 2)), 1)
+    # At the first and last line of a table only one side is ruled
+    share = np.array([least[line] for line in lines]) if least else 0.7
+    kept = (met >= share * (1 - 1 / max(len(others), 2))) | ~possible.any(axis=(1, 2))
+    return [line for line, keep in zip(lines, kept, strict=True) if keep]
 
 
 def _span(pieces: list) -> tuple[float, float]:
@@ -505,10 +502,11 @@ def _closed(at: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.nda
 
 def _shares(rules: Rules, lines: list[int], between: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Share of each line that is seen between the crossing lines; float ``[lines, gaps]``, 0 for added lines."""
+    bins = rules.present.shape[1]
+    low = np.maximum(np.ceil((between[:-1] + 6) / BIN).astype(int), 0)
+    high = np.maximum(((between[1:] - 6) / BIN).astype(int), low + 1).clip(0, bins)
+    low = low.clip(0, bins)
+    count = np.pad(rules.present[lines].cumsum(axis=1), ((0, 0), (1, 0)))
     shares = np.zeros((len(seen), len(between) - 1))
-    for row, line in zip(np.flatnonzero(seen), lines, strict=True):
-        for gap, (a, b) in enumerate(zip(between[:-1], between[1:], strict=True)):
-            low, high = int(np.ceil((a + 6) / BIN)), int((b - 6) / BIN)
-            part = rules.present[line, max(0, low) : max(low + 1, high)]
-            shares[row, gap] = part.mean() if len(part) else 0.0
+    shares[seen] = (count[:, high] - count[:, low]) / np.maximum(high - low, 1)
     return shares

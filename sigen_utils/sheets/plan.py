@@ -7,14 +7,16 @@ of them, unless the user says otherwise (`ExtractionConfig.layout`).
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from ..images.parts import parts_of
 from .config import ExtractionConfig, SheetError
 from .digits import Reading
 from .grid import Grid
@@ -129,48 +131,47 @@ def read_ids(text: str | None) -> tuple[str, ...]:
 def read_marks(frame: Frame, ink: InkMap, grid: Grid) -> dict[tuple[int, int], Marks]:
     """What every cell holds; cells without ink are left out."""
     columns = grid.n_columns + 1
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((ink.owner > 0).view(np.uint8), connectivity=8)
-    at = np.flatnonzero(ink.owner)
+    count, labels, stats = parts_of(ink.owner > 0)
+    at = np.flatnonzero(ink.owner > 0)
     part = labels.ravel()[at]
     owner = np.zeros(count, int)
     owner[part] = ink.owner.ravel()[at]
     tint = np.zeros(count)
     if frame.tint is not None:
         tint = np.bincount(part, weights=frame.tint.ravel()[at], minlength=count)
-    parts: dict[int, list[int]] = {}
-    for k in range(1, count):
-        if owner[k] and stats[k, cv2.CC_STAT_AREA] >= 6 * frame.unit**2:
-            parts.setdefault(int(owner[k]), []).append(k)
+    parts: dict[int, list[list[float]]] = {}
+    for who, box, hue in zip(owner[1:].tolist(), stats[1:].tolist(), tint[1:].tolist(), strict=True):
+        if who and box[-1] >= 6 * frame.unit**2:
+            parts.setdefault(who, []).append([*box, hue])
+    points = frame.from_photo(grid.points)
     found = {}
     for index, own in parts.items():
-        place = divmod(index - 1, columns)
-        quad = frame.from_photo(grid.quad(*place))
-        found[place] = _marks(stats[own].astype(float), float(tint[own].sum()), quad)
+        row, col = divmod(index - 1, columns)
+        quad = points[[row, row, row + 1, row + 1], [col, col + 1, col + 1, col]]
+        found[row, col] = _marks(own, quad.tolist())
     return found
 
 
-def _marks(stats: np.ndarray, tint: float, quad: np.ndarray) -> Marks:
-    high = max(float(np.linalg.norm(quad[3] - quad[0])), 1.0)
-    wide = max(float(np.linalg.norm(quad[1] - quad[0])), 1.0)
-    x, y, w, h, area = stats.T
-    letter = h > 0.5 * h.max()
-    box = (
-        (x.min() - quad[[0, 3], 0].mean()) / wide,
-        (y.min() - quad[:2, 1].mean()) / high,
-        (np.max(x + w) - x.min()) / wide,
-        (np.max(y + h) - y.min()) / high,
-    )
-    ratio = w[letter] / h[letter]
+def _marks(parts: list[list[float]], quad: list[list[float]]) -> Marks:
+    """Marks of parts (left, top, width, height, area, tint) in a cell; plain floats, because there are few of them."""
+    (x0, y0), (x1, y1), _, (x3, y3) = quad
+    high, wide = max(math.hypot(x3 - x0, y3 - y0), 1.0), max(math.hypot(x1 - x0, y1 - y0), 1.0)
+    tall = max(part[3] for part in parts)
+    letters = [part for part in parts if part[3] > 0.5 * tall]
+    left, top = min(part[0] for part in parts), min(part[1] for part in parts)
+    right, bottom = max(part[0] + part[2] for part in parts), max(part[1] + part[3] for part in parts)
+    box = (left - (x0 + x3) / 2) / wide, (top - (y0 + y1) / 2) / high, (right - left) / wide, (bottom - top) / high
+    heights, ratios = [part[3] for part in letters], [part[2] / part[3] for part in letters]
     return Marks(
-        len(stats),
-        int(letter.sum()),
-        float(h.max() / high),
-        float(h[letter].std() / h[letter].mean()),
-        float((y + h)[letter].std() / high),
-        tuple(float(v) for v in box),
-        float(np.median(ratio)),
-        float(ratio.max()),
-        tint / float(area.sum()),
+        len(parts),
+        len(letters),
+        tall / high,
+        statistics.pstdev(heights) / statistics.fmean(heights),
+        statistics.pstdev([part[1] + part[3] for part in letters]) / high,
+        box,
+        statistics.median(ratios),
+        max(ratios),
+        sum(part[5] for part in parts) / sum(part[4] for part in parts),
         high,
     )
 

@@ -178,20 +178,25 @@ def _sheets_of(photo, config, name, label, number, corrections) -> Iterator[Shee
 
 def _upright_tables(photo: np.ndarray, config: ExtractionConfig, name: str) -> tuple[np.ndarray, list[Readings]]:
     """The photograph, turned into dark on light where it is a negative, and its tables."""
+
+    def size(tables: list[Readings]) -> int:
+        return sum(readings.first.n_rows * readings.first.n_columns for readings in tables)
+
+    tables, reason = [], None
     try:
         tables = find_readings(photo, config, name)
         if any(readings.table is not None for readings in tables):
             return photo, tables
     except SheetError as error:
-        tables, reason = [], error
+        reason = error
     try:
         negative = np.ascontiguousarray(255 - photo)
         found = find_readings(negative, config, name)
-        if any(readings.table is not None for readings in found):
+        if any(readings.table is not None for readings in found) and size(found) > size(tables):
             return negative, found
     except SheetError:
         pass  # no table either way: the message about the photograph as it is tells more
-    if not tables:
+    if reason:
         raise reason
     return photo, tables
 
@@ -367,8 +372,9 @@ def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, conf
 
 def _boxes(owner: np.ndarray, count: int) -> np.ndarray:
     """Bounding box (x0, y0, x1, y1) of every owner's ink, int ``[count + 1, 4]``; zeros where there is none."""
-    ys, xs = np.nonzero(owner)
-    who = owner[ys, xs]
+    at = np.flatnonzero(owner > 0)
+    who = owner.ravel()[at]
+    ys, xs = np.divmod(at, owner.shape[1])
     low = np.full((count + 1, 2), 1 << 30)
     high = np.zeros((count + 1, 2), int)
     for axis, place in ((0, xs), (1, ys)):
