@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,11 +40,13 @@ def obtain(
     names: Sequence[str] = NAMES,
     seed: int = 0,
     device: torch.device | None = None,
+    watch: Callable[[Path, int], Callable[[dict], None]] | None = None,
 ) -> dict[str, checkpoint.Run]:
     """The runs of these recipes: loaded if finished, else trained with the budget of the profile.
 
     A training that was stopped continues; a run of other signatures or other code is moved aside. What a recipe
-    continues from is obtained as well.
+    continues from is obtained as well. `watch` makes, of a run's folder and its length in images, what its training
+    calls after every check: `live.Live` shows it in a notebook.
 
     Raises
     ------
@@ -64,11 +66,13 @@ def obtain(
                 start = (
                     checkpoint.load_run(where, device or "cpu")
                     if committed
-                    else obtain(data, profile, [recipe.start], seed, device)[recipe.start]
+                    else obtain(data, profile, [recipe.start], seed, device, watch)[recipe.start]
                 )
             recipe = recipe.for_class(data, start)
             recipe = replace(recipe, train=replace(recipe.train, seed=seed, snapshots=profile.snapshots))
-            images = recipe.images[profile.name]
-            run = recipe.fit(data, paths.runs_dir() / name, images, start=start, restart=True, device=device)
+            images, folder = recipe.images[profile.name], paths.runs_dir() / name
+            options = dict(restart=True, device=device, progress=watch is None)
+            options["on_check"] = None if watch is None else watch(folder, images)
+            run = recipe.fit(data, folder, images, start=start, **options)
         found[name] = run
     return found

@@ -176,8 +176,6 @@ class Trainer:
                 before = budget.seconds
                 checked = self.check()
                 checking += budget.seconds - before
-            if checked and on_check:
-                on_check(checked)
             if shots.due(share):
                 folder.save_samples(self.steps_done, self.fixed_samples())
             if checked or self.steps_done % cfg.log_every == 0 or share >= 1:
@@ -186,6 +184,8 @@ class Trainer:
                 record |= means.read() | checked
                 self.refuse_divergence(record, folder)
                 folder.log(record)
+                if checked and on_check:
+                    on_check(record)
                 speed = (self.steps_done - first) * self.batch / max(seconds - began, 1e-9)
                 bar.update(share, f"step {self.steps_done}  loss {record['loss']:.3f}  {speed:.0f} images/s")
             stop = self.interrupted()
@@ -258,7 +258,7 @@ def fit(
     device
         Default: CUDA, else CPU.
     on_check
-        Called with the result of every check; an exception in it ends the training.
+        Called after every check with the row of the history that holds it; an exception in it ends the training.
 
     Raises
     ------
