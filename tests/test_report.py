@@ -15,7 +15,7 @@ from sigen_utils.metrics import few_shot
 from sigen_utils.report import templates
 
 FIGURES = {  # that the notebooks export and the report shows
-    "extraction_steps.png", "comparison_panel.png", "study_repair.pdf", "faults.png",
+    "extraction_steps.png", "comparison_panel.png", "study_repair.pdf", "study_gan.pdf", "faults.png", "duplicates.pdf",
 }  # fmt: skip
 PHOTOGRAPHS, WRITERS = "efflite0_block10", "signature_crowd"
 TRIVIAL = dict(blank="blank page", mean_image="mean image", copies="copies", warps="registration warps",
@@ -83,7 +83,7 @@ def sample_results() -> dict:
             runs={m: dict(label=label, images=640, minutes=1.0, parameters=400_000, start=None)
                   for m, label in LABELS.items()},
         ),
-        studies=dict(repair=study, an_older_one=dict(arms={})),
+        studies=dict(repair=study, gan=study, an_older_one=dict(arms={})),
     )  # fmt: skip
 
 
@@ -111,6 +111,12 @@ def test_results_are_merged_by_name(home):
     assert report.load_results() == {"training": {"vae": {"steps": 3}, "gan": {"steps": 2}}}
     report.update_results("training", {"gan": {"steps": 4}}, without=["vae", "gan", "never there"])
     assert report.load_results() == {"training": {"gan": {"steps": 4}}}
+
+
+def test_rows_and_arms_keep_their_order(home):
+    report.update_results("studies", {"repair": {"arms": {"as reported": [], "R1 + R2": [], "averaged weights": []}}})
+    report.update_results("data", {"n_people": 3})
+    assert list(report.load_results()["studies"]["repair"]["arms"]) == ["as reported", "R1 + R2", "averaged weights"]
 
 
 @pytest.mark.parametrize(
