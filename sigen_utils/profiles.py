@@ -20,13 +20,12 @@ class Profile:
     snapshots: int  # sample grids kept during a training
     study_images: int  # signatures seen in one training of notebook 06, where no study of these signatures is kept
     study_seeds: int
-    study_trials: int
 
 
 PROFILES = {
-    "smoke": Profile("smoke", 12, 4, 48, 2, study_images=64, study_seeds=2, study_trials=3),
-    "cpu": Profile("cpu", 184, 4, 736, 6, study_images=3_200, study_seeds=3, study_trials=10),
-    "gpu": Profile("gpu", 184, 4, 736, 8, study_images=64_000, study_seeds=5, study_trials=30),
+    "smoke": Profile("smoke", 12, 4, 48, 2, study_images=64, study_seeds=2),
+    "cpu": Profile("cpu", 184, 4, 736, 6, study_images=3_200, study_seeds=3),
+    "gpu": Profile("gpu", 184, 4, 736, 8, study_images=64_000, study_seeds=5),
 }
 
 

@@ -20,7 +20,11 @@ def home(tmp_path, monkeypatch):
 
 def test_a_model_is_trained_once_and_then_loaded():
     data, smoke = toy_signatures(), PROFILES["smoke"]
-    first = comparison.obtain(data, smoke, ["report_vae", "report_gan"])
+    watched: dict[str, list[dict]] = {}
+    first = comparison.obtain(
+        data, smoke, ["report_vae", "report_gan"], watch=lambda folder, _: watched.setdefault(folder.name, []).append
+    )
+    assert all(watched[name][-1] == run.history[-1] for name, run in first.items())  # the rows with a check
     assert list(first) == ["report_vae", "report_gan"] and first["report_vae"].kind == "report_vae"
     written = (paths.runs_dir() / "report_vae" / checkpoint.WEIGHTS).stat().st_mtime_ns
     before = first["report_vae"].fingerprint()

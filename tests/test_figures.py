@@ -328,3 +328,13 @@ def test_every_way_to_end_a_cell_shows_each_figure_once(monkeypatch):
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     shown = {cell.source: sum("image/png" in o.get("data", {}) for o in cell.outputs) for cell in notebook.cells[1:]}
     assert shown == endings
+
+
+def test_dots_by_seed_show_every_seed_and_the_mean():
+    fig = figures.dots_by_seed({"distance": {"ours": [1.0, 3.0], "other": [10.0]}, "coverage": {"ours": [0.5]}},
+                               log=["distance"], references={"distance": {"blank page": 58.0}})  # fmt: skip
+    left, right = fig.axes
+    assert [list(line.get_xdata()) for line in left.lines][:4] == [[1.0, 3.0], [2.0], [10.0], [10.0]]
+    assert left.get_xscale() == "log" and right.get_xscale() == "linear"
+    with pytest.raises(ValueError, match="at least one arm"):
+        figures.dots_by_seed({"distance": {}})

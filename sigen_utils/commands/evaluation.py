@@ -64,6 +64,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def _samplers(named: list[str], data, device) -> tuple[dict[str, list[Any]], dict[str, str]]:
     """Samplers and labels by row, of ``DIR`` or ``NAME=DIR,DIR``; a VAE of the class fills a second row: Gaussians."""
+    from ..experiments.comparison import LABELS
     from ..sampling import gaussians_of
 
     samplers: dict[str, list[Any]] = {}
@@ -76,7 +77,7 @@ def _samplers(named: list[str], data, device) -> tuple[dict[str, list[Any]], dic
         samplers[name] = [run.sampler for run in runs]
         if runs[0].kind == "vae":
             samplers[f"{name} Gaussians"] = [gaussians_of(run.model, data.train.x) for run in runs]
-    return samplers, {row: row for row in samplers}
+    return samplers, {row: LABELS.get(row, row) for row in samplers}
 
 
 def run_of(folder: str | Path, data, device="cpu"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,21 @@ from .. import paths
 from ..data import SignatureSet
 from ..profiles import Profile
 from ..recipes import RECIPES
+from ..sampling import Sampler, gaussians_of
 from ..training import checkpoint
 
 NAMES = ("report_vae", "vae_alone", "prior_alone", "vae", "report_gan", "gan_alone", "gan")
+GAUSSIANS = "vae_alone Gaussians"  # a row of its own: the same decoder, codes from a mixture of Gaussians
+LABELS = {  # rows of models for readers, in the order of every table and figure
+    "report_vae": "VAE as reported",
+    "vae_alone": "VAE, N(0, I)",
+    GAUSSIANS: "VAE, Gaussians",
+    "prior_alone": "VAE, learned prior, class alone",
+    "vae": "VAE, learned prior",
+    "report_gan": "GAN as reported",
+    "gan_alone": "GAN from noise",
+    "gan": "GAN from the prior",
+}
 
 
 def finished(name: str, data: SignatureSet, device: torch.device | None = None) -> checkpoint.Run | None:
@@ -76,3 +88,11 @@ def obtain(
             run = recipe.fit(data, folder, images, start=start, **options)
         found[name] = run
     return found
+
+
+def samplers_of(trained: Mapping[str, checkpoint.Run], data: SignatureSet) -> dict[str, list[Sampler]]:
+    """The rows of models for `metrics.questions.evaluate`, in the order of `LABELS`; one training each."""
+    samplers = {name: [run.sampler] for name, run in trained.items()}
+    if "vae_alone" in trained:
+        samplers[GAUSSIANS] = [gaussians_of(trained["vae_alone"].model, data.train.x)]
+    return {name: samplers[name] for name in LABELS if name in samplers}

@@ -5,7 +5,7 @@ the size at which the paper prints it, so that no font is ever rescaled. Picture
 (1 = ink, 0 = paper), pictures given as uint8 are black ink on white paper; both are drawn black on white.
 """
 
-from .curves import bar_plot, dot_panels, dot_plot, loss_curves, metric_over_time
+from .curves import bar_plot, dot_panels, dot_plot, dots_by_seed, loss_curves, metric_over_time
 from .grids import comparison_rows, image_grid, panels, traversal
 from .style import (
     COLORS,
@@ -40,6 +40,7 @@ __all__ = [
     "comparison_rows",
     "dot_panels",
     "dot_plot",
+    "dots_by_seed",
     "image_grid",
     "loss_curves",
     "metric_over_time",

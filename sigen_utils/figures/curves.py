@@ -265,6 +265,47 @@ def dot_plot(
 
 
 @styled
+def dots_by_seed(
+    metrics: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    log: Sequence[str] = (),
+    references: Mapping[str, Mapping[str, float]] | None = None,
+    width: float = TEXT_WIDTH,
+) -> Figure:
+    """Scores of repeated trainings, a panel a metric, a row an arm: a pale dot a seed, a bar at their mean.
+
+    Parameters
+    ----------
+    metrics
+        Axis label -> {arm: values, one a seed}. An arm without values leaves its row empty.
+    log
+        The axis labels that get a logarithmic axis.
+    references
+        Axis label -> {name: value of a vertical line}.
+    width
+        Inches.
+    """
+    arms = list(dict.fromkeys(arm for values in metrics.values() for arm in values))
+    if not arms:
+        raise ValueError("dots_by_seed needs at least one arm")
+    fig = _figure(width, 0.55 + 0.2 * len(arms) + 0.12 * bool(references))
+    axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+    for ax, (xlabel, values) in zip(axes, metrics.items(), strict=True):
+        for row, arm in enumerate(arms):
+            seeds = np.asarray(values.get(arm, ()), float)
+            ax.plot(seeds, [row] * len(seeds), "o", color=COLORS[0], alpha=0.5, markersize=4)
+            if len(seeds):
+                ax.plot(seeds.mean(), row, "|", color=COLORS[1], markersize=9, markeredgewidth=1.6)
+        ax.set(xlabel=xlabel, xscale="log" if xlabel in log else "linear")
+        ax.margins(x=0.08)
+        ax.tick_params(left=False)
+        ax.spines["left"].set_visible(False)
+        _references(ax, (references or {}).get(xlabel), horizontal=False)
+    axes[0].set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.5, -0.5))
+    return fig
+
+
+@styled
 def bar_plot(
     values,
     *,

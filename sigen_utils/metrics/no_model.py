@@ -227,14 +227,20 @@ class NearestWriter(_OneOfTraining):
         return self.writers[torch.from_numpy(nearest), which]
 
 
-def draw_writers(writers: int, folder: str | Path, seed: int = WRITERS_SEED, workers: int | None = None) -> Tensor:
-    """Ink ``[writers, PER_WRITER, 1, 128, 128]`` of synthetic writers, drawn once into `folder`."""
-    path = Path(folder) / f"writers_{seed}_{writers}x{PER_WRITER}.npz"
+def draw_writers(
+    writers: int,
+    folder: str | Path,
+    seed: int = WRITERS_SEED,
+    workers: int | None = None,
+    per_writer: int = PER_WRITER,
+) -> Tensor:
+    """Ink ``[writers, per_writer, 1, 128, 128]`` of synthetic writers, drawn once into `folder`."""
+    path = Path(folder) / f"writers_{seed}_{writers}x{per_writer}.npz"
     if not path.exists():
-        write_crowd(path, CrowdConfig(writers=writers, per_writer=PER_WRITER, seed=seed), workers)
+        write_crowd(path, CrowdConfig(writers=writers, per_writer=per_writer, seed=seed), workers)
     with np.load(path, allow_pickle=False) as archive:
         x = torch.from_numpy(archive["x"])
-    return (x > 127).float().view(writers, PER_WRITER, 1, 128, 128)
+    return (x > 127).float().view(writers, per_writer, 1, 128, 128)
 
 
 def rows_without_a_model(

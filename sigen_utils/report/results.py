@@ -84,7 +84,8 @@ def update_results(section: str, values: dict, without: Sequence[str] = ()) -> P
     results = load_results() if path.exists() else {}
     kept = {name: value for name, value in results.get(section, {}).items() if name not in without}
     results[section] = {**kept, **values}
-    text = json.dumps(results, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    whole = {name: results[name] for name in sorted(results)}  # below that, rows and arms keep their order
+    text = json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
     with paths.atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path

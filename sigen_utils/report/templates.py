@@ -36,8 +36,10 @@ def environment(latex: bool) -> jinja2.Environment:
     found = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **marks
     )
-    found.filters |= dict(number=number, share=share, interval=interval, escape_latex=escape_latex)
-    found.globals |= dict(cell=cell, sentences=_sentences)
+    found.filters |= dict(
+        number=number, share=share, interval=interval, percent=percent, thousands=thousands, escape_latex=escape_latex
+    )
+    found.globals |= dict(cell=cell, rate=rate, like_rows=like_rows, sentences=_sentences)
     return found
 
 
@@ -90,6 +92,27 @@ def interval(score: Mapping[str, float] | None, digits: int = 2) -> str:
     if score["low"] == score["high"]:
         return number(score["value"], digits)
     return f"{score['value']:.{digits}f} [{score['low']:.{digits}f}, {score['high']:.{digits}f}]"
+
+
+def percent(score: Mapping[str, float] | None, digits: int = 1) -> str:
+    """`interval` of a rate, in per cent, without the sign."""
+    return interval(score and {key: 100 * score[key] for key in ("value", "low", "high")}, digits)
+
+
+def thousands(value: float) -> str:
+    """``12,345``."""
+    return f"{value:,.0f}"
+
+
+def rate(table: Mapping[str, Any], row: str, score: str) -> str:
+    """`percent` of an error rate in table C; `NOTHING` for a row that is not in it."""
+    return percent(table["rows"].get(row, {}).get("scores", {}).get(score))
+
+
+def like_rows(table: Mapping[str, Any], k: int = 16) -> list[str]:
+    """Rows of table C: nothing added, genuine ones, the control, and every source of `k` duplicates."""
+    first = [row for row in table["rows"] if row == "none" or row.startswith("genuine") or row.endswith("(control)")]
+    return first + [row for row in table["rows"] if row.endswith(f", {k}")]
 
 
 def cell(table: Mapping[str, Any] | None, row: str, score: str, digits: int = 2) -> str:
