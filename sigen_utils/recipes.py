@@ -113,14 +113,14 @@ RECIPES = {
             ReportVAETrainer,
             ReportVAEConfig(),
             ModelTrainConfig(**_REPORTS, learning_rate=1e-5, ema_images=1.0, warmup_steps=0),
-            images=dict(smoke=128, cpu=24_000, gpu=384_000),
+            images=dict(smoke=128, cpu=16_000, gpu=384_000),
         ),
         Recipe(
             "report_gan",
             GANTrainer,
             _REPORTED_GAN,
             TrainConfig(**_REPORTS, checks=8),
-            images=dict(smoke=128, cpu=16_000, gpu=384_000),
+            images=dict(smoke=128, cpu=12_800, gpu=384_000),
         ),
         # On the class alone, from random weights
         Recipe(
@@ -135,7 +135,7 @@ RECIPES = {
             PriorTrainer,
             PriorConfig(),
             PriorTrainConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, checks=10, replay_writers=0),
-            images=dict(smoke=64, cpu=16_000, gpu=400_000),
+            images=dict(smoke=64, cpu=12_800, gpu=400_000),
             start="vae_alone",
             people=True,
         ),
