@@ -61,7 +61,8 @@ def evaluate(
     cohort
         Ink ``[W, c, 1, 128, 128]`` of synthetic writers, for the verifiers of table C.
     corpus
-        Further signatures that models were trained on, ink ``[N, 1, 128, 128]`` of any type: they count as known in table A.
+        Further signatures that models were trained on, ink ``[N, 1, 128, 128]`` of any type: they count as known in
+        table A.
     labels
         Names for readers, by row.
     seed
