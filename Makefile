@@ -18,10 +18,10 @@ KEY := $(shell printf '%s|%s|%s' $(call quote,$(SIGEN_PROFILE)) $(call quote,$(S
 RUN := build/run-$(KEY).stamp
 STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || echo results; \
 	find $(call quote,$(SHEETS)) -newer $(RUN) 2>/dev/null | head -n 1)
-SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle notebooks/*.ipynb report/*.tex \
-	report/*.bib weights/*/*)
+SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle sigen_utils/*/*.j2 notebooks/*.ipynb \
+	report/*.j2 report/*.bib weights/*/*)
 
-.PHONY: all setup test test-long audit report bench stress studies pretrain prior test-colab lock clean help FORCE
+.PHONY: all setup test test-long audit report bench stress studies prior extractor test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -58,40 +58,31 @@ bench: .venv/ready ## speed beside the plain way of doing it, in one run
 stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
 	$(PY) -m sigen_utils stress --out build/stress
 
-# How many trainings at a time: one on two cores; a GPU has room for several
-WORKERS ?= 1
-STUDY := --data data/signatures --out build/studies --record
-studies: $(RUN) ## ablations, seeds and searches anew, a few hours on two cores, kept in results.json; goes on after a kill
-	$(PY) -m sigen_utils ablate vae $(STUDY) --images 3840 --seeds 5 --repeat ours "from random weights" "as reported" \
-		--workers $(WORKERS)
-	$(PY) -m sigen_utils ablate gan $(STUDY) --images 2400 --seeds 2 --repeat ours --start runs/vae_pretrained --workers $(WORKERS)
-	$(PY) -m sigen_utils ablate gan $(STUDY) --images 16000 --scratch --workers $(WORKERS)
-	$(PY) -m sigen_utils converge $(STUDY) --images 2400 --seeds 10 --alone-images 9600 --start runs/vae_pretrained \
-		--workers $(WORKERS)
-	$(PY) -m sigen_utils study vae $(STUDY) --trials 30
-	$(PY) -m sigen_utils study gan $(STUDY) --trials 30
+# Studies: the same training with one thing changed, three seeds each, scored on another synthetic class
+UNSEEN := data/.signatures_unseen
+STUDY := --data data/signatures --unseen $(UNSEEN) --seeds 3 --record
+studies: $(RUN) ## the three studies anew, hours on two cores, kept in results.json; finished trainings are loaded
+	$(PY) -m sigen_utils ablate repair $(STUDY) --images 64000 --out build/studies/repair \
+		$(if $(wildcard $(WRITERS)),--corpus $(WRITERS))
+	$(PY) -m sigen_utils ablate gan $(STUDY) --images 4800 --out build/studies/gan --start runs/vae
+	$(PY) -m sigen_utils ablate beta $(STUDY) --images 16000 --out build/studies/beta
 
-# The pretraining corpus. The weights in the repository were made by earlier recipes than these; card.json beside them
-# says on what, how long and where
-CORPUS := 20,000 synthetic writers, four signatures each
-DEVICE ?= 2 CPU cores
-pretrain: .venv/ready ## weights/ anew, from a corpus of synthetic writers: hours on two cores, minutes on a GPU; goes on after a kill
-	test -f build/corpus.npz || $(PY) -m sigen_utils crowd --out build/corpus.npz --seed 4000003 --writers 20000 --per-writer 4 \
-		--set pen_bias=-0.3 pen=0.55 surnames=0.5
-	$(PY) -m sigen_utils train vae --recipe corpus --resume --data build/corpus.npz --run build/pretrain/vae
-	$(PY) -m sigen_utils train gan --recipe corpus --resume --data build/corpus.npz --run build/pretrain/gan --start build/pretrain/vae
-	$(PY) -m sigen_utils publish-pretrained --vae build/pretrain/vae --gan build/pretrain/gan --out weights/pretrained \
-		--crowd "$(CORPUS)" --device "$(DEVICE)"
-	$(PY) -m sigen_utils train extractor --resume --data build/corpus.npz --run build/pretrain/extractor
-	$(PY) -m sigen_utils publish-extractor --run build/pretrain/extractor --out weights/extractor --crowd "$(CORPUS)" --device "$(DEVICE)"
-
+# The weights in the repository: card.json beside them says on what, how long and where they were trained
 WRITERS := build/writers.npz
-prior: .venv/ready ## weights/prior anew, from 24,000 other synthetic writers: two hours on two cores; goes on after a kill
+DEVICE ?= 2 CPU cores
+prior: .venv/ready ## weights/prior anew, from 24,000 synthetic writers: hours on two cores; continues after a kill
 	test -f $(WRITERS) || $(PY) -m sigen_utils corpus --out $(WRITERS)
-	$(PY) -m sigen_utils train autoencoder --resume --data $(WRITERS) --run build/pretrain/autoencoder
-	$(PY) -m sigen_utils train prior --resume --data $(WRITERS) --start build/pretrain/autoencoder --run build/pretrain/prior
-	$(PY) -m sigen_utils publish-prior --run build/pretrain/prior --out weights/prior --device "$(DEVICE)" \
+	$(PY) -m sigen_utils train vae --resume --data $(WRITERS) --run build/prior/vae
+	$(PY) -m sigen_utils train prior --resume --data $(WRITERS) --start build/prior/vae --run build/prior/flow
+	$(PY) -m sigen_utils publish --run build/prior/flow --out weights/prior --device "$(DEVICE)" \
 		--crowd "24,000 synthetic writers, four signatures each"
+
+extractor: .venv/ready ## weights/extractor anew, from 20,000 synthetic writers: hours on two cores; continues after a kill
+	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz --seed 7000003 --writers 20000 \
+		--per-writer 4 --set pen_bias=-0.3 pen=0.55 surnames=0.5
+	$(PY) -m sigen_utils train extractor --resume --data build/crowd.npz --run build/extractor
+	$(PY) -m sigen_utils publish --run build/extractor --out weights/extractor --device "$(DEVICE)" \
+		--crowd "20,000 synthetic writers, four signatures each"
 
 test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
 	@tools/setup.sh colab

@@ -417,3 +417,13 @@ def test_people_without_a_second_signature_are_named(data, eye):
     with pytest.raises(ValueError, match="two training signatures"):
         no_model.Copies(one)
     assert isinstance(one, SignatureSet) and main(["evaluate", "--data", "nowhere", "--out", "x.json"]) == 2
+
+
+def test_a_packed_corpus_is_read_for_what_counts_as_known(tmp_path):
+    from sigen_utils.commands.evaluation import _corpus
+    from sigen_utils.synthesis import Corpus
+
+    bits = np.random.default_rng(0).integers(0, 256, (4, 2, 128, 16), np.uint8)
+    x = _corpus(str(Corpus(bits, 0).save(tmp_path / "corpus.npz")))
+    assert x.shape == (8, 1, 128, 128)
+    assert torch.equal(x.float(), Corpus(bits).ink(torch.arange(8)))

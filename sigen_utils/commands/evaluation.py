@@ -37,7 +37,7 @@ def evaluate(args: argparse.Namespace) -> int:
     device = pick_device()
     data = load_signatures(args.data, "cpu", train_per_person=args.train_per_person)
     unseen = load_signatures(args.unseen) if args.unseen else None
-    corpus = load_signatures(args.corpus).x if args.corpus else None
+    corpus = _corpus(args.corpus) if args.corpus else None
     folder = Path(args.cache or paths.home() / "build" / "cache")
     eye = Eye(folder=folder, device=device)
     cohort = questions.COHORT if unseen else 0
@@ -60,6 +60,23 @@ def evaluate(args: argparse.Namespace) -> int:
         print(f"-> {paths.display(update_results('questions', result))}")
     show(result)
     return 0
+
+
+def _corpus(path: str):
+    """Ink ``[N, 1, 128, 128]`` of a `corpus`, as bool, or of any other set of signatures."""
+    import numpy as np
+    import torch
+
+    from ..data import load_signatures
+    from ..synthesis import Corpus
+
+    if Path(path).suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            packed = "bits" in archive
+        if packed:
+            rows = Corpus.load(path, 0).bits.reshape(-1, 128, 16)
+            return torch.from_numpy(np.unpackbits(rows, axis=-1)).bool()[:, None]
+    return load_signatures(path).x
 
 
 def _samplers(named: list[str], data, device) -> tuple[dict[str, list[Any]], dict[str, str]]:

@@ -61,7 +61,8 @@ def evaluate(
     cohort
         Ink ``[W, c, 1, 128, 128]`` of synthetic writers, for the verifiers of table C.
     corpus
-        Further signatures that models were trained on ``[N, 1, 128, 128]``: they count as known in table A.
+        Further signatures that models were trained on, ink ``[N, 1, 128, 128]`` of any type: they count as known in
+        table A.
     labels
         Names for readers, by row.
     seed
@@ -88,8 +89,8 @@ def evaluate(
         train, held_out = eye(data.train.x), eye(data.test.x)
         known = {name: train.features[name] for name in eye.names}
         if corpus is not None:
-            more = eye(corpus, strokes=False)
-            known = {name: np.concatenate([known[name], more.features[name]]) for name in eye.names}
+            parts = [eye(part.float(), strokes=False).features for part in corpus.split(4096)]
+            known = {name: np.concatenate([known[name], *(part[name] for part in parts)]) for name in eye.names}
     out: dict[str, Any] = dict(
         extractors={name: dict(used_in_training=USED_IN_TRAINING.get(name, "unknown")) for name in eye.names},
         n=dict(people=data.n_people, training=len(train), held_out=len(held_out), known=len(known[VERIFIER])),

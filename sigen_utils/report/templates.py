@@ -39,7 +39,7 @@ def environment(latex: bool) -> jinja2.Environment:
     found.filters |= dict(
         number=number, share=share, interval=interval, percent=percent, thousands=thousands, escape_latex=escape_latex
     )
-    found.globals |= dict(cell=cell, rate=rate, like_rows=like_rows, sentences=_sentences)
+    found.globals |= dict(cell=cell, plain=plain, rate=rate, like_rows=like_rows, sentences=_sentences)
     return found
 
 
@@ -117,10 +117,20 @@ def like_rows(table: Mapping[str, Any], k: int = 16) -> list[str]:
 
 def cell(table: Mapping[str, Any] | None, row: str, score: str, digits: int = 2) -> str:
     """`interval` of a score in a table of ``metrics.questions.evaluate``; row "genuine" is its own row."""
+    return interval(_found(table, row, score), digits)
+
+
+def plain(table: Mapping[str, Any] | None, row: str, score: str, digits: int = 2) -> str:
+    """The value of `cell` without its interval."""
+    found = _found(table, row, score)
+    return number(found and found["value"], digits)
+
+
+def _found(table: Mapping[str, Any] | None, row: str, score: str) -> Mapping[str, float] | None:
     if table is None:
-        return NOTHING
+        return None
     scores = table["genuine"] if row == "genuine" else table["rows"].get(row, {}).get("scores", {})
-    return interval(scores.get(score), digits)
+    return scores.get(score)
 
 
 def _sentences(table: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
