@@ -24,7 +24,7 @@ MAX_REFERENCES = 3
 COARSE, FINE = 4, 8  # places a side of the two maps that describe a person
 FREQUENCIES = 64  # of the embedding of time
 LATE = 1.0  # shift of the logit of times: codes carry the noise of q(z|x), so little is left to learn near t = 0
-STEPS = 16  # from noise to a code
+STEPS = 10  # from noise to a code
 
 
 @dataclass(frozen=True)
@@ -258,10 +258,16 @@ class Flow(nn.Module):
 
     def guided(self, z: Tensor, t: Tensor, person: Person) -> Tensor:
         """The velocity, away from that of nobody by the factor ``guidance`` (Ho & Salimans 2021)."""
-        velocity, weight = self(z, t, person), self.config.guidance
+        weight = self.config.guidance
         if weight == 1 or not person.count.any():
-            return velocity
-        return velocity + (weight - 1) * (velocity - self(z, t, self.nobody_in(len(z))))
+            return self(z, t, person)
+        nobody = self.nobody_in(len(z))
+        both = Person(
+            torch.cat([person.description, nobody.description]),
+            torch.cat([person.count, nobody.count.to(person.count)]),
+        )
+        velocity, without = self(z.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
+        return without + weight * (velocity - without)
 
     @torch.no_grad()
     def sample(
