@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sigen_utils.augment import AugmentConfig, augment  # noqa: E402
 from sigen_utils.data import SignatureSet, batch_index, load_signatures
 from sigen_utils.device import pick_device, precision  # noqa: E402
-from sigen_utils.models import vae  # noqa: E402
-from sigen_utils.training.loop import TrainConfig  # noqa: E402
+from sigen_utils.models.baselines import ReportVAE, ReportVAEConfig  # noqa: E402
 from sigen_utils.training.progress import step_generator  # noqa: E402
+from sigen_utils.training.vae import ModelTrainConfig, ReportVAETrainer  # noqa: E402
 
 BATCH = 64
 
@@ -88,7 +88,7 @@ def endless(loader: DataLoader):
 def plain_steps(folder: Path, device: torch.device) -> tuple[Callable[[], int], Callable[[], int]]:
     """(load a batch, load a batch and train the reports' VAE on it), the plain way."""
     batches = endless(DataLoader(PlainDataset(folder), BATCH, shuffle=True, drop_last=True))
-    model = vae.VAE(vae.REPORT_VAE).to(device)
+    model = ReportVAE().to(device)
     optimizer = torch.optim.Adam(model.parameters(), 1e-5)
 
     def load() -> int:
@@ -96,7 +96,7 @@ def plain_steps(folder: Path, device: torch.device) -> tuple[Callable[[], int], 
 
     def train() -> int:
         x = next(batches).to(device)
-        loss = vae.elbo(model, x)["loss"]
+        loss = model(x)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -110,8 +110,8 @@ def our_steps(data: SignatureSet, device: torch.device) -> tuple[Callable[[], in
     """The same two, our way: the package's own augmentation and the package's own training step."""
     data = data.to(device)
     state = dict(step=0)
-    settings = TrainConfig(batch_size=BATCH)
-    trainer = vae.VAETrainer(data, vae.REPORT_VAE, settings, device, rank=0, world=1)
+    settings = ModelTrainConfig(batch_size=BATCH)
+    trainer = ReportVAETrainer(data, ReportVAEConfig(), settings, device, rank=0, world=1)
 
     def index_and_generator():
         state["step"] += 1

@@ -50,7 +50,7 @@ def evaluate(args: argparse.Namespace) -> int:
     samplers |= {name: [sampler] for name, sampler in rows.items()}
     if unseen is None:
         print("no --unseen: no table of new people (A) and none of strangers (C)")
-    with torch.inference_mode():
+    with torch.no_grad():
         result = questions.evaluate(
             data, samplers, eye, unseen, writers[:cohort], corpus, labels, args.seed, args.strangers
         )

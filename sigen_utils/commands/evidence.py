@@ -27,7 +27,7 @@ def usefulness(args: argparse.Namespace) -> int:
     folder = Path(args.cache or paths.home() / "build" / "cache")
     runs = {Path(one).name: [run_of(one, data, device).sampler] for one in args.runs}
     rows = runs | dict(copies=[Copies(data.train)], warps=[Warps(data.train)])
-    with torch.inference_mode():
+    with torch.no_grad():
         table = questions.strangers_only(rows, Eye(folder=folder, device=device), unseen, draw_writers(400, folder),
                                          args.seed, args.strangers)  # fmt: skip
     with paths.atomic_write(args.out) as temporary:
