@@ -24,7 +24,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile("smoke", 12, 4, 48, 2, study_images=64, study_seeds=2),
-    "cpu": Profile("cpu", 184, 4, 736, 6, study_images=1_600, study_seeds=3),
+    "cpu": Profile("cpu", 184, 4, 736, 6, study_images=960, study_seeds=3),
     "gpu": Profile("gpu", 184, 4, 736, 8, study_images=64_000, study_seeds=5),
 }
 
