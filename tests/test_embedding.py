@@ -60,7 +60,7 @@ def trained(tmp_path_factory):
     small = ["--steps", "25", "--set", "widths=[8,8,16,16]", "dim=8", "batch_size=16", "learning_rate=0.004"]
     settings = ["checkpoint_seconds=0", "per_writer=2"]
     assert main([*train, *small, *settings]) == 0
-    publish = ["publish-extractor", "--run", str(folder / "run"), "--out", str(folder / "out")]
+    publish = ["publish", "--run", str(folder / "run"), "--out", str(folder / "out")]
     assert main([*publish, "--crowd", "toy", "--device", "none"]) == 0
     return folder
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from killed import train_autoencoder
+from killed import train_vae
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from strokes import toy_signatures
@@ -128,7 +128,7 @@ def test_control_characters_in_names_do_not_reach_the_terminal(signatures, capsy
     (signatures / "2" / "2.png").write_bytes(b"nothing")
     (signatures / "2" / "3.png").unlink()
     main(["check", str(signatures)])
-    words = ["train", "autoencoder", "--data", str(signatures), "--run", str(signatures.parent / "run")]
+    words = ["train", "vae_alone", "--data", str(signatures), "--run", str(signatures.parent / "run")]
     main([*words, "--steps", "1"])
     told = "".join(capsys.readouterr())
     assert told and not set(told) & {"\x1b", "\x07", "\r"}
@@ -173,7 +173,7 @@ def archive(tmp_path: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("model", ["autoencoder", "extractor"])
+@pytest.mark.parametrize("model", ["vae_alone", "extractor"])
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "pickled", "huge", "shapeless", "missing"])
 def test_an_archive_that_is_no_data_is_refused(tmp_path, capsys, model, kind):
     data = archive(tmp_path, kind)
@@ -195,8 +195,8 @@ def test_an_archive_of_photographs_is_to_be_unpacked(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small finished run of an autoencoder."""
-    return train_autoencoder(tmp_path_factory.mktemp("run") / "run", 8).run_dir
+    """A small finished run of a VAE."""
+    return train_vae(tmp_path_factory.mktemp("run") / "run", 8).run_dir
 
 
 def config_with(**changes):
@@ -270,7 +270,7 @@ def test_a_damaged_state_is_named_and_not_run(run, tmp_path, capsys, content):
     shutil.copytree(run, broken)
     (broken / checkpoint.STATE).write_bytes(content)
     with pytest.raises(checkpoint.RunError, match=f"{checkpoint.STATE}: damaged, or no state of a training"):
-        train_autoencoder(broken, 8)
+        train_vae(broken, 8)
     assert "executed" not in capsys.readouterr().out
     assert (broken / checkpoint.STATE).read_bytes() == content
 

@@ -25,6 +25,8 @@ ROWS = {
 def run(request, tmp_path):
     """A run folder in the middle of its training, and the last row of its history."""
     folder = checkpoint.RunFolder(tmp_path / request.param)
+    folder.path.mkdir()
+    (folder.path / checkpoint.CONFIG).write_text("{}")
     folder.save_samples(4, torch.rand(16, 1, 128, 128))
     rows = ROWS[request.param]
     (folder.path / checkpoint.HISTORY).write_text("\n".join(map(json.dumps, rows)) + "\n")

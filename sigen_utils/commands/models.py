@@ -31,6 +31,8 @@ def train(args: argparse.Namespace) -> int:
     if name not in RECIPES:
         raise ValueError(f"no recipe {args.recipe!r}; choose of {', '.join(RECIPES)}")
     recipe = RECIPES[name]
+    if recipe.start is None and args.start:
+        raise ValueError(f"--start: the recipe {name} begins at random and goes on from nothing")
     if on_corpus:
         data = Corpus.load(args.data)
     else:
@@ -62,8 +64,6 @@ def _start(args: argparse.Namespace, recipe, data):
     from ..training.checkpoint import RunError, load_run
 
     if recipe.start is None:
-        if args.start:
-            raise ValueError(f"--start: the recipe {recipe.name} begins at random and goes on from nothing")
         return None
     if args.start:
         start = load_run(args.start)
