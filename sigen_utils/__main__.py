@@ -193,6 +193,7 @@ def _story_commands(command: Command) -> None:
 
     sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
+    sub.add_argument("--first", type=int, default=1, choices=range(1, 7), help="go on with this notebook")
 
 
 def parser() -> argparse.ArgumentParser:

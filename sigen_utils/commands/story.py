@@ -44,6 +44,8 @@ def run_all(args: argparse.Namespace) -> int:
     environment = dict(os.environ, SIGEN_PROFILE=profile.name, PYTHONUNBUFFERED="1")
     started = time.monotonic()
     for number, name in enumerate(NOTEBOOKS, 1):
+        if number < args.first:
+            continue
         print(f"[{number}/{len(NOTEBOOKS)}] {name} (profile {profile.name})", flush=True)
         out = paths.runs_dir() / "notebooks" / f"{name}.ipynb"
         out.parent.mkdir(parents=True, exist_ok=True)
