@@ -63,7 +63,15 @@ def test_a_lock_outlives_a_folder_that_is_moved_aside(tmp_path):
             pass
 
 
-def test_ctrl_c_ends_with_a_checkpoint_one_line_and_status_130(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def listens_to_ctrl_c():
+    """Python's own answer to Ctrl-C, which a shell switches off for what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_with_a_checkpoint_one_line_and_status_130(listens_to_ctrl_c, tmp_path, monkeypatch, capsys):
     update, steps = Average.update, []
 
     def pressed_in_the_third_step(self, *rest):
@@ -87,7 +95,7 @@ def test_ctrl_c_ends_with_a_checkpoint_one_line_and_status_130(tmp_path, monkeyp
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
-def test_ctrl_c_strikes_at_once_the_second_time_and_is_never_lost():
+def test_ctrl_c_strikes_at_once_the_second_time_and_is_never_lost(listens_to_ctrl_c):
     with pytest.raises(KeyboardInterrupt), interruptible() as pressed:
         signal.raise_signal(signal.SIGINT)
         assert pressed()
