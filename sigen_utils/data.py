@@ -248,10 +248,10 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
     if not found.genuine:
         raise DataError(
             f"{folder}: no <person>/<image> in it; expected one sub-folder a person with its signatures"
-            + (f" ({found.told()})" if found.told() else "")
+            + (f" ({found.summary()})" if found.summary() else "")
         )
-    if found.told():
-        warnings.warn(f"{folder}: {found.told()}", DataNotice, stacklevel=3)
+    if found.summary():
+        warnings.warn(f"{folder}: {found.summary()}", DataNotice, stacklevel=3)
     return _read_files(folder, found.genuine)
 
 

@@ -80,7 +80,7 @@ class Found:
     data_set: str = ""
     skipped: Counter = field(default_factory=Counter)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was left out, in a line; empty if nothing was."""
         parts = []
         if self.forged:

@@ -16,10 +16,10 @@ from sigen_utils.paths import REPO
 
 def test_a_machine_that_runs_the_tests_lacks_nothing_required(capsys):
     assert main(["doctor"]) == 0
-    told = capsys.readouterr().out
-    assert "all that is required is here" in told and "MISSING" not in told
+    printed = capsys.readouterr().out
+    assert "all that is required is here" in printed and "MISSING" not in printed
     for subject in ("python", "packages", "device", "memory", "disk", "fonts", "TeX", "Chromium", "HEIC"):
-        assert f" {subject} " in told, subject
+        assert f" {subject} " in printed, subject
 
 
 def test_an_old_package_and_a_full_disk_are_required(monkeypatch, capsys):
@@ -28,17 +28,17 @@ def test_an_old_package_and_a_full_disk_are_required(monkeypatch, capsys):
     usage = namedtuple("usage", "total used free")(10e9, 9.9e9, 0.1e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert main(["doctor"]) == 1
-    told = capsys.readouterr().out
-    assert "MISSING  scipy        0.1.2, 1.13 or newer is needed" in told and 'pip install "scipy>=1.13"' in told
-    assert "0.1 GB free" in told and "export SIGEN_HOME=" in told and "2 required missing" in told
+    printed = capsys.readouterr().out
+    assert "MISSING  scipy        0.1.2, 1.13 or newer is needed" in printed and 'pip install "scipy>=1.13"' in printed
+    assert "0.1 GB free" in printed and "export SIGEN_HOME=" in printed and "2 required missing" in printed
 
 
 def test_what_is_optional_changes_no_status(monkeypatch, capsys):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert main(["doctor"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in ("tex", "browser"):
-        assert f"->  sudo sh {REPO}/tools/setup.sh {part}" in told
+        assert f"->  sudo sh {REPO}/tools/setup.sh {part}" in printed
         assert f"setup_{part}()" in (REPO / "tools" / "setup.sh").read_text()
 
 

@@ -80,8 +80,8 @@ def test_publication_measures_the_same_and_names_nobody(trained, capsys):
     assert np.abs(whole - half).max() < 5e-3 and whole.shape == (8, 8)
     assert json.loads((trained / "out" / "config.json").read_text())["data"]["people"] == []
     assert main(["verify", "--data", str(trained / "crowd.npz"), "--extractor", str(trained / "out")]) == 0
-    told = capsys.readouterr().out
-    assert "efflite0_block10: EER" in told and "signature_crowd: EER" in told and "16 people" in told
+    printed = capsys.readouterr().out
+    assert "efflite0_block10: EER" in printed and "signature_crowd: EER" in printed and "16 people" in printed
 
 
 def test_what_is_no_extractor_is_refused(tmp_path, capsys):

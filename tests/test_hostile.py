@@ -130,8 +130,8 @@ def test_control_characters_in_names_do_not_reach_the_terminal(signatures, capsy
     main(["check", str(signatures)])
     words = ["train", "vae_alone", "--data", str(signatures), "--run", str(signatures.parent / "run")]
     main([*words, "--steps", "1"])
-    told = "".join(capsys.readouterr())
-    assert told and not set(told) & {"\x1b", "\x07", "\r"}
+    printed = "".join(capsys.readouterr())
+    assert printed and not set(printed) & {"\x1b", "\x07", "\r"}
 
 
 @pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "..", "a/../../b", "C:\\up", "\x00", ".", "a\nb"])
@@ -179,9 +179,9 @@ def test_an_archive_that_is_no_data_is_refused(tmp_path, capsys, model, kind):
     data = archive(tmp_path, kind)
     before = sorted(tmp_path.rglob("*"))
     assert main(["train", model, "--data", str(data), "--run", str(tmp_path / "run"), "--steps", "1"]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("error: ") and data.name in told.err and told.err.count("\n") == 1
-    assert "executed" not in told.out and sorted(tmp_path.rglob("*")) == before
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and data.name in printed.err and printed.err.count("\n") == 1
+    assert "executed" not in printed.out and sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_archive_of_photographs_is_to_be_unpacked(tmp_path, capsys):
@@ -258,9 +258,9 @@ def test_a_damaged_run_is_named_with_the_remedy(run, tmp_path, capsys, damage):
     shutil.copytree(run, broken)
     DAMAGE[damage](broken)
     assert main(["sample", "--run", str(broken), "--n", "1", "--out", str(tmp_path / "drawn.npz")]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith(f"error: {broken}") and told.err.count("\n") == 1 and len(told.err) < 700
-    assert "train again" in told.err and "executed" not in told.out
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {broken}") and printed.err.count("\n") == 1 and len(printed.err) < 700
+    assert "train again" in printed.err and "executed" not in printed.out
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 

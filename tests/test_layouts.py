@@ -59,12 +59,12 @@ def test_people_and_forgeries_are_told(tmp_path, layout):
     assert sorted({who for who, _ in found.genuine}) == sorted(people)
     assert (len(found.genuine), len(found.forged)) == (genuine, forged)
     assert {who for who, _ in found.forged} <= set(people)
-    assert (" left out" in found.told()) == bool(forged)
+    assert (" left out" in found.summary()) == bool(forged)
 
 
 def test_files_that_are_no_pictures_are_counted(tmp_path):
     found = find_signatures(folder(tmp_path, ["1/1.png", "1/a.docx", "2/b.docx", "notes.txt"]))
-    assert found.told() == "2 files that are no pictures left out (2 .docx)"
+    assert found.summary() == "2 files that are no pictures left out (2 .docx)"
 
 
 def test_forgeries_are_left_out_of_the_set_and_can_be_had(tmp_path):

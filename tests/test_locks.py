@@ -87,8 +87,8 @@ def test_ctrl_c_ends_with_a_checkpoint_one_line_and_status_130(listens_to_ctrl_c
     monkeypatch.setattr(Average, "update", pressed_in_the_third_step)
     monkeypatch.setattr("sigen_utils.commands.models.train", command)
     assert main(["train", "vae_alone"]) == 130
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "stored after step 3; go on with the same command and --resume" in told
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and "stored after step 3; go on with the same command and --resume" in printed
     assert torch.load(tmp_path / "run" / checkpoint.STATE, weights_only=True)["step"] == 3
     train_vae(tmp_path / "run")
     train_vae(tmp_path / "whole")

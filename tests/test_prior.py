@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from killed import toy_corpus
 
 from sigen_utils.models.prior import (
     Flow,
@@ -38,15 +39,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    """Twelve writers of random horizontal strokes, four signatures each."""
-    rng = np.random.default_rng(0)
-    ink = np.zeros((12, 4, 128, 128), bool)
-    for writer in ink:
-        row = rng.integers(20, 100)
-        for signature in writer:
-            at = row + rng.integers(-2, 3)
-            signature[at : at + 3, 10:118] = True
-    return Corpus(np.packbits(ink, axis=-1), held_out=2)
+    return toy_corpus()
 
 
 @pytest.fixture(scope="module")

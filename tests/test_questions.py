@@ -328,7 +328,7 @@ def test_the_bound_is_below_the_codes_own_and_above_nothing():
 def test_signatures_come_in_turn():
     y = torch.tensor([2, 0, 2, 2, 0, 2, 2, 2, 1])
     assert no_model.occurrence(y).tolist() == [0, 0, 1, 2, 1, 3, 4, 5, 0]
-    some = [no_model.in_turn(y, 3, torch.Generator().manual_seed(seed)) for seed in range(200)]
+    some = [no_model.stratified(y, 3, torch.Generator().manual_seed(seed)) for seed in range(200)]
     for which in some:
         assert sorted(which[y == 2][:3].tolist()) == sorted(which[y == 2][3:].tolist()) == [0, 1, 2]
         assert len(set(which[y == 0].tolist())) == 2

@@ -1,1 +1,1 @@
-"""What `python -m sigen_utils` can be told to do, by subject; the words of it stand in `__main__`."""
+"""What `python -m sigen_utils` does, by subject; the options are in `__main__`."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 DRAW = "new people (--new), a known one (--person) or strangers by their signatures (--like)"
 OF_A_CORPUS = dict(vae="corpus_vae", prior="corpus_prior", gan_alone="corpus_gan_alone")  # the recipes for a corpus
+RECIPES_OF_ARCHIVES = ("extractor",)  # they read a `crowd`, a set of signatures in one file
 
 
 def train(args: argparse.Namespace) -> int:
@@ -52,9 +53,6 @@ def train(args: argparse.Namespace) -> int:
         cut = "" if run.config["finished"] else f", {run.config['share']:.0%} of its images: the minutes were up"
         print(f"{folder}: {run.history[-1]['step']} steps, loss {run.history[-1]['loss']:.3f}{cut}")
     return 0
-
-
-RECIPES_OF_ARCHIVES = ("extractor",)  # they read a `crowd`, a set of signatures in one file
 
 
 def _start(args: argparse.Namespace, recipe, data):

@@ -87,7 +87,8 @@ def check(args: argparse.Namespace) -> int:
         print(f"each picture beside its ink -> {display(args.out)}")
     persons = len({who for who, _ in found.genuine})
     kind = f", names of {found.data_set}" if found.data_set else ""
-    print(f"{persons} people, {len(found.genuine)} signatures{kind}" + (f"; {found.told()}" if found.told() else ""))
+    left_out = found.summary()
+    print(f"{persons} people, {len(found.genuine)} signatures{kind}" + (left_out and f"; {left_out}"))
     print(f"{counts['good']} read, {counts['look']} to look at (doubts), {counts['out']} left out")
     return 1 if counts["out"] or not sum(counts.values()) else 0
 

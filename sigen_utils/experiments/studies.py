@@ -118,8 +118,8 @@ def train_arms(
     -------
     dict
         ``images, n, arms``: name -> a list with an entry a seed, of ``seed, minutes``, the scores of `Judge`,
-        ``curve`` (rows of the history: images, logits, norm of G's gradient) and ``grid``, the file of 16 samples. A
-        training whose loss became no number has ``diverged`` instead of scores.
+        and ``curve`` (rows of the history: images, logits, norm of G's gradient). A training whose loss became no
+        number has ``diverged`` instead of scores.
     """
     out: dict[str, list[dict[str, Any]]] = {}
     for name, arm in arms.items():

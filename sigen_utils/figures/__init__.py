@@ -5,7 +5,7 @@ the size at which the paper prints it, so that no font is ever rescaled. Picture
 (1 = ink, 0 = paper), pictures given as uint8 are black ink on white paper; both are drawn black on white.
 """
 
-from .curves import bar_plot, dot_panels, dot_plot, dots_by_seed, loss_curves, metric_over_time
+from .curves import dot_panels, dot_plot, dots_by_seed, loss_curves, metric_over_time
 from .grids import comparison_rows, image_grid, panels, traversal
 from .style import (
     COLORS,
@@ -36,7 +36,6 @@ __all__ = [
     "STYLE",
     "TEXT_WIDTH",
     "ShownOnce",
-    "bar_plot",
     "comparison_rows",
     "dot_panels",
     "dot_plot",

@@ -168,10 +168,10 @@ def copy_test(
 def copy_test_of_genuine(reference: CopyReference, times: np.ndarray) -> dict[str, Score]:
     """What genuine signatures get: training signatures beside held-out ones, and these beside those."""
     out: dict[str, Score] = {}
-    for samples, in_turn in ((reference.others, False), (reference.held_out, True)):
+    for samples, stratified in ((reference.others, False), (reference.held_out, True)):
         y = np.repeat(np.arange(len(samples)), [len(one) for one in samples])
         found = copy_test(reference, np.concatenate(samples), y, times)
-        out |= {name: score for name, score in found.items() if name.endswith("_in_turn") == in_turn}
+        out |= {name: score for name, score in found.items() if name.endswith("_in_turn") == stratified}
     return out
 
 

@@ -78,7 +78,7 @@ class _OneOfTraining(_OfTraining):
 
     def known_from(self, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Signatures of the people `y`, and which training signature of the person each comes from, int64 ``[n]``."""
-        source = in_turn(y, self.k, generator)
+        source = stratified(y, self.k, generator)
         return self.draw(self.rows[y, source], generator), source
 
     def draw(self, index: Tensor, generator: Generator) -> Tensor: ...  # raw ink from training signatures ``[n]``
@@ -150,7 +150,7 @@ class MeanOfTwo(_OfTraining):
 
     def new(self, people: int, per_person: int, generator: Generator) -> Tensor:
         pairs = torch.stack([torch.randperm(len(self.rows), generator=generator)[:2] for _ in range(people)])
-        sides = [in_turn(who.repeat_interleave(per_person), self.k, generator) for who in pairs.T]
+        sides = [stratified(who.repeat_interleave(per_person), self.k, generator) for who in pairs.T]
         pairs = pairs.repeat_interleave(per_person, 0)
         return self._mean(*(self.rows[who, which] for who, which in zip(pairs.T, sides, strict=True)))
 
@@ -158,7 +158,7 @@ class MeanOfTwo(_OfTraining):
         return self.known_from(y, generator)[0]
 
     def known_from(self, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        one = in_turn(y, self.k, generator)
+        one = stratified(y, self.k, generator)
         other = (one + torch.randint(1, self.k, (len(y),), generator=generator)) % self.k
         return self._mean(self.rows[y, one], self.rows[y, other]), one
 
@@ -192,7 +192,7 @@ class Writers:
         return self.x[torch.randperm(writers, generator=generator)[:people], :per_person].flatten(0, 1)
 
     def known(self, y: Tensor, generator: Generator) -> Tensor:
-        return self.x[y % len(self.x), in_turn(y, self.x.shape[1], generator)]
+        return self.x[y % len(self.x), stratified(y, self.x.shape[1], generator)]
 
     def like(self, references: Tensor, generator: Generator) -> Tensor:
         return self.x[torch.randint(len(self.x), (len(references),), generator=generator), 0]
@@ -310,7 +310,7 @@ def occurrence(y: Tensor) -> Tensor:
     return out
 
 
-def in_turn(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+def stratified(y: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
     """Numbers below `k` for the people `y` ``[n]``, stratified: each comes once a round, in random order."""
     turn = occurrence(y)
     rounds = (int(turn.max()) // k + 1) if len(y) else 1

@@ -187,12 +187,12 @@ def extract(
         _write_manifest(rows, folder / "manifest.csv")  # last: a folder with a manifest is complete
     filed = [row for row in rows if row["file"]]
     flags = Counter(flag for row in rows for flag in row["flags"].split() if flag)
-    told = [f"{sheet}, row {row}{f', column {col}' * (col > 0)}: {why}" for sheet, row, col, _, why in doubts]
-    if told:
-        say(f"{len(told)} to check; {display(out_dir / SUGGESTED)} has a line for each: edit it, and save it as "
+    listed = [f"{sheet}, row {row}{f', column {col}' * (col > 0)}: {why}" for sheet, row, col, _, why in doubts]
+    if listed:
+        say(f"{len(listed)} to check; {display(out_dir / SUGGESTED)} has a line for each: edit it, and save it as "
             f"{CORRECTIONS} beside the sheets")  # fmt: skip
     return ExtractionResult(
-        out_dir, len(outputs), len({row["person_id"] for row in filed}), len(filed), dict(flags), errors, told,
+        out_dir, len(outputs), len({row["person_id"] for row in filed}), len(filed), dict(flags), errors, listed,
         [line for output in outputs for line in [_aside(output)] if line],
     )  # fmt: skip
 
@@ -380,7 +380,7 @@ def _file(outputs: list[_SheetOutput], folder: Path, say: Callable[[str], None])
     A single cell that a correction gives to somebody comes after that person's own row, under the next free number.
     """
     taken: dict[str, tuple[str, int]] = {}
-    told: set[tuple[str, int, str]] = set()
+    listed: set[tuple[str, int, str]] = set()
     cells = [(output, *cell) for output in outputs for cell in zip(output.rows, output.images, strict=True)]
     alone = [(row["row"], row["col"]) in output.moved for output, row, _ in cells]
     done: dict[int, dict] = {}
@@ -392,8 +392,8 @@ def _file(outputs: list[_SheetOutput], folder: Path, say: Callable[[str], None])
             first = taken.setdefault(person, place) if image is not None else taken.get(person, place)
         if first != place and "skipped" not in flags:
             flags = [*flags, "duplicate_id"]
-            if (*place, person) not in told:
-                told.add((*place, person))
+            if (*place, person) not in listed:
+                listed.add((*place, person))
                 say(f"  {output.sheet}, row {row['row']}: ID {person} is already filed from {first[0]}, row "
                     f"{first[1]}; left out. If it is another person, name it in {CORRECTIONS}")  # fmt: skip
             image = None

@@ -159,11 +159,11 @@ def score_photo(path: Path, truth: dict, config: ExtractionConfig | None = None)
     nobodys = {*NOT_FILED, "id_unread"}  # kept, but under no person's name
     people = [None if nobodys & set(cell.flags) else cell.person_id for cell in sheet.cells]
     scores = score_cells(quads, people, true_quads, true_people)
-    told = np.array([bool(flags) or bool(set(cell.flags) - QUIET) for cell in sheet.cells])
-    unsaid = [None if seen else person for person, seen in zip(people, told, strict=True)]
+    noticed = np.array([bool(flags) or bool(set(cell.flags) - QUIET) for cell in sheet.cells])
+    unsaid = [None if seen else person for person, seen in zip(people, noticed, strict=True)]
     _, covered = overlaps(true_quads, quads)
     lost = scores["iou"] < FOUND
-    flagged = lost & ((covered.max(axis=1) > 0) & told[covered.argmax(axis=1)] | bool(flags))
+    flagged = lost & ((covered.max(axis=1) > 0) & noticed[covered.argmax(axis=1)] | bool(flags))
     silent = score_cells(quads, unsaid, true_quads, true_people)["misfiled"]
     result = {key: int(scores[key]) for key in ("cells", "found", "misfiled")}
     return result | dict(flagged=int(flagged.sum()), silent=int(silent), seconds=seconds, flags=flags, error=""), sheet

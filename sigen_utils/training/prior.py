@@ -91,7 +91,7 @@ class PriorTrainer(ModelTrainer):
         return self.ema.model.new(self.config.n_fixed, 1, torch.Generator().manual_seed(0)).float()
 
     def finish(self) -> None:
-        """Keep what the model is told of the people of a class; no picture of them."""
+        """Keep descriptions of the people of a class; no picture of them."""
         if self.model_config.n_people:
             self.ema.model.remember(self.train_set.x, self.train_set.labels)
 
