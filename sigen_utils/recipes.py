@@ -96,12 +96,12 @@ _REPORTS = dict(batch_size=64, augment=AugmentConfig(shear=0.0, elastic=0.0, noi
 
 _REPORTED_GAN = GANConfig(
     network="dcgan",
-    rendered=False,
     pairing="bce",
     penalty=0.0,
     augment_generated=False,
     ema_images=1.0,
-    learning_rate_d=2e-3,
+    rates=(2e-4, 2e-3),
+    adam_betas=(0.5, 0.999),
 )
 
 RECIPES = {
@@ -144,7 +144,7 @@ RECIPES = {
             GANTrainer,
             GANConfig(),
             TrainConfig(**_REPORTS | dict(batch_size=16), checks=8),
-            images=dict(smoke=64, cpu=16_000, gpu=640_000),
+            images=dict(smoke=64, cpu=24_000, gpu=640_000),
         ),
         # From the committed weights: the models of the lesson
         Recipe(
@@ -193,8 +193,8 @@ RECIPES = {
             "corpus_gan_alone",
             GANTrainer,
             GANConfig(),
-            TrainConfig(**_REPORTS | dict(batch_size=16), checks=8),
-            images=dict(smoke=64, cpu=64_000, gpu=2_000_000),
+            TrainConfig(batch_size=16, checks=8, augment=AugmentConfig(probability=0.0)),
+            images=dict(smoke=64, cpu=128_000, gpu=2_000_000),
         ),
         Recipe(
             "extractor",
@@ -215,13 +215,13 @@ RECIPES = {
 # The repair of the reports' GAN from noise, a field at a time; every step keeps those before it
 REPAIRS: tuple[tuple[str, str, Any], ...] = (
     ("smaller batches", "train.batch_size", 16),
-    ("balanced rates", "model.learning_rate_d", 2e-4),
+    ("balanced rates", "model.rates", GANConfig().rates),
     ("no lattice", "model.network", "resampled"),
-    ("rendered ink", "model.rendered", True),
     ("R1 + R2", "model.penalty", GANConfig().penalty),
     ("both sides augmented", "model.augment_generated", True),
     ("relativistic pairing", "model.pairing", "relativistic"),
     ("averaged weights", "model.ema_images", GANConfig().ema_images),
+    ("no momentum in Adam", "model.adam_betas", GANConfig().adam_betas),
 )
 
 

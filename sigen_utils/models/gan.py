@@ -19,44 +19,50 @@ from ..render import INK, find_ink, pen, sharpen
 from .baselines import ReportDiscriminator, ReportGenerator
 from .layers import DownTower, UpTower
 
+SHARP = 8.0  # turns ink of a network without a last nonlinearity into logits
+
 
 @dataclass(frozen=True)
 class GANConfig:
     """Everything that fixes a GAN from noise and its losses."""
 
     latent_dim: int = 100  # numbers of noise
-    network: str = "resampled"  # residual blocks and interpolation; or "dcgan", as reported
-    widths: tuple[int, ...] = (24, 48, 96, 192)  # channels at 32, 16, 8, 4 pixels of a "resampled" network
+    network: str = "resampled"  # residual blocks without norms, interpolation, linear output; or "dcgan", as reported
+    widths: tuple[int, ...] = (24, 64, 128, 192)  # channels at 32, 16, 8, 4 pixels of a "resampled" generator
+    widths_d: tuple[int, ...] = (24, 48, 96, 160)  # of its discriminator
     blocks: int = 1  # residual blocks at each size
-    rendered: bool = True  # whether G's output is rendered before D sees it, with a straight-through gradient
     pairing: str = "relativistic"  # of genuine and generated logits; or "bce": each on its own
-    penalty: float = 0.2  # weight of R1 + R2
+    penalty: float = 6.0  # weight of R1 + R2 at first ...
+    penalty_end: float = 1.0  # ... and at last: a fair fight needs a weaker one when both sides are alike
     penalty_sigma: float = 0.05  # step of their finite difference, in units of ink
     augment_generated: bool = True  # whether D sees generated signatures augmented like genuine ones
     ema_images: float = 10_000.0  # half-life of the averaged generator
-    learning_rate_g: float = 2e-4
-    learning_rate_d: float = 2e-4
-    adam_betas: tuple[float, float] = (0.5, 0.999)
+    rates: tuple[float, float] = (4e-4, 4e-4)  # learning rates of G and D
+    adam_betas: tuple[float, float] = (0.0, 0.99)
 
     def __post_init__(self):
         if self.network not in ("resampled", "dcgan"):
             raise ValueError(f"network={self.network!r}: choose resampled or dcgan")
         if self.pairing not in ("relativistic", "bce"):
             raise ValueError(f"pairing={self.pairing!r}: choose relativistic or bce")
-        object.__setattr__(self, "widths", tuple(self.widths))  # lists when read back from config.json
-        object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+        for name in ("widths", "widths_d", "rates", "adam_betas"):  # lists when read back from config.json
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 class Generator(nn.Module):
-    """Noise ``[N, latent_dim]`` to ink ``[N, 1, 128, 128]`` in [0, 1]."""
+    """Noise ``[N, latent_dim]`` to ink ``[N, 1, 128, 128]``.
+
+    The reports' network ends with a sigmoid. The other one has a linear output: beyond [0, 1] the discriminator pulls
+    it back, and no pixel is stuck where a sigmoid is flat, as on a page that has become blank.
+    """
 
     def __init__(self, config: GANConfig = GANConfig()):
         super().__init__()
         self.config = config
-        if config.network == "dcgan":
-            self.net: nn.Module = ReportGenerator(config.latent_dim)
-        else:
-            self.net = UpTower(config.latent_dim, config.widths, config.blocks, norm=True)
+        self.linear = config.network != "dcgan"
+        self.net = UpTower(config.latent_dim, config.widths, config.blocks) if self.linear else ReportGenerator(
+            config.latent_dim
+        )
 
     def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Noise ``[n, latent_dim]`` from N(0, I), drawn on the device of the random `generator`."""
@@ -64,18 +70,18 @@ class Generator(nn.Module):
         return torch.randn(n, self.config.latent_dim, device=where, generator=generator)
 
     def forward(self, z: Tensor) -> Tensor:
-        logits = self.net(z)
-        return render_straight_through(logits) if self.config.rendered else torch.sigmoid(logits.float())
+        """Ink as D sees it; that of a linear output may lie outside [0, 1]."""
+        return self.net(z).float() if self.linear else torch.sigmoid(self.net(z).float())
 
     def logits(self, z: Tensor) -> Tensor:
-        """Logits of the same ink before rendering."""
-        return self.net(z)
+        """Logits of ink, for a likelihood: of a linear output its distance from one half, times `SHARP`."""
+        return SHARP * (self.net(z).float() - 0.5) if self.linear else self.net(z)
 
     @torch.no_grad()
     def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
         """Raw ink ``[people * per_person, 1, 128, 128]``. It knows no people: every signature is somebody else's."""
         z = self.noise(people * per_person, generator).to(next(self.parameters()).device)
-        return torch.cat([torch.sigmoid(self.logits(part).float()) for part in z.split(64)])
+        return torch.cat([self(part).clamp(0, 1) for part in z.split(64)])
 
 
 class Discriminator(nn.Module):
@@ -89,7 +95,7 @@ class Discriminator(nn.Module):
         if config.network == "dcgan":
             self.net: nn.Module = ReportDiscriminator()
         else:
-            tower = DownTower(config.widths, config.blocks, norm=False)
+            tower = DownTower(config.widths_d, config.blocks, norm=False)
             self.net = nn.Sequential(tower, nn.Linear(tower.out_features, 1), nn.Flatten(0))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -86,19 +86,19 @@ class Refinement(nn.Module):
 
 
 class UpTower(nn.Module):
-    """Noise ``[N, in_features]`` to a picture ``[N, 1, 128, 128]`` of logits: the mirror of `DownTower`.
+    """Noise ``[N, in_features]`` to a picture ``[N, 1, 128, 128]``: the mirror of `DownTower`, without norms.
 
     Sizes double by interpolation and a convolution. A strided transposed convolution covers some pixels more often
     than others and paints a checkerboard (Odena et al. 2016).
     """
 
-    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int, norm: bool):
+    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int):
         super().__init__()
         self.side, self.width = 32 // 2 ** (len(widths) - 1), widths[-1]
         self.linear = nn.Linear(in_features, self.width * self.side**2)
         layers: list[nn.Module] = []
         for k in reversed(range(len(widths))):
-            layers += [ResidualBlock(widths[k], norm) for _ in range(blocks)]
+            layers += [ResidualBlock(widths[k], norm=False) for _ in range(blocks)]
             if k:
                 layers += [
                     nn.Upsample(scale_factor=2, mode="bilinear"),
@@ -106,7 +106,6 @@ class UpTower(nn.Module):
                 ]
         self.layers = nn.Sequential(*layers)
         self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
-        nn.init.constant_(self.to_picture[0].bias, -2.0)  # begin with paper, as most of a signature is
         self.refine = Refinement(widths[0])
 
     def forward(self, noise: Tensor) -> Tensor:

@@ -38,14 +38,13 @@ class PriorGANConfig(PriorConfig):
     penalty_sigma: float = 0.05
     reconstruction_weight: float = 0.01  # of reconstructing genuine signatures, per nat
     ema_images: float = 2_000.0  # half-life of the averaged generator
-    learning_rate_g: float = 1e-4
-    learning_rate_d: float = 3e-4
+    rates: tuple[float, float] = (1e-4, 3e-4)  # learning rates of G and D
     adam_betas: tuple[float, float] = (0.0, 0.99)
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "widths_d", tuple(self.widths_d))  # lists when read back from config.json
-        object.__setattr__(self, "adam_betas", tuple(self.adam_betas))
+        for name in ("widths_d", "rates", "adam_betas"):  # lists when read back from config.json
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 class PriorGAN(PriorVAE):

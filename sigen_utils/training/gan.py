@@ -38,8 +38,8 @@ class AdversarialTrainer(Trainer):
         self.ema = Average(self.generator, cfg.ema_images)
         settings = dict(betas=cfg.adam_betas, fused=True)
         trained = [p for p in self.generator.parameters() if p.requires_grad]
-        self.optimizer_g = torch.optim.Adam(trained, cfg.learning_rate_g, **settings)
-        self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.learning_rate_d, **settings)
+        self.optimizer_g = torch.optim.Adam(trained, cfg.rates[0], **settings)
+        self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), cfg.rates[1], **settings)
 
     def networks(self) -> tuple[nn.Module, nn.Module]: ...
 
@@ -62,9 +62,9 @@ class AdversarialTrainer(Trainer):
     ) -> dict[str, Tensor]:
         """One step of D on `real` and `fake` ``[N, C, 128, 128]``, then one of G, down its loss plus `extra`."""
         cfg, factor = self.model_config, cosine(progress, self.config.rate_end, 1e-9) if self.falls else 1.0
-        for optimizer, rate in ((self.optimizer_g, cfg.learning_rate_g), (self.optimizer_d, cfg.learning_rate_d)):
+        for optimizer, rate in zip((self.optimizer_g, self.optimizer_d), cfg.rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
-        penalty = LAZY * cfg.penalty if self.steps_done % LAZY == 0 else 0.0
+        penalty = LAZY * self.penalty(progress) if self.steps_done % LAZY == 0 else 0.0
         with self.autocast():
             d = gan.d_step(self.wrapped_d, real, fake.detach(), cfg.pairing, penalty, cfg.penalty_sigma, generator)
         self.descend(self.optimizer_d, d["loss"])
@@ -79,6 +79,10 @@ class AdversarialTrainer(Trainer):
         out = dict(loss=d["loss"] + g["loss"], d_loss=d["loss"], g_loss=g["loss"], g_gradient_norm=norm)
         out |= dict(real_logit=d["real"].mean(), fake_logit=d["fake"].mean())
         return out | {name: d[name] for name in ("r1", "r2") if name in d}
+
+    def penalty(self, progress: float) -> float:
+        """Weight of R1 + R2 when the share `progress` of the training is over."""
+        return self.model_config.penalty
 
     def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         """One step of an optimiser down a loss."""
@@ -109,9 +113,14 @@ class GANTrainer(AdversarialTrainer):
             fake = augment(fake, self.config.augment, generator)
         return self.play(real, fake, progress, generator)
 
+    def penalty(self, progress: float) -> float:
+        """Falls geometrically from ``penalty`` to ``penalty_end``."""
+        first, last = self.model_config.penalty, self.model_config.penalty_end
+        return first * (last / first) ** progress if first else 0.0
+
     def genuine(self, x: Tensor) -> Tensor:
-        """Binary ink ``[N, 1, 128, 128]`` with the edges of generated ink: D would recognise staircases."""
-        return pen(x) if self.model_config.rendered else x
+        """Binary ink ``[N, 1, 128, 128]`` with the edges of a pen, which a smooth network can draw; as reported none."""
+        return x if self.model_config.network == "dcgan" else pen(x)
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
@@ -127,7 +136,7 @@ class GANTrainer(AdversarialTrainer):
     def fixed_samples(self) -> Tensor:
         """Signatures of always the same noise by the averaged generator."""
         with self.autocast():
-            return self.ema.model(self.fixed_z).float()
+            return self.ema.model(self.fixed_z).float().clamp(0, 1)
 
 
 @dataclass(frozen=True)
