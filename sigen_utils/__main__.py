@@ -162,7 +162,7 @@ def _score_commands(command: Command) -> None:
 def _study_commands(command: Command) -> None:
     """Many trainings: one thing changed at a time, several seeds each."""
     sub = command("ablate", models.ablate, "the same training with one setting changed at a time, scored by table A")
-    sub.add_argument("study", choices=("repair", "gan", "beta"))
+    sub.add_argument("study", choices=("reports", "repair", "gan", "beta"))
     sub.add_argument("--data", required=True)
     sub.add_argument("--unseen", required=True, help="signatures of people that no model has seen")
     sub.add_argument("--corpus", help="corpus.npz: for the last arm of the repair")

@@ -182,12 +182,20 @@ RECIPES = {
             images=dict(smoke=64, cpu=60_000, gpu=60_000),
         ),
         Recipe(
+            "corpus_decoder",
+            VAETrainer,
+            VAEConfig(least_noise=0.0, train_encoder=False),
+            ModelTrainConfig(batch_size=32, learning_rate=1e-3, checks=10),
+            images=dict(smoke=64, cpu=20_000, gpu=20_000),
+            start="corpus_vae",
+        ),
+        Recipe(
             "corpus_prior",
             PriorTrainer,
             PriorConfig(),
             PriorTrainConfig(batch_size=16, learning_rate=1e-3, rate_end=0.02, ema_images=30_000.0, checks=10),
             images=dict(smoke=128, cpu=512_000, gpu=20_000_000),
-            start="corpus_vae",
+            start="corpus_decoder",
         ),
         Recipe(
             "corpus_gan_alone",

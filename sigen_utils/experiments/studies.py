@@ -1,7 +1,7 @@
 """Studies: the same training with one thing changed, several seeds each, scored alike on people no model has seen.
 
-An *arm* is a recipe. `arms_of` has three studies: the repair of the reports' GAN step by step, what each part of the
-best GAN adds, and what beta does to a VAE drawn from N(0, I). Results are stored in ``results.json`` with the command
+An *arm* is a recipe. `arms_of` has four studies: the reports' models and their variants, the repair of the reports' GAN
+step by step, what each part of the best GAN adds, and what beta does to a VAE drawn from N(0, I). Results are stored in ``results.json`` with the command
 and the commit; notebook 06 and the report show the stored ones.
 """
 
@@ -45,13 +45,21 @@ WITHOUT = {  # of the best GAN: the field that is changed, and its value
 
 
 def arms_of(study: str) -> dict[str, Recipe]:
-    """The arms of the study "repair", "gan" or "beta", by name; neighbours, or all and the first, differ in one field.
+    """The arms of a study by name; neighbours differ in one field, or all from the first.
 
     Raises
     ------
     ValueError
         For another study.
     """
+    if study == "reports":
+        vae, gan = RECIPES["report_vae"], RECIPES["report_gan"]
+        return {
+            "VAE as reported": vae,
+            "VAE, cross entropy": vae.changed("model.likelihood", "bernoulli"),
+            "GAN as reported": gan,
+            "GAN, rates exchanged": gan.changed("model.rates", gan.model.rates[::-1]),
+        }
     if study == "repair":
         return repair_steps() | {"more writers": RECIPES["gan_alone"]}  # the same recipe on a corpus
     if study == "gan":
@@ -59,7 +67,7 @@ def arms_of(study: str) -> dict[str, Recipe]:
     if study == "beta":
         ours = RECIPES["vae_alone"]
         return {f"beta {ours.model.beta:g}": ours} | {f"beta {b:g}": ours.changed("model.beta", b) for b in BETAS}
-    raise ValueError(f"a study called {study!r}: choose repair, gan or beta")
+    raise ValueError(f"a study called {study!r}: choose reports, repair, gan or beta")
 
 
 class Judge:
@@ -71,13 +79,17 @@ class Judge:
         rows = torch.cat([(unseen.labels == k).nonzero()[:each, 0] for k in range(unseen.n_people)])
         known = {name: self.eye(data.train.x).features[name] for name in self.eye.names}
         self.reference = new_people.strangers(self.eye(unseen.x[rows]), unseen.n_people, known)
+        self.raw_eye = Eye(self.eye.extractors, render=torch.clone, device=data.device)
 
     def __call__(self, run: checkpoint.Run, seed: int = 0) -> dict[str, float]:
-        """The scores of `SCORES`, the mean error of stroke statistics, and whether the training ``converged``."""
+        """The scores of `SCORES`, ``frechet_raw`` of the samples before rendering, the mean error of stroke statistics
+        as ``strokes``, and whether the training ``converged``."""
         people, each = self.reference.people, self.reference.per_person
         x = run.sample(people * each, seed=seed, per_person=each)
         scores = new_people.score_new(self.reference, self.eye(x), seed)
         found = {name: scores[long].value for name, long in SCORES.items()}
+        raw = new_people.score_new(self.reference, self.raw_eye(x), seed)
+        found["frechet_raw"] = raw[SCORES["frechet"]].value
         found["strokes"] = float(np.mean([score.value for name, score in scores.items() if name.startswith("stroke_")]))
         found["converged"] = found["frechet"] <= CONVERGED["frechet"] and found["coverage"] >= CONVERGED["coverage"]
         return found
@@ -156,7 +168,7 @@ def in_lines(found: Mapping[str, Any]) -> list[str]:
     for name, entries in found["arms"].items():
         good = [entry for entry in entries if "frechet" in entry]
         text = f"{name:24} {sum(entry['converged'] for entry in good)} of {len(entries)} converge"
-        for score in ("frechet", "coverage", "recall", "novelty", "strokes") if good else ():
+        for score in ("frechet", "frechet_raw", "coverage", "recall", "novelty", "strokes") if good else ():
             values = [entry[score] for entry in good]
             text += f"   {score} {np.mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
         lines.append(text)

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from .vae import reconstruction_loss
 
 
 @dataclass(frozen=True)
 class ReportVAEConfig:
-    """The reports' VAE: squared error, no weight on the KL term, N(0, I) to draw from."""
+    """The reports' VAE: no weight on the KL term, N(0, I) to draw from."""
 
     latent_dim: int = 128
+    likelihood: str = "mse"  # of the first report; or "bernoulli", as the second
 
 
 class ReportVAE(nn.Module):
@@ -48,11 +50,11 @@ class ReportVAE(nn.Module):
         return torch.sigmoid(self.decode(self.encode(x)[0]))
 
     def forward(self, x: Tensor, beta: float = 1.0, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Squared error + KL(q(z|x) || N(0, I)), summed, averaged over the batch: ``loss, reconstruction, kl``."""
+        """Reconstruction loss + KL(q(z|x) || N(0, I)), summed, averaged over the batch: ``loss, reconstruction, kl``."""
         mu, logvar = self.encode(x)
         eps = torch.randn(mu.shape, device=mu.device, generator=generator)
-        drawn = torch.sigmoid(self.decode(mu + torch.exp(0.5 * logvar) * eps).float())
-        reconstruction = F.mse_loss(drawn, x, reduction="sum") / len(x)
+        logits = self.decode(mu + torch.exp(0.5 * logvar) * eps).float()
+        reconstruction = reconstruction_loss(logits, x, self.config.likelihood)
         kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum() / len(x)
         return dict(loss=reconstruction + beta * kl, reconstruction=reconstruction, kl=kl)
 

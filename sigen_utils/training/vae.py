@@ -70,7 +70,12 @@ class VAETrainer(ModelTrainer):
     most = 2000.0  # sums over 16,384 pixels: large by nature
 
     def make(self) -> nn.Module:
-        return vae.VAE(self.model_config)
+        model = vae.VAE(self.model_config)
+        if self.start is not None:
+            model.load_state_dict(getattr(self.start, "vae", self.start).state_dict())
+        for part in model.encoder.parameters():
+            part.requires_grad_(self.model_config.train_encoder)
+        return model
 
     def batch_of(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """The training signatures `index` ``[n]``, ``[n, 1, 128, 128]``; those of a class are augmented."""
