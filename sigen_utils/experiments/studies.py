@@ -79,17 +79,17 @@ class Judge:
         rows = torch.cat([(unseen.labels == k).nonzero()[:each, 0] for k in range(unseen.n_people)])
         known = {name: self.eye(data.train.x).features[name] for name in self.eye.names}
         self.reference = new_people.strangers(self.eye(unseen.x[rows]), unseen.n_people, known)
-        self.raw_eye = Eye(self.eye.extractors, render=torch.clone, device=data.device)
 
     def __call__(self, run: checkpoint.Run, seed: int = 0) -> dict[str, float]:
         """The scores of `SCORES`, ``frechet_raw`` of the samples before rendering, the mean error of stroke statistics
         as ``strokes``, and whether the training ``converged``."""
         people, each = self.reference.people, self.reference.per_person
         x = run.sample(people * each, seed=seed, per_person=each)
-        scores = new_people.score_new(self.reference, self.eye(x), seed)
+        seen = self.eye(x)
+        scores = new_people.score_new(self.reference, seen, seed)
         found = {name: scores[long].value for name, long in SCORES.items()}
-        raw = new_people.score_new(self.reference, self.raw_eye(x), seed)
-        found["frechet_raw"] = raw[SCORES["frechet"]].value
+        raw = replace(seen, features={one.name: one.features(x) for one in self.eye.extractors})
+        found["frechet_raw"] = new_people.score_new(self.reference, raw, seed)[SCORES["frechet"]].value
         found["strokes"] = float(np.mean([score.value for name, score in scores.items() if name.startswith("stroke_")]))
         found["converged"] = found["frechet"] <= CONVERGED["frechet"] and found["coverage"] >= CONVERGED["coverage"]
         return found
