@@ -71,12 +71,15 @@ studies: $(RUN) ## the four studies anew, hours on two cores, kept in results.js
 # The weights in the repository: card.json beside them says on what, how long and where they were trained
 WRITERS := build/writers.npz
 DEVICE ?= 2 CPU cores
-prior: .venv/ready ## weights/prior anew, from 24,000 synthetic writers: hours on two cores; continues after a kill
+CROWD := --device "$(DEVICE)" --crowd "24,000 synthetic writers, four signatures each"
+prior: .venv/ready ## weights/prior and weights/gan_alone anew, from 24,000 synthetic writers: hours; continues after a kill
 	test -f $(WRITERS) || $(PY) -m sigen_utils corpus --out $(WRITERS)
-	$(PY) -m sigen_utils train vae --resume --data $(WRITERS) --run build/prior/vae
-	$(PY) -m sigen_utils train prior --resume --data $(WRITERS) --start build/prior/vae --run build/prior/flow
-	$(PY) -m sigen_utils publish --run build/prior/flow --out weights/prior --device "$(DEVICE)" \
-		--crowd "24,000 synthetic writers, four signatures each"
+	$(PY) -m sigen_utils train corpus_vae --resume --data $(WRITERS) --run build/prior/vae
+	$(PY) -m sigen_utils train corpus_decoder --resume --data $(WRITERS) --start build/prior/vae --run build/prior/decoder
+	$(PY) -m sigen_utils train corpus_prior --resume --data $(WRITERS) --start build/prior/decoder --run build/prior/flow
+	$(PY) -m sigen_utils publish --run build/prior/flow --out weights/prior $(CROWD)
+	$(PY) -m sigen_utils train corpus_gan_alone --resume --data $(WRITERS) --run build/prior/gan_alone
+	$(PY) -m sigen_utils publish --run build/prior/gan_alone --out weights/gan_alone $(CROWD)
 
 extractor: .venv/ready ## weights/extractor anew, from 20,000 synthetic writers: hours on two cores; continues after a kill
 	test -f build/crowd.npz || $(PY) -m sigen_utils crowd --out build/crowd.npz --seed 7000003 --writers 20000 \

@@ -16,7 +16,8 @@ from ..recipes import RECIPES
 from ..sampling import Sampler, gaussians_of
 from ..training import checkpoint
 
-NAMES = ("report_vae", "vae_alone", "prior_alone", "vae", "report_gan", "gan_alone", "gan")
+COMMITTED = {"corpus_gan_alone": "gan_alone"}  # recipes of which only the weights below ``weights`` are compared
+NAMES = ("report_vae", "vae_alone", "prior_alone", "vae", "report_gan", "gan_alone", *COMMITTED, "gan")
 GAUSSIANS = "vae_alone Gaussians"  # a row of its own: the same decoder, codes from a mixture of Gaussians
 LABELS = {  # rows of models for readers, in the order of every table and figure
     "report_vae": "VAE as reported",
@@ -26,6 +27,7 @@ LABELS = {  # rows of models for readers, in the order of every table and figure
     "vae": "VAE, learned prior",
     "report_gan": "GAN as reported",
     "gan_alone": "GAN from noise",
+    "corpus_gan_alone": "GAN from noise, 24,000 writers",
     "gan": "GAN from the prior",
 }
 
@@ -69,6 +71,9 @@ def obtain(
         raise ValueError(f"no model {sorted(unknown)[0]!r}; choose of {', '.join(NAMES)}")
     found: dict[str, checkpoint.Run] = {}
     for name in names:
+        if name in COMMITTED:
+            found[name] = checkpoint.load_run(paths.weights_dir() / COMMITTED[name], device or "cpu")
+            continue
         run = finished(name, data, device)
         if run is None:
             start, recipe = None, RECIPES[name]
