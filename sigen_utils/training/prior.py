@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import paths
+from ..augment import AugmentConfig, augment
 from ..data import SignatureSet
 from ..models import prior, vae
 from ..synthesis import Corpus, CrowdConfig
@@ -29,6 +30,7 @@ class PriorTrainConfig(ModelTrainConfig):
     warmup_steps: int = 300  # over which the learning rate rises
     decay_from: float = 0.6  # share of the training after which the rate falls linearly to `rate_end`
     replay_writers: int = REPLAYED  # synthetic writers: half of each batch, when the flow meets a class; 0: none
+    copies: int = 3  # of each person of a class, all signatures augmented alike, as somebody who signs like them
 
 
 class PriorTrainer(ModelTrainer):
@@ -48,7 +50,7 @@ class PriorTrainer(ModelTrainer):
             model.flow.load_state_dict(self.start.flow.state_dict())
         model = model.to(self.device)
         net = model.vae
-        self.codes = [encode_sets(net, self.train_set, self.device)]
+        self.codes = [self.codes_of_people(net)]
         if not isinstance(self.data, Corpus) and self.config.replay_writers:
             self.codes.append(encode_sets(net, replayed(self.config.replay_writers), self.device))
         self.batch *= len(self.codes) * self.codes[0][0].shape[1]  # signatures a step: sets of them, of each source
@@ -58,6 +60,14 @@ class PriorTrainer(ModelTrainer):
             variance = mu.var((0, 1, 3, 4)) + logvar.exp().mean((0, 1, 3, 4))
             model.flow.scale.copy_(variance.sqrt().view(1, -1, 1, 1))
         return model
+
+    def codes_of_people(self, net: vae.VAE) -> tuple[Tensor, Tensor]:
+        """Posteriors of the training signatures, and those of the copies of a class."""
+        parts, generator = [encode_sets(net, self.train_set, self.device)], torch.Generator().manual_seed(self.config.seed)
+        for _ in range(0 if isinstance(self.data, Corpus) else self.config.copies):
+            parts.append(encode_sets(net, self.train_set, self.device, self.config.augment, generator))
+        mu, logvar = (torch.cat(side) for side in zip(*parts, strict=True))
+        return mu, logvar
 
     @property
     def n_items(self) -> int:
@@ -115,7 +125,7 @@ def replayed(writers: int) -> Corpus:
 def sets_of_writers(data: Corpus | SignatureSet) -> Tensor:
     """Sets of signatures of one writer, as places in `data`, int64 ``[writers, size]``.
 
-    Of people with different numbers of signatures each gives as many, up to four, as the one with fewest.
+    A set is of as many, up to four, as the person with fewest has; who has more gives several sets.
 
     Raises
     ------
@@ -128,7 +138,8 @@ def sets_of_writers(data: Corpus | SignatureSet) -> Tensor:
     size = min(prior.MAX_REFERENCES + 1, int(data.labels.bincount()[present].min()))
     if size < 2:
         raise ValueError("the prior learns how signatures of a person differ: every person needs two to train on")
-    return torch.stack([(data.labels == person).nonzero()[:size, 0] for person in present]).cpu()
+    own = [(data.labels == person).nonzero()[:, 0] for person in present]
+    return torch.cat([rows[: len(rows) // size * size].view(-1, size) for rows in own]).cpu()
 
 
 def ink_of(data: Corpus | SignatureSet, index: Tensor, device: torch.device) -> Tensor:
@@ -139,9 +150,24 @@ def ink_of(data: Corpus | SignatureSet, index: Tensor, device: torch.device) -> 
 
 
 @torch.no_grad()
-def encode_sets(net: vae.VAE, data: Corpus | SignatureSet, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Posteriors of `sets_of_writers`: mean and log-variance ``[writers, size, channels, 16, 16]``, half precision."""
+def encode_sets(
+    net: vae.VAE,
+    data: Corpus | SignatureSet,
+    device: torch.device,
+    config: AugmentConfig | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Posteriors of `sets_of_writers`: mean and log-variance ``[writers, size, channels, 16, 16]``, half precision.
+
+    With `config` the signatures of a set are augmented before, all in the same way.
+    """
     sets = sets_of_writers(data)
-    parts = [net.encode(ink_of(data, index, device)) for index in sets.flatten().split(ENCODED)]
+    parts = []
+    for some in sets.split(max(1, ENCODED // sets.shape[1])):
+        x = ink_of(data, some.flatten(), torch.device("cpu") if config else device)
+        if config:  # a set is one picture of several channels; ink stays binary, as the VAE knows it
+            x = augment(x[:, 0].unflatten(0, some.shape), config, generator).flatten(0, 1)[:, None]
+            x = (x > 0.5).float().to(device)
+        parts.append(net.encode(x))
     mu, logvar = (torch.cat([part[k].half() for part in parts]) for k in (0, 1))
     return mu.unflatten(0, sets.shape), logvar.unflatten(0, sets.shape)
