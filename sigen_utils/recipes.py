@@ -144,7 +144,7 @@ RECIPES = {
             GANTrainer,
             GANConfig(),
             TrainConfig(**_REPORTS | dict(batch_size=16), checks=8),
-            images=dict(smoke=64, cpu=24_000, gpu=640_000),
+            images=dict(smoke=64, cpu=16_000, gpu=640_000),
         ),
         # From the committed weights: the models of the lesson
         Recipe(
