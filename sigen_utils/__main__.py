@@ -198,6 +198,10 @@ def _story_commands(command: Command) -> None:
     sub = command("student", lesson.student, "the notebooks without the solutions of their exercises, for students")
     sub.add_argument("out", help="folder for them; none of them is in it yet")
 
+    sub = command("badges", lesson.badges, "let the Colab badges and the notebooks' set-up cells name a fork")
+    sub.add_argument("--repo", metavar="OWNER/NAME", help="default: the remote `origin`")
+    sub.add_argument("--branch", default="main")
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""

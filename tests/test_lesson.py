@@ -1,10 +1,14 @@
-"""What teachers get: student notebooks whose checks fail until the exercises are solved."""
+"""What teachers get: student notebooks whose checks fail until they are solved, badges and set-up cells of a fork."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -118,3 +122,116 @@ def test_a_folder_with_notebooks_is_left_as_it_is(students, capsys):
     assert main(["student", str(students)]) == 2 == main(["student", str(FOLDER)])
     assert re.search("name an empty folder", capsys.readouterr().err)
     assert before == {path.name: path.read_bytes() for path in students.iterdir()}
+
+
+# Colab: the set-up cell and the badges
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    subprocess.run(["git", *who, "-C", str(folder), *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Path:
+    """A repository with a branch that holds what the set-up cell needs, and nothing to install."""
+    if not shutil.which("git"):
+        pytest.skip("needs git")
+    folder = tmp_path / "fork"
+    (folder / "sigen_utils").mkdir(parents=True)
+    (folder / "report" / "generated").mkdir(parents=True)
+    git(tmp_path, "init", "-q", "-b", "main", "fork")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "empty")
+    git(folder, "checkout", "-q", "-b", "course")
+    for name in ("sigen_utils/__init__.py", "sigen_utils/colab.py", "report/generated/results.json"):
+        shutil.copy(paths.REPO / name, folder / name)
+    (folder / "requirements.txt").write_text("# nothing\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "all")
+    return folder
+
+
+COLAB = """
+import os, sys, types
+mounted = []
+google = sys.modules["google"] = types.ModuleType("google")
+google.colab = sys.modules["google.colab"] = types.ModuleType("google.colab")
+google.colab.drive = types.SimpleNamespace(mount=mounted.append)
+exec({cell!r})
+print(sys.modules["sigen_utils"].__file__, os.environ["SIGEN_HOME"], *mounted, sep="\\n")
+"""
+
+
+def set_up(fork: Path, content: Path, **fields: str) -> list[str]:
+    """Run the set-up cell as Colab does, twice: where the package comes from, SIGEN_HOME, what was mounted."""
+    (cell,) = {source(c) for c in load("02_vae")["cells"] if "bootstrap" in c["metadata"].get("tags", [])}
+    for name, value in fields.items():
+        cell, n = re.subn(rf"^{name} = .*?(?=  # @param)", f"{name} = {value}", cell, flags=re.MULTILINE)
+        assert n == 1, f"no form field {name}"
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SIGEN_HOME")}
+    env |= dict(SIGEN_REPO=fork.as_uri(), SIGEN_CLONE_DIR=str(content / "sigen"), SIGEN_HOME="", PYTHONNOUSERSITE="1")
+    for _ in range(2):  # the second time as after a disconnect
+        command = [sys.executable, "-c", COLAB.format(cell=cell)]
+        done = subprocess.run(command, cwd=content, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-3:]
+
+
+def test_the_setup_cell_clones_the_branch_that_its_field_names(fork, tmp_path):
+    *said, package, home = set_up(fork, tmp_path, BRANCH='"course"')
+    assert Path(package).parent == tmp_path / "sigen" / "sigen_utils" and home == ""
+    assert said == ["data and runs end with this machine; KEEP_ON_DRIVE keeps them"]
+
+
+def test_on_request_everything_is_written_to_drive_and_found_there_again(fork, tmp_path):
+    drive = tmp_path / "drive"
+    moved = (fork / "sigen_utils" / "colab.py").read_text().replace("/content/drive", str(drive))
+    (fork / "sigen_utils" / "colab.py").write_text(moved)
+    git(fork, "commit", "-q", "-a", "-m", "another place to mount")
+    _, home, mounted = set_up(fork, tmp_path, BRANCH='"course"', KEEP_ON_DRIVE="True")
+    assert mounted == str(drive) and Path(home) == drive / "MyDrive" / "sigen"
+    kept = Path(home) / "report" / "generated" / "results.json"
+    assert kept.read_bytes() == (fork / "report" / "generated" / "results.json").read_bytes()
+    kept.write_text("{}")  # what a notebook wrote there
+    set_up(fork, tmp_path, BRANCH='"course"', KEEP_ON_DRIVE="True")
+    assert kept.read_text() == "{}"
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the README and the notebooks that the command may rewrite."""
+    shutil.copytree(FOLDER, tmp_path / "notebooks")
+    shutil.copy(paths.REPO / "README.md", tmp_path)
+    monkeypatch.setattr(paths, "REPO", tmp_path)
+    return tmp_path
+
+
+def test_badges_of_a_fork_and_back(copy, capsys):
+    files = [copy / "README.md", *(copy / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS)]
+    before = [file.read_text() for file in files]
+    repo, branch = re.search(r"colab\.research\.google\.com/github/(\S+?)/blob/(\S+)/notebooks/", before[0]).groups()
+    assert main(["badges", "--repo", "ada/signs", "--branch", "course/2027"]) == 0
+    for file in files:
+        text = file.read_text()
+        names = re.findall(r"colab\.research\.google\.com/github/(\S+?)/notebooks/([\w-]+)\.ipynb", text)
+        assert {link for link, _ in names} == {"ada/signs/blob/course/2027"}
+        assert {name for _, name in names} == (set(NOTEBOOKS) if file.suffix == ".md" else {file.stem})
+        if file.suffix == ".ipynb":
+            assert r"REPO = \"ada/signs\"  # @param" in text and r"BRANCH = \"course/2027\"  # @param" in text
+    main(["badges", "--repo", repo, "--branch", branch])
+    assert [file.read_text() for file in files] == before
+    assert main(["badges", "--repo", "no-name"]) == 2 and "owner/name" in capsys.readouterr().err
+    assert main(["badges", "--repo", "ada/signs", "--branch", 'x"y']) == 2
+    assert [file.read_text() for file in files] == before
+
+
+@pytest.mark.parametrize("url", ["https://github.com/ada/signs.git", "git@github.com:ada/signs.git",
+                                 "https://github.com/ada/signs"])  # fmt: skip
+def test_badges_name_the_remote_of_the_checkout_by_default(copy, url, capsys):
+    if not shutil.which("git"):
+        pytest.skip("needs git")
+    git(copy, "init", "-q")
+    assert main(["badges"]) == 2 and "--repo owner/name" in capsys.readouterr().err
+    git(copy, "remote", "add", "origin", url)
+    assert main(["badges"]) == 0
+    assert "github/ada/signs/blob/main/notebooks/" in (copy / "README.md").read_text()
