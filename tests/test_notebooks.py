@@ -264,7 +264,8 @@ def test_rule_finds_a_fault(rule, sound):
 
 def test_all_badges_and_setup_cells_name_one_repository():
     owner, branch = re.search(r"github/([^/]+/[^/]+)/blob/(\S+)/notebooks/", BADGE).groups()
-    assert set(re.findall(r"colab\.research\.google\.com/github/\S+/notebooks/", README)) == {BADGE[: -len("{}.ipynb")]}
+    badges = re.findall(r"https://colab\.research\.google\.com/github/\S+/notebooks/", README)
+    assert len(badges) == len(NAMES) and set(badges) == {BADGE.removesuffix("{}.ipynb")}
     for name in NAMES:
         setup = code(load(name))[0]["source"]
         assert setup.startswith("# @title ") and f'REPO = "{owner}"  # @param ' in setup
