@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import sys
+from datetime import UTC, datetime
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -51,11 +52,12 @@ def own(tmp_path) -> OwnSignature:
 def test_a_drawing_and_an_upload_of_one_picture_are_read_alike(own):
     own.field.value = "1 " + PREFIX + base64.b64encode(png()).decode()
     own.field.value = "2 " + PREFIX + base64.b64encode(png()).decode()  # the same once more is an answer once more
-    own.upload.set_trait("value", ({"content": memoryview(png()), "name": "a.png"},))
+    about = dict(name="a.png", type="image/png", size=len(png()), last_modified=datetime.now(UTC))
+    own.upload.set_trait("value", (about | dict(content=memoryview(png())),))
     first, *others = own.answer.ink
     assert len(others) == 2 and all((one == first).all() for one in others)
     assert first.shape[-2:] == (128, 128) and 0.01 < first.mean() < 0.5
-    assert own.image.value.startswith(b"\x89PNG") and own.image.layout.display is None and own.said.value == ""
+    assert bytes(own.image.value).startswith(b"\x89PNG") and own.image.layout.display is None and own.said.value == ""
 
 
 @pytest.mark.parametrize("value", ["1 nothing", "1 " + PREFIX + "%%%", "1 " + PREFIX + "A" * 3_000_000])
