@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from .commands import doctor, evaluation, evidence, models, sheets, story
+from .commands import doctor, evaluation, evidence, lesson, models, sheets, story
 
 Command = Callable[..., argparse.ArgumentParser]  # (name, function, text) -> the parser of its options
 
@@ -194,6 +194,13 @@ def _story_commands(command: Command) -> None:
     sub = command("all", story.run_all, "notebooks 01 to 06, then the report")
     sub.add_argument("--profile", default="", choices=("", "smoke", "cpu", "gpu"))
     sub.add_argument("--first", type=int, default=1, choices=range(1, 7), help="go on with this notebook")
+
+    sub = command("student", lesson.student, "the notebooks without the solutions of their exercises, for students")
+    sub.add_argument("out", help="folder for them; none of them is in it yet")
+
+    sub = command("badges", lesson.badges, "let the Colab badges and the notebooks' set-up cells name a fork")
+    sub.add_argument("--repo", metavar="OWNER/NAME", help="default: the remote `origin`")
+    sub.add_argument("--branch", default="main")
 
 
 def parser() -> argparse.ArgumentParser:

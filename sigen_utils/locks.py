@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -15,6 +16,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)  # a file system that has none, as some in the network: go on
 
 
 class LockedError(ValueError):
@@ -70,7 +73,11 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
 def _take(handle) -> None:
     """Lock an open file; OSError if that cannot be had at once."""
     if fcntl:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
     else:
         import msvcrt
 

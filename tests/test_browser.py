@@ -45,6 +45,20 @@ explorer = LatentExplorer(render, np.eye(3), np.ones(3), np.zeros(3), names=["ri
                           people={"17": np.array([2.0, 0, 0]), "23": np.array([0, 2.0, 1])})
 explorer
 """
+DRAWING = """
+import io
+from matplotlib.figure import Figure
+from PIL import Image
+from sigen_utils.drawing import OwnSignature
+
+def answer(content):  # what arrived, beside its mirror image
+    ink = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+    figure = Figure(figsize=(4, 1))
+    figure.add_axes((0, 0, 1, 1)).imshow(np.hstack([ink, ink[:, ::-1]]), cmap="gray")
+    return figure
+
+OwnSignature(answer)
+"""
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -106,7 +120,8 @@ def answers(url: str) -> bool:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a JupyterLab with own settings, own folders and a free port, ended with the tests."""
     root = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK.strip())])
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (NOTEBOOK, DRAWING)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     (root / "work").mkdir()
     nbformat.write(notebook, root / "work" / "explorer.ipynb")
@@ -269,6 +284,28 @@ def test_pickers_show_people_and_the_way_between_them(fresh):
     second = tab.evaluate(INK)
     assert second[2] - ink[2] == pytest.approx(48, abs=3)  # 2 units down
     assert second[1] == pytest.approx(ink[1], abs=2)
+
+
+def test_a_signature_drawn_with_the_mouse_reaches_the_kernel_and_is_answered(page):
+    tab = page.page
+    canvas, use = tab.locator(".jp-OutputArea canvas[role=img]"), tab.get_by_role("button", name="Use this drawing")
+    canvas.scroll_into_view_if_needed()
+    use.click()
+    said = tab.locator(".jp-OutputArea [role=status]")
+    assert "Nothing is drawn" in said.inner_text()
+    box = canvas.bounding_box()
+    tab.mouse.move(box["x"] + 60, box["y"] + 60)
+    tab.mouse.down()
+    for x, y in ((120, 180), (180, 50), (260, 190), (400, 90)):
+        tab.mouse.move(box["x"] + x, box["y"] + y, steps=4)
+    tab.mouse.up()
+    use.click()
+    assert "Sent" in said.inner_text()
+    answered = """() => {
+        const img = document.querySelectorAll('.jp-OutputArea img.widget-image')[1];
+        return img && img.offsetWidth > 0 && img.naturalWidth > 0;
+    }"""
+    tab.wait_for_function(answered)
 
 
 def test_the_console_is_quiet_and_nobody_else_was_asked(page):

@@ -19,7 +19,7 @@ import pytest
 from nbclient import NotebookClient
 
 REPO = Path(__file__).resolve().parent.parent
-NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness"]
+NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters"]
 COLAB = os.environ.get("SIGEN_COLAB_PYTHON", "")
 PREINSTALLED = {"torch": "2.11.0", "numpy": "2.1.3", "ipywidgets": "7.7.1", "ipython": "7.34.0"}
 
@@ -75,6 +75,7 @@ def colab(tmp_path: Path, source: Path, before: dict, monkeypatch: pytest.Monkey
         "import sys, types\n"
         "sys.modules['google'] = types.ModuleType('google')\n"
         "sys.modules['google.colab'] = sys.modules['google'].colab = types.ModuleType('google.colab')\n"
+        "sys.modules['google.colab'].output = types.SimpleNamespace(register_callback=lambda name, function: None)\n"
     )
     kernel = tmp_path / "jupyter" / "kernels" / "colab"
     kernel.mkdir(parents=True)

@@ -60,6 +60,26 @@ def test_another_model_in_the_place_of_one_is_not_taken_for_it():
     assert comparison.finished("report_vae", data) is None
 
 
+def test_the_outlook_names_what_is_there_and_what_is_made_and_how_long_that_takes():
+    profile, cpu, gpu = PROFILES["cpu"], torch.device("cpu"), torch.device("cuda")
+    nothing = comparison.outlook(profile, cpu, ["report_vae", "vae"])
+    assert nothing.startswith(
+        "found: nothing of earlier notebooks; to make: data/signatures, runs/report_vae, runs/vae"
+    )
+    data = toy_signatures()
+    comparison.obtain(data, PROFILES["smoke"], ["report_vae"])
+    paths.signatures_dir().mkdir(parents=True)
+    (paths.signatures_dir() / "manifest.csv").touch()
+    some = comparison.outlook(profile, cpu, ["report_vae", "vae"], unseen=True)
+    assert "found: data/signatures, runs/report_vae; to make: data/.signatures_unseen, runs/vae, about" in some
+    assert comparison.outlook(profile, cpu, ["report_vae"]).endswith("nothing is to be made")
+    before, after = (int(line.split(" min in all")[0].split()[-1]) for line in (nothing, some))
+    assert before > after > 0 and "two CPU cores" in some
+    assert "on a T4" in comparison.outlook(PROFILES["gpu"], gpu, ["vae"])
+    assert set(comparison.SPEED) == set(comparison.NAMES)
+    assert "\n" not in nothing + some
+
+
 def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match="no model 'diffusion'"):
         comparison.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])

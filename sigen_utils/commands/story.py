@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+FORK = re.compile(r'^(REPO|BRANCH) = "[^"\n]*"  # @param .*$', re.MULTILINE)  # the form fields of a set-up cell
 HEAVY = 60_000  # characters of a picture in a notebook above which it is kept in ...
 SHADES, COLORS = 16, 128  # ... so many shades of grey, or so many colours where it has any
 
@@ -111,8 +113,8 @@ def _lighter(png: str) -> str:
 
 
 def digest_of_code(notebook: dict) -> str:
-    """A short digest of the code cells of a notebook, read from JSON."""
-    code = "\0".join("".join(cell["source"]) for cell in _code(notebook))
+    """A short digest of the code cells of a notebook, read from JSON; whose fork they name does not count."""
+    code = FORK.sub("", "\0".join("".join(cell["source"]) for cell in _code(notebook)))
     return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 

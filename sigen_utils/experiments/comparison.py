@@ -30,6 +30,11 @@ LABELS = {  # rows of models for readers, in the order of every table and figure
     "corpus_gan_alone": "GAN from noise, 24,000 writers",
     "gan": "GAN from the prior",
 }
+SPEED = {  # signatures a second in a training with two CPU cores, rounded, as measured for results.json
+    "report_vae": 33, "vae_alone": 90, "prior_alone": 24, "vae": 24, "report_gan": 80, "gan_alone": 61, "gan": 38,
+}  # fmt: skip
+T4 = 40  # times as fast, an estimate
+CLASS = 90  # people of a synthetic class drawn, photographed and extracted in a minute with two CPU cores
 
 
 def finished(name: str, data: SignatureSet, device: torch.device | None = None) -> checkpoint.Run | None:
@@ -46,6 +51,33 @@ def finished(name: str, data: SignatureSet, device: torch.device | None = None) 
     ):  # fmt: skip
         return None
     return checkpoint.load_run(folder, device or "cpu")
+
+
+def outlook(profile: Profile, device: torch.device, names: Sequence[str], unseen: bool = False) -> str:
+    """A line for readers: what is there, what `ensure_signatures` and `obtain` will make, and how long that takes.
+
+    Whether the runs that are there are of these signatures is seen only when these are loaded.
+    """
+    faster, there, made = T4 if device.type == "cuda" else 1, [], {}
+    folders = [paths.signatures_dir(), *[paths.home() / "data" / ".signatures_unseen"] * unseen]
+    for folder in folders:
+        if (folder / "manifest.csv").is_file():
+            there.append(paths.display(folder))
+        else:
+            made[paths.display(folder)] = profile.people / CLASS
+    for name in names:
+        folder = paths.runs_dir() / name
+        if (folder / checkpoint.FINISHED).exists():
+            there.append(paths.display(folder))
+        else:
+            made[paths.display(folder)] = RECIPES[name].images[profile.name] / SPEED[name] / faster / 60
+    found = f"found: {', '.join(there) or 'nothing of earlier notebooks'}"
+    if not made:
+        return f"{found}; nothing is to be made"
+    where = "on a T4" if faster > 1 else "with two CPU cores"
+    return (
+        f"{found}; to make: {', '.join(made)}, about {max(1, round(sum(made.values())))} min in all {where} (estimated)"
+    )
 
 
 def obtain(

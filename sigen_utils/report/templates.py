@@ -10,6 +10,7 @@ Reference: Jinja (the templating engine, with strict undefined names).
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,22 @@ def render_template(name: str, results: Mapping[str, Any] | None = None) -> str:
     """
     results = load_results() if results is None else results
     try:
-        return environment(name.endswith(".tex.j2")).get_template(name).render(**results)
+        text = environment(name.endswith(".tex.j2")).get_template(name).render(**results)
     except jinja2.UndefinedError as error:
         raise ReportError(f"{name}: {error.message} in results.json; run the notebooks 01 to 06 first") from error
+    return wrapped(text) if name.endswith(".md.j2") else text
+
+
+def wrapped(text: str, width: int = 120) -> str:
+    """Markdown whose prose and list items are at most `width` characters wide; tables and headings stay as they are."""
+    lines = []
+    for line in text.split("\n"):
+        if len(line) <= width or line.startswith(("|", "#")):
+            lines.append(line)
+        else:
+            inner = "  " if line.startswith("- ") else ""
+            lines += textwrap.wrap(line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def write_markdown(results: Mapping[str, Any] | None = None) -> list[Path]:
