@@ -45,15 +45,16 @@ NAMES = (
     Names("SigComp 2009", r"(?P<by>\d{3})\d{2}(?P<who>\d{3})", anywhere=False),  # as handed on without NFI
     Names("SigComp 2011", r"(?P<forged>\d{4})?(?P<who>\d{3})_\d{1,2}", anywhere=False),
 )
-GENUINE = "genuine genuines real original originals org full_org authentic true gen genuine_signatures".split()
-FORGED = (
-    "forged forg forge forgery forgeries full_forg fake fakes skilled simple simulated disguised false fraud imposter "
-    "impostor opposite_hand skilled_forgery simple_forgery random_forgery forged_signatures"
-).split()
-BETWEEN = (  # folders above or below a person's that are nobody's
-    "train training test testing val valid validation reference references questioned data dataset images pictures "
-    "signatures sign_data signature_data scans offline"
-).split()
+GENUINE = set("genuine genuines real original originals org authentic true gen".split())
+FORGED = set(
+    "forged forg forge forgery forgeries fake fakes skilled simple simulated disguised false fraud imposter impostor "
+    "opposite random imitation traced".split()
+)
+BETWEEN = set(  # in names of folders above or below a person's that are nobody's
+    "train training trainingset test testing testset val valid validation reference references ref questioned data "
+    "dataset image images picture pictures sign signature signatures scans offline full hand".split()
+)
+FORGED_OF = re.compile(r".[_-](forg|forge|forged|forgery|forgeries|fake)$", re.IGNORECASE)  # behind a person's name
 NUMBERED = re.compile(r"(session|set|day|scan|part|batch|dataset)[ _-]?\d+")  # the same with a number
 JUNK = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db",
         "desktop.ini", "ehthumbs.db"}  # fmt: skip
@@ -79,6 +80,11 @@ class Found:
     forged: list[tuple[str, Path]] = field(default_factory=list)
     data_set: str = ""
     skipped: Counter = field(default_factory=Counter)
+
+    def skip(self, path: Path) -> None:
+        """Count a file that is no picture, unless it lies beside pictures for good reason."""
+        if path.suffix.lower() not in TEXT and path.stem.upper() not in ("README", "LICENSE"):
+            self.skipped[path.suffix.lower() or "without suffix"] += 1
 
     def summary(self) -> str:
         """What was left out, in a line; empty if nothing was."""
@@ -120,8 +126,8 @@ def find_signatures(folder: Path) -> Found:
     for path in _files(folder):
         if is_picture(path):
             pictures.append(path)
-        elif path.suffix.lower() not in TEXT and path.stem.upper() not in ("README", "LICENSE"):
-            found.skipped[path.suffix.lower() or "without suffix"] += 1
+        else:
+            found.skip(path)
     named = [(path, *_by_name(path, folder)) for path in pictures]
     sets = Counter(data_set for _, data_set, _, _ in named if data_set)
     found.data_set = sets.most_common(1)[0][0] if sets else ""
@@ -133,7 +139,7 @@ def find_signatures(folder: Path) -> Found:
             forged = _forged_stem(path.stem)
         if not who or (found.data_set and not data_set and len(words) < 2 and _nobodys(words)):
             continue  # a picture beside the people
-        forged = forged or any(word in FORGED or _forged_folder(word) for word in words)
+        forged = forged or any(map(_forged_folder, words))
         (found.forged if forged else found.genuine).append((who, path))
     return found
 
@@ -180,14 +186,20 @@ def _by_name(path: Path, folder: Path) -> tuple[str, str, bool]:
     return "", "", False
 
 
-def _nobodys(words: list[str]) -> bool:
+def _words(name: str) -> list[str]:
+    """The words of a folder's name in lower case, without a count of its files: ``Offline Genuine (646)``."""
+    return [word for word in re.split(r"[^a-z0-9]+", re.sub(r"\(\d+\)", "", name.lower())) if word]
+
+
+def _nobodys(folders: list[str]) -> bool:
     """Whether folders of these names, in lower case, belong to no person."""
-    return all(word in GENUINE or word in FORGED or word in BETWEEN or NUMBERED.fullmatch(word) for word in words)
+    known = GENUINE | FORGED | BETWEEN
+    return all(NUMBERED.fullmatch(name) or (_words(name) and known.issuperset(_words(name))) for name in folders)
 
 
-def _forged_folder(word: str) -> bool:
-    """A person's folder of forgeries: ``001_forg``."""
-    return bool(re.fullmatch(r".+[_-](forg|forge|forged|forgery|forgeries|fake)", word))
+def _forged_folder(name: str) -> bool:
+    """Forgeries of all people (``Offline Forgeries``) or of one (``001_forg``)."""
+    return bool(FORGED.intersection(_words(name)) and (_nobodys([name]) or FORGED_OF.search(name)))
 
 
 def _forged_stem(stem: str) -> bool:
@@ -206,7 +218,8 @@ def _groups(folder: Path, pictures: list[Path]) -> dict[Path, str]:
     for path in pictures:
         chain = [part for part in path.relative_to(folder).parts[:-1] if not _nobodys([part.lower()])]
         if chain:
-            last = re.sub(r"[_-](forg|forge|forged|forgery|forgeries|fake)$", "", chain[-1], flags=re.IGNORECASE)
+            match = FORGED_OF.search(chain[-1])
+            last = chain[-1][: match.start() + 1] if match else chain[-1]
             chains[path] = (*chain[:-1], last)
     homes: dict[str, set] = {}
     for chain in chains.values():

@@ -20,11 +20,11 @@ HEIGHT = 72  # px of a shown row
 LATER, ACCEPT, SKIP = "later", "accept", "skip"
 
 
-def _crop(photo: np.ndarray, quads: np.ndarray, whole: bool) -> bytes:
+def _crop(photo: np.ndarray, quads: np.ndarray, of_row: bool) -> bytes:
     """A row of the photograph (with what stands left of it) or one cell, upright, as PNG."""
     left, right = quads[0], quads[-1]
     corners = np.float32([left[0], right[1], right[2], left[3]])
-    if whole:
+    if of_row:
         corners[[0, 3]] -= 0.7 * (left[[1, 2]] - left[[0, 3]])
     wide, high = (float(np.linalg.norm(corners[k] - corners[0])) for k in (1, 3))
     size = (int(np.clip(HEIGHT * wide / max(high, 1), HEIGHT, 12 * HEIGHT)), HEIGHT)
@@ -33,6 +33,16 @@ def _crop(photo: np.ndarray, quads: np.ndarray, whole: bool) -> bytes:
     image = cv2.warpPerspective(photo, cv2.getPerspectiveTransform(corners, target), size, flags=cv2.INTER_AREA)
     Image.fromarray(image).save(out, format="PNG")
     return out.getvalue()
+
+
+def _quads(rows: dict[int, list], row: int) -> np.ndarray:
+    """Corners of a row's cells, float32 ``[cells, 4, 2]``; of a row set aside as those of the nearest row lie."""
+    if not rows:
+        return np.zeros((0, 4, 2), np.float32)
+    nearest = min(rows, key=lambda other: abs(other - row))
+    quads = np.float32(rows[nearest])
+    down = quads[:, [3, 2]] - quads[:, [0, 1]]
+    return quads + (row - nearest) * down[:, [0, 1, 1, 0]]
 
 
 class Review:
@@ -53,28 +63,29 @@ class Review:
 
     def __init__(self, sheets_dir: str | Path, out_dir: str | Path):
         self.folder, self.lines, shown = Path(sheets_dir), [], []
-        cells: dict[tuple[str, str], list[dict]] = {}
+        rows: dict[str, dict[int, list]] = {}  # sheet -> row -> corners of its cells
         for cell in _rows(Path(out_dir) / "manifest.csv"):
-            cells.setdefault((cell["sheet"], cell["row"]), []).append(cell)
+            corners = [(float(cell[f"x{k}"]), float(cell[f"y{k}"])) for k in range(4)]
+            rows.setdefault(cell["sheet"], {}).setdefault(int(cell["row"]), []).append(corners)
         doubts = _rows(Path(out_dir) / SUGGESTED)
         self.known = [doubt for doubt in doubts if doubt["note"] == "by hand"]
         photos: dict[str, np.ndarray] = {}
         for doubt in (doubt for doubt in doubts if doubt["note"] != "by hand"):
-            file, whole = doubt["sheet"].partition("#")[0], doubt["col"] == "0"
-            own = [c for c in cells.get((doubt["sheet"], doubt["row"]), []) if whole or c["col"] == doubt["col"]]
+            file, of_row = doubt["sheet"].partition("#")[0], doubt["col"] == "0"
             choice = ipywidgets.ToggleButtons(options=[LATER, ACCEPT, SKIP], style={"button_width": "70px"})
             text = ipywidgets.Text(doubt["id"] if doubt["id"] != SKIP else "", placeholder="ID")
             self.lines.append((doubt, choice, text))
-            where = f"{doubt['sheet']}, row {doubt['row']}" + f", column {doubt['col']}" * (not whole)
-            picture = []
-            if own and Path(file).suffix.lower() not in (".pdf", ".tif", ".tiff"):  # those may have several pages
+            where = f"{doubt['sheet']}, row {doubt['row']}" + f", column {doubt['col']}" * (not of_row)
+            quads, picture = _quads(rows.get(doubt["sheet"], {}), int(doubt["row"])), []
+            quads = quads if of_row else quads[int(doubt["col"]) - 1 : int(doubt["col"])]
+            if len(quads) and Path(file).suffix.lower() not in (".pdf", ".tif", ".tiff"):  # may have several pages
                 if file not in photos:
                     photos = {file: read_photo(self.folder / file)}
-                quads = np.float32([[(c[f"x{k}"], c[f"y{k}"]) for k in range(4)] for c in own])
-                picture = [ipywidgets.Image(value=_crop(photos[file], quads, whole), format="png")]
+                picture = [ipywidgets.Image(value=_crop(photos[file], quads, of_row), format="png")]
             words = ipywidgets.HTML(f"<b>{html.escape(where)}</b>: {html.escape(doubt['note'])}")
             shown.append(ipywidgets.VBox([words, *picture, ipywidgets.HBox([text, choice])]))
-        button, self.said = ipywidgets.Button(description=f"Write {CORRECTIONS}"), ipywidgets.HTML()
+        button = ipywidgets.Button(description=f"Write {CORRECTIONS}")
+        self.said = ipywidgets.HTML("" if self.lines else "Nothing is in doubt.")
         button.on_click(lambda _: self.write())
         self.widget = ipywidgets.VBox([*shown, button, self.said])
 

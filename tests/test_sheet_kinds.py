@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from forms import Form, compare, draw, quarter, scaled, warp
+from forms import DESK, Form, Photo, compare, draw, quarter, scaled, warp
 from PIL import Image
 
 from sigen_utils import sheets
@@ -29,6 +29,7 @@ def whole(photo, found) -> bool:
 
 
 KINDS = {
+    "a small picture": Form(columns="id sig", rows=4, first=40),
     "one signature column": Form(columns="id sig", rows=5, widths={"sig": 420}),
     "sixteen columns": Form(columns="id" + 16 * " sig", rows=4, widths={"sig": 62}),
     "printed names": Form(columns="id name sig sig", rows=5),
@@ -70,7 +71,18 @@ def test_two_slips_askew_to_each_other(tmp_path):
     assert whole(photo, found) and [sheet.name for sheet in found] == ["sheet.jpg", "sheet.jpg#2"]
 
 
-def test_pages_of_a_scan(tmp_path):
+def test_a_slip_of_two_rows_beside_a_large_sheet(tmp_path):
+    large, small = draw(Form(rows=12)), warp(draw(Form(rows=2, columns="id sig sig", first=20)), degrees=-2, pad=20)
+    width, height = large.image.shape[1], large.image.shape[0]
+    beside = np.full((small.image.shape[0], width, 3), DESK, np.uint8)
+    beside[:, : small.image.shape[1]] = small.image
+    moved = {person: points + (0, height) for person, points in small.truth.items()}
+    photo = Photo(np.concatenate([large.image, beside]), large.truth | moved)
+    found = read(photo, tmp_path)
+    assert whole(photo, found) and len(found) == 2
+
+
+def test_pages_of_a_scan(tmp_path, monkeypatch):
     pages = [draw(Form(rows=3, columns="id sig sig", first=first)) for first in (1, 4)]
     first, second = (Image.fromarray(page.image) for page in pages)
     first.save(tmp_path / "scan.tif", save_all=True, append_images=[second])
@@ -79,6 +91,9 @@ def test_pages_of_a_scan(tmp_path):
         ("scan.tif", ("1", "2", "3")),
         ("scan.tif#2", ("4", "5", "6")),
     ]
+    monkeypatch.setattr("sigen_utils.images.reading.MAX_PAGES", 1)
+    with pytest.raises(sheets.SheetError, match="only 1 of 2 pages are read; split the file"):
+        list(sheets.extract_sheets(tmp_path / "scan.tif", CONFIG))
 
 
 def test_negatives_and_quarter_turns(tmp_path):
@@ -174,6 +189,23 @@ def test_folders_status_and_suggestions(tmp_path):
         writer.writerows(rows)
     result = sheets.extract(folder, tmp_path / "out2", CONFIG, 1, None, suggested)
     assert result.n_people == 6 and (tmp_path / "out2" / "x").is_dir() and not any("cannot" in d for d in result.doubts)
+
+
+def test_what_is_not_read_or_not_filed_is_said(tmp_path):
+    """Files that are no pictures, and columns of print; what computers leave behind is not worth a word."""
+    folder = tmp_path / "sheets"
+    (folder / "$RECYCLE.BIN").mkdir(parents=True)
+    photo = draw(Form(rows=3, columns="id name sig sig"))
+    photo.save(folder / "1.png"), photo.save(folder / "$RECYCLE.BIN" / "2.png")
+    for name in ("class.zip", "scan.docx", "Thumbs.db", "corrections.csv"):
+        (folder / name).write_bytes(b"PK\x03\x04" * name.endswith(("zip", "docx")))
+    said = []
+    result = sheets.extract(folder, tmp_path / "out", CONFIG, workers=1, progress=said.append)
+    assert result.n_sheets == 1 and "columns id, print, sig, sig" in said[1]
+    assert said[0] == "  2 files that are no pictures left out (1 .docx, 1 .zip)"
+    (folder / "1.png").unlink()
+    with pytest.raises(sheets.SheetError, match=r"no sheets in it; .*; 2 files that are no pictures left out"):
+        sheets.extract(folder, tmp_path / "out", CONFIG, workers=1)
 
 
 GOOD = {"sheet.jpg": {(0, 0): "142", (3, 2): "skip"}}

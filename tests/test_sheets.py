@@ -13,8 +13,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from sigen_utils import sheets as ex
+from sigen_utils.sheets.digits import Reading
+from sigen_utils.sheets.ids import _count_from, name_rows
 from sigen_utils.sheets.ink import Frame
-from sigen_utils.sheets.sheet import _count_from
 
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
 CELL_W, CELL_H, ID_W, MARGIN = 150, 76, 52, 40
@@ -400,6 +401,13 @@ def test_frame_round_trip(turn):
 def test_ids_rise_by_one():
     assert _count_from(["7", "8", "", "10", "5"]) == 7
     assert _count_from(["7", "3", "", "1", ""]) is None
+
+
+def test_leading_zeros_are_of_the_count():
+    readings = [Reading(text, np.zeros((4, 10))) for text in ("0009", "0010", "0011", "0021")]
+    ids, flags = name_rows(readings, "sheet", ex.ExtractionConfig(), [0, 1, 2, 3])
+    assert ids[:3] == ["0009", "0010", "0011"] and flags[:3] == [[], [], []]
+    assert ids[3] == "0012" and flags[3] == ["id_corrected"]
 
 
 def test_unread_ids_are_filed_by_row_and_flagged(tmp_path):

@@ -8,7 +8,7 @@ models see it), `signature` (all of it, with flags).
 from .cleaning import find_ink
 from .contact import contact_sheet
 from .normalise import LONGEST, SIZE, STROKE, even_strokes, normalise_mask
-from .reading import SUFFIXES, ImageError, Page, is_picture, iter_pages, quietly, read_pages, shown
+from .reading import ImageError, Page, is_picture, iter_pages, quietly, read_pages, shown
 from .signature import DOUBTS, FLAGS, REMEDIES, Signature, clean_signature, normalise_signature, read_signatures
 from .writing import save_generated, synthetic_note
 
@@ -19,7 +19,6 @@ __all__ = [
     "REMEDIES",
     "SIZE",
     "STROKE",
-    "SUFFIXES",
     "ImageError",
     "Page",
     "Signature",

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from .inks import without_stamp
-from .page import LOOK, find_page, is_negative, reduced_to
-from .parts import parts_of
+from .page import REDUCED, find_page, is_negative, reduced_to
+from .parts import parts_of, ridge_of
 from .rules import without_rules
 
 WORK = (400, 1200)  # px: the longer side that pictures are brought to, from below and from above
@@ -53,7 +53,7 @@ def find_ink(rgb: np.ndarray) -> Ink:
     """
     if min(rgb.shape[:2]) < 4 or int(rgb.max()) - int(rgb.min()) < 4:
         return Ink(NOTHING, ("blank",))
-    small = reduced_to(rgb, LOOK)
+    small = reduced_to(rgb, REDUCED)
     page = find_page(small)
     flags = [] if page is None else ["page_edge"]
     negative, unsure = is_negative(small, page)
@@ -228,7 +228,7 @@ def _paper_noise(contrast: np.ndarray, page: np.ndarray | None) -> tuple[np.ndar
 def stroke_width(mask: np.ndarray) -> float:
     """Typical stroke width of a mask in pixels: twice the median distance of the strokes' middle lines to paper."""
     inner = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)
-    ridge = (inner > 0) & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+    ridge = ridge_of(inner)
     return 2 * float(np.median(inner[ridge])) - 0.5 if ridge.any() else 0.0
 
 
@@ -290,9 +290,9 @@ def _without_rims(mask: np.ndarray) -> tuple[np.ndarray, int]:
                 continue
             # As deep as most of its surroundings: strokes that run into it go on further
             part = run[first:last].astype(np.float32)
-            reach = max(1, int(0.06 * width))
-            padded = np.pad(part, reach, mode="edge")
-            depth = np.array([np.median(padded[k : k + 2 * reach + 1]) for k in range(len(part))]) + 2
+            half = max(1, int(0.06 * width))
+            padded = np.pad(part, half, mode="edge")
+            depth = np.array([np.median(padded[k : k + 2 * half + 1]) for k in range(len(part))]) + 2
             depth = np.minimum(depth, part + 2)
             turned[:, first:last] &= np.arange(height)[:, None] >= depth[None]
             n += 1

@@ -123,11 +123,11 @@ def _is_frame(part: np.ndarray) -> bool:
     lengths = [float(np.linalg.norm(end - start)) for start, end in sides]
     if min(lengths) < 0.1 * max(lengths):
         return False
-    reach = max(3.0, 0.05 * min(lengths))
+    tolerance = max(3.0, 0.05 * min(lengths))
     for (start, end), length in zip(sides, lengths, strict=True):
         along = (points - start) @ (end - start) / length
         across = np.abs((points - start) @ np.array([start[1] - end[1], end[0] - start[0]]) / length)
-        seen = np.unique(np.clip(along[across < reach] / length * 20, 0, 19.9).astype(int))
+        seen = np.unique(np.clip(along[across < tolerance] / length * 20, 0, 19.9).astype(int))
         if len(seen) < 12:
             return False
     return True

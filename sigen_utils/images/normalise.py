@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .parts import ridge_of
+
 SIZE = 128  # side of a stored signature
 LONGEST = 116  # longest side of the ink inside it, so that 6 px of paper stay free
 STROKE = (2.2, 3.0)  # stroke width, in stored pixels, that is aimed at
@@ -79,7 +81,7 @@ def _reduced(mask: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
     ink = (mask > 127).astype(np.uint8)
     small = cv2.resize(ink * np.float32(1), size, interpolation=cv2.INTER_AREA)
     inner = cv2.distanceTransform(np.pad(ink, 1), cv2.DIST_L2, 3)
-    ridge = (inner > 0) & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+    ridge = ridge_of(inner)
     thin = 2 * float(np.percentile(inner[ridge], 10)) * scale  # width of the thinnest strokes in the small picture
     asked = float(np.clip(0.3 * thin, 0.05, 0.46))
     return np.where(small > asked, 255, 0).astype(np.uint8), scale
@@ -112,7 +114,7 @@ def even_strokes(ink: np.ndarray, thinnest: float, widest: float) -> np.ndarray:
         one would be drawn with a felt pen and a long one with a hair.
     """
     inner = cv2.distanceTransform(ink.astype(np.uint8), cv2.DIST_L2, 5)
-    ridge = ink & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+    ridge = ridge_of(inner)
     if not ridge.any():
         return ink
     width = 2 * float(np.median(inner[ridge])) - 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-LOOK = 320  # px: the longer side at which a picture is judged as a whole
+REDUCED = 320  # px: the longer side at which a picture is judged as a whole
 FILLED = 0.9  # share of its convex hull that a page fills
 STEP = 0.30  # relative step of brightness that an edge of the page has, and a soft shadow has not
 SHADOW = 0.4  # of the page's brightness: darker surroundings are no shadow on it
@@ -22,19 +22,19 @@ def find_page(rgb: np.ndarray) -> np.ndarray | None:
     Returns
     -------
     numpy.ndarray or None
-        bool ``[h, w]``, the picture reduced to `LOOK` px: True on the page. None where the picture shows paper only,
+        bool ``[h, w]``, the picture reduced to `REDUCED` px: True on the page. None where the picture shows paper only,
         however it is lit.
     """
-    small = reduced_to(rgb, LOOK)
+    small = reduced_to(rgb, REDUCED)
     if min(small.shape[:2]) < 16:
         return None
-    side = int(LOOK / 7) | 1
+    side = int(REDUCED / 7) | 1
     # What lies along an edge goes on beyond it, or a narrow strip of desk would be closed like a stroke
     wider = cv2.copyMakeBorder(cv2.GaussianBlur(small, (3, 3), 0), side, side, side, side, cv2.BORDER_REPLICATE)
     paper = cv2.morphologyEx(wider, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))[side:-side, side:-side]
     light = np.log(cv2.cvtColor(paper, cv2.COLOR_RGB2GRAY).astype(np.float32) + 8)
-    reach = 3
-    steep = cv2.dilate(light, np.ones((reach, reach))) - cv2.erode(light, np.ones((reach, reach)))
+    near = 3
+    steep = cv2.dilate(light, np.ones((near, near))) - cv2.erode(light, np.ones((near, near)))
     _, labels, stats, _ = cv2.connectedComponentsWithStats((steep < STEP).astype(np.uint8), connectivity=4)
     large = [k for k in range(1, len(stats)) if stats[k, cv2.CC_STAT_AREA] > 0.005 * labels.size]
     if len(large) < 2:
@@ -91,7 +91,7 @@ def is_negative(rgb: np.ndarray, page: np.ndarray | None = None) -> tuple[bool, 
     -------
     negative, unsure
     """
-    grey = cv2.cvtColor(reduced_to(rgb, LOOK), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(reduced_to(rgb, REDUCED), cv2.COLOR_RGB2GRAY).astype(np.float32)
     page = np.ones(grey.shape, bool) if page is None else page
     low, high = np.percentile(grey[page], (0.2, 99.8))
     if high - low < 2:
@@ -99,7 +99,7 @@ def is_negative(rgb: np.ndarray, page: np.ndarray | None = None) -> tuple[bool, 
     half = max((high - low) / 2, 1.0)
     place = np.clip((grey - (low + high) / 2) / half, -1, 1)
     rim = page & ~cv2.erode(page.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
-    side = int(LOOK / 2.5) | 1
+    side = int(REDUCED / 2.5) | 1
     weight = cv2.blur(page.astype(np.float32), (side, side))
     around = cv2.blur(np.where(page, grey, 0), (side, side)) / np.maximum(weight, 1e-3)
     cube = ((grey - around)[page] / half) ** 3
@@ -109,8 +109,12 @@ def is_negative(rgb: np.ndarray, page: np.ndarray | None = None) -> tuple[bool, 
 
 
 def reduced_to(image: np.ndarray, side: int) -> np.ndarray:
-    """A picture whose longer side is at most `side`, by area averaging."""
-    scale = side / max(image.shape[:2])
+    """A picture whose longer side is at most `side`."""
+    return reduced(image, side / max(image.shape[:2]))
+
+
+def reduced(image: np.ndarray, scale: float) -> np.ndarray:
+    """A picture made smaller by area averaging; itself for a scale of 1 or more."""
     if scale >= 1:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

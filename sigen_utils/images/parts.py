@@ -24,6 +24,11 @@ def parts_of(mask: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_32S, cv2.CCL_GRANA)[:3]  # the fastest
 
 
+def ridge_of(inner: np.ndarray) -> np.ndarray:
+    """The strokes' middle lines, bool ``[h, w]``, where `inner` is each pixel's distance to paper, 0 on it."""
+    return (inner > 0) & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+
+
 def bridged(strokes: np.ndarray, height: int, angles: tuple[int, ...]) -> np.ndarray:
     """Strokes closed by straight segments that span `height` rows, in directions given in degrees from the horizontal.
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from .parts import bridged, parts_of
+from .parts import bridged, parts_of, ridge_of
 
-LOOK = 240  # px: the longer side at which the slope of lines is found
+REDUCED = 240  # px: the longer side at which the slope of lines is found
 SLOPES = np.tan(np.deg2rad(np.arange(-12, 12.01, 0.5)))  # of near-horizontal lines
 PIECE = 0.2  # shortest straight piece of a line that is seen, over the picture's width
 SHORT = 0.06  # the same where the picture is known to be ruled
@@ -85,14 +85,14 @@ def _printed_ones(lines, mask, rest, contrast, pen) -> tuple[int, np.ndarray]:
         printed = [_prolonged(line, longest) for line in printed]
         printed += _hidden(printed, mask, contrast)
     for line in printed:
-        mask = _taken_out(mask, line)
+        mask = _without(mask, line)
     if len(printed) > 1:  # what is left of lines that the curves missed by a pixel
         thickness = float(np.median([line.thickness for line in printed]))
         light = float(np.median([line.contrast for line in printed]))
         for line in _lines(mask, contrast, SHORT):
             alike = line.thickness < 1.5 * thickness + 1 and abs(line.contrast - light) < 0.35 * light
             if alike and _finer(line, pen):
-                mask = _taken_out(mask, line)
+                mask = _without(mask, line)
     return len(printed), _without_shreds(mask, contrast, printed, pen) if printed else mask
 
 
@@ -148,10 +148,10 @@ def _seen(model: Line, shift: float, space: float, mask: np.ndarray, contrast: n
     """A line parallel to `model` about `shift` rows below it, where there is one between the strokes."""
     some = model.curve[::3]  # enough to see a line by
     x, tilt = some[:, 0].astype(int), (some[:, 0] - some[:, 0].mean()) / max(np.ptp(some[:, 0]), 1)
-    reach = max(2.0, 0.12 * space)
+    search = max(2.0, 0.12 * space)
     best = (0.0, 0.0, 0.0)
-    for turn in np.linspace(-reach, reach, 7):
-        for offset in np.arange(-reach, reach + 0.1, 0.75):
+    for turn in np.linspace(-search, search, 7):
+        for offset in np.arange(-search, search + 0.1, 0.75):
             rows = np.rint(some[:, 1] + shift + offset + turn * tilt).astype(int)
             if rows.min() < 0 or rows.max() >= len(mask):
                 continue
@@ -174,7 +174,7 @@ def _pen(rest: np.ndarray, contrast: np.ndarray) -> tuple[float, float]:
     """Width and contrast of strokes that are no lines; zeros where there are none."""
     small = rest[::2, ::2].astype(np.uint8)
     inner = cv2.distanceTransform(small, cv2.DIST_L2, 3)
-    ridge = (inner > 0) & (inner >= cv2.dilate(inner, np.ones((3, 3), np.uint8)) - 0.2)
+    ridge = ridge_of(inner)
     if not ridge.any():
         return 0.0, 0.0
     # Specks and shreds of lines are many and thin: strokes count by their area
@@ -234,7 +234,7 @@ def _followed_right(curve: np.ndarray, own: float, contrast: np.ndarray) -> np.n
 
 def _slope(contrast: np.ndarray) -> float:
     """Slope at which row sums of the contrast are most uneven: that of printed lines where there are any."""
-    scale = min(1.0, LOOK / max(contrast.shape))
+    scale = min(1.0, REDUCED / max(contrast.shape))
     small = np.clip(cv2.resize(contrast, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), 0, 0.4)
     height, width = small.shape
     best = (0.0, 0.0)
@@ -286,10 +286,10 @@ def _joined(pieces: np.ndarray, piece: float) -> list[np.ndarray]:
 
 def _measured(curve: np.ndarray, mask: np.ndarray, contrast: np.ndarray) -> Line | None:
     """The curve moved to the middle of its ink, with thickness and contrast; None where it is no thin line."""
-    reach = _thickest(mask.shape) + 2
+    search = _thickest(mask.shape) + 2
     smooth = cv2.blur(curve[:, 1].astype(np.float32)[None], (max(5, len(curve) // 40) | 1, 1))[0]
     x = curve[:, 0].astype(int)
-    rows = np.rint(smooth).astype(int)[None] + np.arange(-reach, reach + 1)[:, None]
+    rows = np.rint(smooth).astype(int)[None] + np.arange(-search, search + 1)[:, None]
     valid = (rows >= 0) & (rows < len(mask))
     rows = np.clip(rows, 0, len(mask) - 1)
     share = (mask[rows, x] & valid).mean(axis=1)
@@ -299,7 +299,7 @@ def _measured(curve: np.ndarray, mask: np.ndarray, contrast: np.ndarray) -> Line
         low -= 1
     while high < len(share) - 1 and share[high + 1] > least:
         high += 1
-    if share[centre] < 0.5 or high - low > reach:
+    if share[centre] < 0.5 or high - low > search:
         return None
     # Where strokes lie upon it the line is as dark as they are: its own contrast is that of its lighter part
     along = contrast[rows[centre], x]
@@ -307,7 +307,7 @@ def _measured(curve: np.ndarray, mask: np.ndarray, contrast: np.ndarray) -> Line
     side = max(5, len(along) // 20) | 1
     bare = np.minimum(along, 1.5 * own).astype(np.float32)
     even = float(cv2.blur(bare[None], (side, 1)).std()) / max(own, 1e-6)
-    middle = smooth + (low + high) / 2 - reach
+    middle = smooth + (low + high) / 2 - search
     return Line(np.stack([curve[:, 0], middle], axis=1), float(share[low : high + 1].sum()), own, even)
 
 
@@ -327,10 +327,10 @@ def _printed(lines: list[Line], rest: np.ndarray, pen: tuple[float, float]) -> l
             continue  # in a narrow strip level strokes are as long as lines
         over = first - line.curve[0, 0], line.curve[-1, 0] - last
         beyond = len(line) > 0.7 * width and line.even < 0.35 and min(over) > -0.05 * width and max(over) > 0.04 * width
-        whole = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge
+        edge_to_edge = len(line) > 0.95 * width and min(over) > 0.03 * width  # from edge to edge
         straight = len(line) > max(0.6 * width, 0.35 * max(rest.shape)) and line.even < 0.15
         straight &= line.bend(1) < min(0.0008 * len(line) + 0.25, 0.006 * len(rest) + 0.25)
-        if whole or _finer(line, pen) and (beyond or straight or alike and len(line) > 0.5 * width):
+        if edge_to_edge or _finer(line, pen) and (beyond or straight or alike and len(line) > 0.5 * width):
             printed.append(line)
     return printed
 
@@ -357,7 +357,7 @@ def _band(line: Line, shape: tuple[int, int], rim: float = 1.2) -> tuple[np.ndar
     return rows[inside], np.broadcast_to(x, rows.shape)[inside]
 
 
-def _taken_out(mask: np.ndarray, line: Line) -> np.ndarray:
+def _without(mask: np.ndarray, line: Line) -> np.ndarray:
     """`mask` without the band of a line, but with the strokes that cross it."""
     rows, columns = _band(line, mask.shape)
     if not len(rows):

@@ -1,22 +1,27 @@
 """Photographed sheets to signatures: ruled table -> cells -> ink by owner -> 128 x 128 signatures and a manifest.
 
 A sheet is a ruled table, one person a row: the printed ID first, then the signatures. Modules in reading order:
-`photo` (decoding), `lines` and `lattice` (which lines make the table), `grid` (curves and crossings), `ink` (binarise,
-remove printed lines, give strokes to people), `digits` (printed IDs), `sheet` (one sheet), `normalise` (128 x 128),
-`audit` (figures), `files` (whole folders).
+`photo` (decoding); `lines`, `ruling`, `network`, `lattice`, `paper`, `unruled` (which lines make the table); `curves`,
+`grid` (crossings); `frame`, `ink`, `foreign` (binarise, remove lines and stains, give strokes to people); `plan`
+(columns and rows); `digits`, `ids`; `sheet` (one sheet); `normalise` (128 x 128); `doubts` (what to check, in words);
+`audit` (figures); `corrections`; `files` (folders).
 """
 
 from .audit import contact_sheet, draw_audit
 from .config import ExtractionConfig, SheetError
 from .corrections import read_corrections
-from .files import ExtractionResult, extract
+from .doubts import DOUBTS
+from .files import ExtractionResult, extract, list_sheets
 from .grid import Grid, find_grid
+from .ids import read_ids
 from .normalise import normalised
 from .photo import read_photo
-from .plan import read_ids, read_layout
-from .sheet import Cell, Sheet, extract_sheet, extract_sheets
+from .plan import read_layout
+from .sheet import NOT_FILED, Cell, Sheet, extract_sheet, extract_sheets
 
 __all__ = [
+    "DOUBTS",
+    "NOT_FILED",
     "Cell",
     "ExtractionConfig",
     "ExtractionResult",
@@ -29,6 +34,7 @@ __all__ = [
     "extract_sheet",
     "extract_sheets",
     "find_grid",
+    "list_sheets",
     "normalised",
     "read_corrections",
     "read_ids",

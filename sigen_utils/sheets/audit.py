@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from ..paths import atomic_write
+from .doubts import QUIET
 from .sheet import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GRID, FLAGGED, EMPTY = "#0072B2", "#D55E00", "#CC79A7"  # Okabe-Ito: blue, vermilion, purple
-QUIET = {"crosses_line"}  # told in the manifest; nothing to repair
 
 
 def draw_audit(sheet: Sheet, longest: int = 1100) -> Figure:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..images import SUFFIXES
-
 
 class SheetError(ValueError):
     """A sheet cannot be used; the message names the file and the remedy."""
@@ -15,7 +13,6 @@ class SheetError(ValueError):
 class ExtractionConfig:
     """How sheets are read. Lengths are relative (cell or photograph), so one setting serves every resolution."""
 
-    suffixes: tuple[str, ...] = tuple(sorted(SUFFIXES))  # files taken for sheets
     max_pixels: int = 120_000_000  # larger photographs are refused before they are decoded
     find_size: int = 1200  # longest side, in pixels, of the reduced photograph on which lines are searched
     columns: int = 4  # signatures a row that are expected; a prior, the data decide
@@ -29,9 +26,5 @@ class ExtractionConfig:
     sauvola_k: float = 0.1  # Sauvola's k: how far below the local mean ink has to be
     min_contrast: float = 0.22  # ink strokes whose darkest part stays below this are show-through or dents
     faint_contrast: float = 0.32  # cells whose ink stays below this are flagged low_contrast
-    size: int = 128  # side of the stored signature
-    longest: int = 116  # longest side of the ink inside it, so that 6 px of paper stay free
-    stroke: tuple[float, float] = (2.2, 3.0)  # stroke width, in stored pixels, that is aimed at
-    id_sequence: bool = True  # printed IDs rise by one down a page: mends doubtful readings, reports the others
     id_distance: float = 0.62  # a digit further than this from every known shape is unread
     audit: bool = True  # draw audit figures

@@ -55,7 +55,7 @@ def read_corrections(path: Path) -> dict[str, Fixes]:
         if not person or re.fullmatch(r".*_row\d+", person):
             continue
         try:
-            place = (_whole(line["row"]), _whole(line["col"] or "0"))
+            place = (_integer(line["row"]), _integer(line["col"] or "0"))
         except ValueError as error:
             wrong = f"{line['row']!r}, {line['col']!r}"
             raise SheetError(f"{where}: row and col have to be numbers, not {wrong}") from error
@@ -80,7 +80,7 @@ def safe_name(person: str) -> str:
     return re.sub(r"[^\w.-]+", "_", person).strip(".")
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return int(re.sub(r"\.0+$", "", text))
 
 

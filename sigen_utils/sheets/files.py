@@ -6,7 +6,6 @@ import contextlib
 import csv
 import glob
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -22,39 +21,19 @@ import numpy as np
 from PIL import Image
 
 from ..images import is_picture
+from ..layouts import JUNK, Found, natural
 from ..locks import locked
 from ..paths import atomic_write, display, writing
 from ..processes import can_spawn
-from .audit import QUIET, contact_sheet, draw_audit, save_audit
+from .audit import contact_sheet, draw_audit, save_audit
 from .config import ExtractionConfig, SheetError
 from .corrections import CORRECTIONS, SUGGESTED, Fixes, fixes_of, read_corrections, safe_name, write_suggested
+from .doubts import QUIET, doubts_of, set_aside, summary_of
 from .normalise import normalised
 from .sheet import NOT_FILED, Sheet, extract_sheets
 
 MANIFEST = ("sheet", "row", "col", "person_id", "file", "x0", "y0", "x1", "y1", "x2", "y2", "x3", "y3",
             "ink_fraction", "flags")  # fmt: skip
-# Flags of rows and of cells that a person has to look at: what each says in the file of suggestions
-ROW_DOUBTS = {
-    "id_unread": "the ID cannot be read; write it",
-    "id_unexpected": "the ID breaks the count of the others; check it",
-    "id_corrected": "the ID is doubtful and was set by the count of the others; check it",
-    "id_at_edge": "the photograph ends beside the ID; a digit may be missing",
-    "duplicate_id": "the ID is filed from another row already; if it is somebody else, write another ID",
-}
-CELL_DOUBTS = {
-    "printed": "looks printed and was left out; write the ID if it is a signature",
-    "column_unsure": "a column that few signed or a remark, left out; write the ID if it is a signature",
-    "ink_mixed": "a stroke of another cell, a stamp or a stain may lie over it; look at it, write skip to leave it out",
-    "foreign_ink": "a stamp or stain was taken out; look at what is left",
-}
-SHEET_DOUBTS = {
-    "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or use --columns",
-    "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
-}
-SET_ASIDE = {
-    "header": "no person, a header or footer", "merged": "cells are merged", "print": "only print in it",
-    "blank": "nothing in it", "no_id": "ink, but no ID", "ink": "cells are merged, with writing in them",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +72,7 @@ class ExtractionResult:
 
 
 @dataclass(frozen=True)
-class _SheetOutput:
+class SheetOutput:
     """What one worker hands back; small, so that it can cross processes."""
 
     sheet: str
@@ -101,6 +80,7 @@ class _SheetOutput:
     images: list[np.ndarray | None]  # stored signatures, None where there is nothing to file
     id_crops: dict[int, np.ndarray]  # by row
     flags: tuple[str, ...]
+    columns: tuple[str, ...]  # what the columns are, see `Plan`
     moved: frozenset[tuple[int, int]]  # (row, col) of single cells that a correction gives to somebody
     unfit: tuple[str, ...]  # one message a correction of a row or column that there is not
     aside: tuple[tuple[int, str], ...]  # rows that are no people's, and why
@@ -147,7 +127,7 @@ def extract(
     config, workers = config or ExtractionConfig(), workers or os.cpu_count() or 1
     sheets_dir, out_dir = Path(sheets_dir), Path(out_dir)
     say = progress or (lambda line: None)
-    sheets = list_sheets(sheets_dir, out_dir)
+    sheets = list_sheets(sheets_dir, out_dir, say)
     file = sheets_dir / CORRECTIONS if corrections is None else Path(corrections)
     if corrections is not None and not file.is_file():
         raise SheetError(f"{display(file)}: no such file; give the corrections' name, or none")
@@ -167,7 +147,7 @@ def extract(
         for tables, error in _run(jobs, workers):
             for output in tables:
                 outputs.append(output)
-                for line in (_told(output), *output.unfit):
+                for line in (summary_of(output), *output.unfit):
                     say(line)
                 errors += output.unfit
             if error:
@@ -182,7 +162,7 @@ def extract(
         rows = _file(outputs, folder, say)
         if config.audit:
             _save_contact(rows, folder)
-        doubts = _doubts(rows, outputs)
+        doubts = doubts_of(rows, outputs)
         write_suggested(folder / SUGGESTED, fixes, doubts)
         _write_manifest(rows, folder / "manifest.csv")  # last: a folder with a manifest is complete
     filed = [row for row in rows if row["file"]]
@@ -193,40 +173,46 @@ def extract(
             f"{CORRECTIONS} beside the sheets")  # fmt: skip
     return ExtractionResult(
         out_dir, len(outputs), len({row["person_id"] for row in filed}), len(filed), dict(flags), errors, listed,
-        [line for output in outputs for line in [_aside(output)] if line],
+        [line for output in outputs for line in [set_aside(output)] if line],
     )  # fmt: skip
 
 
-def list_sheets(folder: Path, out_dir: Path | None = None) -> dict[str, Path]:
+def list_sheets(
+    folder: Path, out_dir: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Path]:
     """Pictures of a folder and its sub-folders by name, in natural order (image2 before image10).
 
     Hidden folders, what other programs leave (``__MACOSX``), earlier extractions and the masks of synthetic sheets
-    are left out.
+    are left out; `say` is called with a line on files that are no pictures.
     """
     if folder.is_file():
         raise SheetError(f"{display(folder)}: a file; name the folder with the photographs, unpacked")
     if not folder.is_dir():
         raise SheetError(f"{display(folder)}: no such folder; put the photographed sheets there")
-    found = []
+    found, others = [], Found()
     for place, folders, files in os.walk(folder):
         here = Path(place)
         folders[:] = [
             name for name in folders
-            if not name.startswith((".", "__")) and not (here / name / "manifest.csv").exists()
+            if not name.startswith((".", "__")) and name.lower() not in JUNK
+            and not (here / name / "manifest.csv").exists()
             and not (name == "masks" and (here / "truth.json").exists())
             and not (out_dir and (here / name).resolve() == out_dir.resolve())
         ]  # fmt: skip
-        found += [here / name for name in files if not name.startswith(".") and is_picture(here / name)]
+        for path in (here / name for name in files if not name.startswith(".") and name.lower() not in JUNK):
+            if is_picture(path):
+                found.append(path)
+            else:
+                others.skip(path)
     if not found:
         raise SheetError(
             f"{display(folder)}: no sheets in it; add photographs or scans (JPEG, PNG, TIFF, WebP; HEIC and PDF too)"
+            + (others.summary() and f"; {others.summary()}")
         )
-    return {path.relative_to(folder).as_posix(): path for path in sorted(found, key=lambda p: _natural(p, folder))}
-
-
-def _natural(path: Path, folder: Path) -> list:
-    name = path.relative_to(folder).as_posix().lower()
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+    if others.summary():
+        say(f"  {others.summary()}")
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    return {name: names[name] for name in sorted(names, key=lambda name: natural(name.lower()))}
 
 
 def _file_of(sheet: str) -> str:
@@ -271,7 +257,7 @@ def _swapped_in(out_dir: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[list[_SheetOutput], str | None]]:
+def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[list[SheetOutput], str | None]]:
     if workers <= 1 or len(jobs) <= 1 or not can_spawn():
         yield from map(_work, jobs)
         return
@@ -297,7 +283,7 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _work(job: tuple) -> tuple[list[_SheetOutput], str | None]:
+def _work(job: tuple) -> tuple[list[SheetOutput], str | None]:
     """Read one file; what cannot be read of it comes back as a message."""
     path, name, label, config, fixes, folder = job
     outputs = []
@@ -312,13 +298,13 @@ def _work(job: tuple) -> tuple[list[_SheetOutput], str | None]:
     return outputs, None
 
 
-def _output(sheet: Sheet, label: str, config: ExtractionConfig, fixes: Fixes, folder: Path) -> _SheetOutput:
+def _output(sheet: Sheet, label: str, config: ExtractionConfig, fixes: Fixes, folder: Path) -> SheetOutput:
     rows, images = [], []
     for cell in sheet.cells:
         corners = {f"{axis}{k}": f"{cell.quad[k, i]:.1f}" for k in range(4) for i, axis in enumerate("xy")}
         rows.append({"sheet": sheet.name, "row": cell.row, "col": cell.col, "person_id": safe_name(cell.person_id),
                      **corners, "ink_fraction": f"{cell.ink_fraction:.4f}", "flags": list(cell.flags)})  # fmt: skip
-        images.append(None if NOT_FILED & set(cell.flags) else normalised(sheet, cell, config))
+        images.append(None if NOT_FILED & set(cell.flags) else normalised(sheet, cell))
     if config.audit:
         save_audit(draw_audit(sheet), folder / "audit" / f"{label}.png")
     signed = sorted({cell.row for cell in sheet.cells})
@@ -331,31 +317,11 @@ def _output(sheet: Sheet, label: str, config: ExtractionConfig, fixes: Fixes, fo
     )
     moved = frozenset(place for place, person in fixes.items() if place[1] and person != "skip")
     crops = {row: sheet.id_crop(row) for row in signed}
-    return _SheetOutput(sheet.name, rows, images, crops, sheet.flags, moved, unfit, sheet.aside, sheet.listed)
+    return SheetOutput(sheet.name, rows, images, crops, sheet.flags, sheet.plan.columns, moved, unfit, sheet.aside,
+                       sheet.listed)  # fmt: skip
 
 
-def _told(output: _SheetOutput) -> str:
-    ids = list(dict.fromkeys(row["person_id"] for row in output.rows))
-    looked = sum(bool(set(row["flags"]) - QUIET) for row in output.rows)
-    people = f"{len(ids)} people ({ids[0]} .. {ids[-1]})" if ids else "no people"
-    note = f", {looked} flagged" if looked else ""
-    note += f" [{', '.join(output.flags)}]" if output.flags else ""
-    if "low_resolution" in output.flags:
-        note += "; small: send the original photograph, no thumbnail or messenger's copy"
-    aside = f"\n    {_aside(output)}" if output.aside else ""
-    return f"  {output.sheet}: {people}, {len(output.rows)} cells{note}{aside}"
-
-
-def _aside(output: _SheetOutput) -> str:
-    """One line on the rows of a table that are no people's."""
-    reasons: dict[str, list[str]] = {}
-    for row, why in output.aside:
-        reasons.setdefault(SET_ASIDE[why], []).append(str(row))
-    parts = [f"row{'s' * (len(rows) > 1)} {', '.join(rows)} ({why})" for why, rows in reasons.items()]
-    return f"{output.sheet}: set aside: {'; '.join(parts)}" if parts else ""
-
-
-def _name_all(outputs: list[_SheetOutput], ids: tuple[str, ...]) -> None:
+def _name_all(outputs: list[SheetOutput], ids: tuple[str, ...]) -> None:
     """Give the user's IDs to all people's rows in turn; changes the manifest rows of `outputs`."""
     total = sum(len(output.listed) for output in outputs)
     if total != len(ids):
@@ -374,12 +340,12 @@ def _name_all(outputs: list[_SheetOutput], ids: tuple[str, ...]) -> None:
             row["person_id"] = word
 
 
-def _file(outputs: list[_SheetOutput], folder: Path, say: Callable[[str], None]) -> list[dict]:
+def _file(outputs: list[SheetOutput], folder: Path, say: Callable[[str], None]) -> list[dict]:
     """Write every signature to its person; a second row with the same ID is left out and flagged.
 
     A single cell that a correction gives to somebody comes after that person's own row, under the next free number.
     """
-    taken: dict[str, tuple[str, int]] = {}
+    first_rows: dict[str, tuple[str, int]] = {}
     listed: set[tuple[str, int, str]] = set()
     cells = [(output, *cell) for output in outputs for cell in zip(output.rows, output.images, strict=True)]
     alone = [(row["row"], row["col"]) in output.moved for output, row, _ in cells]
@@ -389,7 +355,7 @@ def _file(outputs: list[_SheetOutput], folder: Path, say: Callable[[str], None])
         person, place, flags = row["person_id"], (output.sheet, row["row"]), row["flags"]
         first = place
         if not alone[k]:
-            first = taken.setdefault(person, place) if image is not None else taken.get(person, place)
+            first = first_rows.setdefault(person, place) if image is not None else first_rows.get(person, place)
         if first != place and "skipped" not in flags:
             flags = [*flags, "duplicate_id"]
             if (*place, person) not in listed:
@@ -428,30 +394,3 @@ def _save_contact(rows: list[dict], folder: Path) -> None:
             flagged.add(row["person_id"])
     with atomic_write(folder / "audit" / "contact_sheet.png") as temporary:
         Image.fromarray(contact_sheet(people, flagged)).save(temporary)
-
-
-def _doubts(rows: list[dict], outputs: list[_SheetOutput]) -> list[tuple[str, int, int, str, str]]:
-    """(sheet, row, col, id, note) for all that could not be read for certain, ready for corrections.csv."""
-    found: dict[tuple[str, int, int], tuple[str, str]] = {}
-    for row in rows:
-        flags = row["flags"].split()
-        for flag, why in ROW_DOUBTS.items():
-            if flag in flags:
-                person = "" if flag == "id_unread" else row["person_id"]
-                found.setdefault((row["sheet"], row["row"], 0), (person, why))
-        for flag, why in CELL_DOUBTS.items():
-            if flag in flags and "skipped" not in flags:
-                kept = row["person_id"] if row["file"] and "id_unread" not in flags else ""
-                found.setdefault((row["sheet"], row["row"], row["col"]), (kept or "skip" * (not row["file"]), why))
-    for output in outputs:
-        for row, why in output.aside:
-            if why in ("ink", "print"):
-                found[output.sheet, row, 0] = ("skip", f"{SET_ASIDE[why]}, and was set aside; write the ID to take it")
-            if why == "no_id":
-                found[output.sheet, row, 0] = ("skip", "ink, but no ID, and was set aside; write the ID to take it")
-        for flag, why in SHEET_DOUBTS.items():
-            if flag in output.flags:
-                person, note = found.get((output.sheet, 0, 0), ("", ""))
-                found[output.sheet, 0, 0] = (person, "; ".join(filter(None, (note, why))))
-    order = {output.sheet: k for k, output in enumerate(outputs)}
-    return [(*place, *found[place]) for place in sorted(found, key=lambda p: (order[p[0]], p[1], p[2]))]

@@ -65,10 +65,10 @@ def _fit(level: _Lines, upright: _Lines, config: ExtractionConfig) -> list[Latti
         return []
     along = _presence(level.runs, chain)
     span = slice(max(0, int(chain[0])), int(chain[-1]) + 1)
-    reach = level.inside[span].mean(axis=0)
+    covered = level.inside[span].mean(axis=0)
     fits = []
     for mirrored in (False, True):
-        fit = fit_columns(upright.at, upright.strength, along, reach, mirrored, config)
+        fit = fit_columns(upright.at, upright.strength, along, covered, mirrored, config)
         if fit is None:
             continue
         cols, col_seen, col_score = fit
@@ -166,7 +166,7 @@ def _presence(runs: np.ndarray, chain: np.ndarray, bow: int = 9) -> np.ndarray:
     return (levels > floor).mean(axis=0)
 
 
-def fit_columns(x, strength, along, reach, mirrored, config):
+def fit_columns(x, strength, along, covered, mirrored, config):
     """One narrow column and n equal wide ones.
 
     Parameters
@@ -175,7 +175,7 @@ def fit_columns(x, strength, along, reach, mirrored, config):
         Candidate upright lines.
     along
         Share of row lines seen at every x: columns exist only where row lines go on.
-    reach
+    covered
         Share of the table's height that the photograph covers at every x.
     mirrored
         The narrow column is on the right (the page lies upside down).
@@ -187,13 +187,13 @@ def fit_columns(x, strength, along, reach, mirrored, config):
     """
     width = len(along)
     if mirrored:
-        x, strength, along, reach = width - 1 - x[::-1], strength[::-1], along[::-1], reach[::-1]
+        x, strength, along, covered = width - 1 - x[::-1], strength[::-1], along[::-1], covered[::-1]
     best = None
     for n in range(2, config.max_columns + 1):
         first, pitch = _column_hypotheses(x, strength, n, width)
         if not len(first):
             continue
-        score, lines, seen = _score_columns(x, strength, along, reach, first, pitch, n, config)
+        score, lines, seen = _score_columns(x, strength, along, covered, first, pitch, n, config)
         k = int(score.argmax())
         if best is None or score[k] > best[2]:
             best = lines[k], seen[k], float(score[k])
@@ -232,20 +232,20 @@ def _nearest(x, strength, at, tolerance):
     return best, place
 
 
-def _score_columns(x, strength, along, reach, first, pitch, n, config):
+def _score_columns(x, strength, along, covered, first, pitch, n, config):
     width = len(along)
     at = first[:, None] + pitch[:, None] * np.arange(n + 1)
     hit, place = _nearest(x, strength, at, 0.06 * pitch[:, None])
     ratios = np.linspace(0.16, 0.8, 33)  # as far apart as a line may lie from where it is expected
     narrow = first[:, None] - ratios * pitch[:, None]
     narrow_hit, narrow_place = _nearest(x, strength, narrow, 0.02 * pitch[:, None])
-    off = 1 - _at(reach, narrow, width)
+    off = 1 - _at(covered, narrow, width)
     worth = narrow_hit - MISSING * (narrow_hit < 0.2) * (1 - off) - 1.2 * np.abs(ratios - config.id_width)
     pick = worth.argmax(axis=1)[:, None]
     lines = np.concatenate([np.take_along_axis(narrow_place, pick, 1), place], axis=1)
     hits = np.concatenate([np.take_along_axis(narrow_hit, pick, 1), hit], axis=1)
     seen = hits >= 0.2
-    missing = MISSING * (~seen * _at(reach, lines, width)).sum(axis=1)
+    missing = MISSING * (~seen * _at(covered, lines, width)).sum(axis=1)
     misfit = 4 * np.abs(place - at).mean(axis=1) / pitch
     totals = np.concatenate([[0], np.cumsum(np.maximum(strength - CLUTTER, 0) / (1 - CLUTTER))])
     low, high = np.searchsorted(x, lines[:, 0] - 1), np.searchsorted(x, lines[:, -1] + 1)
@@ -253,7 +253,7 @@ def _score_columns(x, strength, along, reach, first, pitch, n, config):
     within = np.maximum(totals[high] - totals[low] - matched, 0)
     beyond = totals[-1] - (totals[high] - totals[low])
     prior = 0.4 * (n == config.columns) - 0.9 * np.abs(ratios[pick[:, 0]] - config.id_width)
-    cover = _coverage(along, reach, lines, pitch)
+    cover = _coverage(along, covered, lines, pitch)
     halves = 3.0 * (hits[:, 2::2].mean(axis=1) < HALF * hits[:, 1::2].mean(axis=1)) * (n % 2 == 0) * (n >= 4)
     score = hits.sum(axis=1) - missing - misfit - UNEXPLAINED * within - 0.5 * beyond + prior - cover - halves
     return score, lines, seen
@@ -265,10 +265,10 @@ def _at(profile, where, width):
     return np.where((index >= 3) & (index < width - 3), profile[np.clip(index, 0, width - 1)], 0.0)
 
 
-def _coverage(along, reach, lines, pitch):
+def _coverage(along, covered, lines, pitch):
     """Cost of columns without row lines, and of row lines that go on beyond the last column."""
-    sums = np.concatenate([[0], np.cumsum(along * reach)])
-    area = np.concatenate([[0], np.cumsum(reach)])
+    sums = np.concatenate([[0], np.cumsum(along * covered)])
+    area = np.concatenate([[0], np.cumsum(covered)])
 
     def share(a, b):
         a = np.clip(np.rint(a).astype(int), 0, len(along))
@@ -288,7 +288,7 @@ def _outer_rows(chain, cols, upright_runs, level):
     """Add a first or last row line where the upright lines go on past the chain by about a row."""
     low, high = sorted((cols[0], cols[-1]))
     span = slice(max(0, int(low)), int(high) + 1)
-    reach = level.inside[:, span].mean(axis=1)
+    covered = level.inside[:, span].mean(axis=1)
     along = _presence(upright_runs, cols)
     rows, seen = list(chain), [bool(np.abs(level.at - r).min() < 6) for r in chain]
     added = 0.0
@@ -297,7 +297,7 @@ def _outer_rows(chain, cols, upright_runs, level):
         new = rows[end] + (-pitch if end == 0 else pitch)
         a, b = sorted((rows[end] + (-0.06 if end == 0 else 0.06) * pitch, new))
         a, b = int(np.clip(a, 0, len(along))), int(np.clip(b, 0, len(along)))
-        here = reach[a:b] > 0.6
+        here = covered[a:b] > 0.6
         if here.sum() < 0.5 * pitch or along[a:b][here].mean() < 0.6:
             continue
         rows.insert(0, new) if end == 0 else rows.append(new)

@@ -31,10 +31,10 @@ class Straightened:
     @cached_property
     def inside(self) -> np.ndarray:
         """bool ``[h, w]``, False where the photograph does not reach."""
-        whole, back = np.ones((64, 64), np.uint8), np.diag([64 / self.size[1], 64 / self.size[0], 1.0])
+        full, back = np.ones((64, 64), np.uint8), np.diag([64 / self.size[1], 64 / self.size[0], 1.0])
         size = self.dark.shape[::-1]
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        return cv2.warpPerspective(whole, back @ self.to_photo, size, flags=flags) > 0
+        return cv2.warpPerspective(full, back @ self.to_photo, size, flags=flags) > 0
 
 
 def thin_darkness(grey: np.ndarray) -> np.ndarray:

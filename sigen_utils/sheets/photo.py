@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..images import ImageError, iter_pages, quietly
+from ..images.page import reduced
 from .config import ExtractionConfig, SheetError
 
 
@@ -55,11 +56,3 @@ def darkest_channel(photo: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """
     red, green, blue = cv2.split(reduced(photo, scale))
     return cv2.min(cv2.min(red, green), blue)
-
-
-def reduced(photo: np.ndarray, scale: float) -> np.ndarray:
-    """The photograph made smaller by area averaging; itself for a scale of 1 or more."""
-    if scale >= 1:
-        return photo
-    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)

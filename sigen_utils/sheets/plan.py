@@ -8,19 +8,18 @@ of them, unless the user says otherwise (`ExtractionConfig.layout`).
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..images.parts import parts_of
 from .config import ExtractionConfig, SheetError
 from .digits import Reading
+from .frame import Frame
 from .grid import Grid
-from .ink import Frame, InkMap
+from .ink import InkMap
 
 PRINT_HEIGHT = 0.45  # of the row: larger letters are not taken for print
 SAME_HEIGHT = 0.2  # by how much letters of one font may differ in height
@@ -107,25 +106,6 @@ def read_layout(text: str | None) -> tuple[str, ...]:
             f"--columns {text}: " + (f"{unknown[0]!r} is none of {', '.join(ROLES)}" if unknown else "no column is sig")
         )
     return words
-
-
-def read_ids(text: str | None) -> tuple[str, ...]:
-    """IDs for all rows in turn: ``1-12,17``, or a text file that has them separated by lines, commas or spaces."""
-    if not text:
-        return ()
-    path = Path(text)
-    words = re.split(r"[\s,;]+", path.read_text(encoding="utf-8-sig") if path.is_file() else text)
-    ids: list[str] = []
-    for word in filter(None, words):
-        ends = re.fullmatch(r"(\d+)-(\d+)", word)
-        low, high = (int(end) for end in ends.groups()) if ends else (0, -1)
-        counted = bool(ends) and 0 <= high - low < 10_000  # 2023-0456 is an ID, no range
-        counted = counted and len(ends.group(1)) <= len(ends.group(2)) and not ends.group(2).startswith("0")
-        ids += [str(k) for k in range(low, high + 1)] if counted else [word]
-    if len(set(ids)) < len(ids):
-        twice = next(person for person in ids if ids.count(person) > 1)
-        raise SheetError(f"--ids: {twice} is given twice; every row needs an ID of its own")
-    return tuple(ids)
 
 
 def read_marks(frame: Frame, ink: InkMap, grid: Grid) -> dict[tuple[int, int], Marks]:

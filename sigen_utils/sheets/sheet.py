@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,16 +14,17 @@ import numpy as np
 from ..images import ImageError, iter_pages
 from .config import ExtractionConfig, SheetError
 from .digits import Reading, read_number
+from .doubts import CELL_DOUBTS
+from .frame import Frame, make_frame
 from .grid import Grid, Readings, find_readings
-from .ink import Frame, InkMap, make_frame, read_ink
+from .ids import LONE_DISTANCE, name_rows
+from .ink import InkMap, read_ink
 from .plan import Block, Plan, make_plan, read_marks
 
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
 ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
 LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
-LONE_DISTANCE = 0.35  # a number that no count confirms has to be read this clearly
-CELL_DOUBTS = ("printed", "column_unsure", "ink_mixed", "foreign_ink")  # flags that a correction of the cell settles
 NOT_FILED = {"skipped", "empty", "printed", "column_unsure"}  # flags of cells whose ink is given to nobody
 
 
@@ -157,6 +157,7 @@ def extract_sheets(
                     yield sheet
             except SheetError as error:
                 failures.append(str(error) if page.name == path.name else f"{page.name}: {error}")
+            failures += [f"{path.name}: {note}; split the file" for note in page.notes if note.startswith("only ")]
     except ImageError as error:
         raise SheetError(str(error)) from error
     if failures:
@@ -287,56 +288,9 @@ def _read_id(frame: Frame, ink: InkMap, grid: Grid, row: int, col: int) -> Readi
     if reading.text:
         begins = quad[[0, 3], 0].mean() + reading.left * np.linalg.norm(quad[3] - quad[0]) / ID_HEIGHT
         return replace(reading, at_edge=bool(col == 0 and grid.col_seen[0] < 0.3 and begins < ID_MARGIN * frame.unit))
-    whole = _upright_cell(contrast, quad - low, ID_HEIGHT)
-    inset = (int(0.06 * whole.shape[0]), max(2, int(0.05 * whole.shape[1])))
-    return read_number(whole[inset[0] : -inset[0], inset[1] : -inset[1]])
-
-
-def name_rows(
-    readings: list[Reading], label: str, config: ExtractionConfig, rows: list[int] | None = None
-) -> tuple[list[str], list[list[str]]]:
-    """IDs of a page's people and their flags; `rows` are their rows, to name those after who cannot be read.
-
-    Printed IDs rise by one down a page. Where at least half of the rows (and three) agree on that count, a doubtful
-    reading, or one that another row has too, is replaced by the count (``id_corrected``); a clear one that disagrees
-    is kept (``id_unexpected``). One at the photograph's edge may lack a digit (``id_at_edge``). Where nothing is
-    printed, or letters are, nothing is guessed (``id_unread``).
-    """
-    rows = list(range(len(readings))) if rows is None else rows
-    clear = [r.text if r.worst <= config.id_distance else "" for r in readings]
-    start = _count_from(clear) if config.id_sequence else None
-    ids, flags = [], []
-    for k, (reading, text) in enumerate(zip(readings, clear, strict=True)):
-        expected = "" if start is None else str(start + k)
-        lone = not expected and reading.text and reading.worst > LONE_DISTANCE
-        if text and not lone and (not expected or text == expected):
-            ids.append(text)
-            flags.append([])
-        elif (
-            expected
-            and reading.text
-            and (reading.worst > 0.25 or reading.cost_of(expected) < 0.15 or clear.count(text) > 1)
-        ):
-            ids.append(expected)
-            flags.append(["id_corrected"])
-        elif text and not lone:
-            ids.append(text)
-            flags.append(["id_unexpected"])
-        else:
-            ids.append(f"{label}_row{rows[k]}")
-            flags.append(["id_unread"])
-        if text and reading.at_edge:
-            flags[-1].append("id_at_edge")
-    return ids, flags
-
-
-def _count_from(texts: list[str]) -> int | None:
-    """The first row's number on which most rows agree, if they do."""
-    votes = Counter(int(text) - row for row, text in enumerate(texts) if text)
-    if not votes:
-        return None
-    start, support = votes.most_common(1)[0]
-    return start if support >= 3 and support >= 0.5 * len(texts) and start >= 0 else None
+    cell_picture = _upright_cell(contrast, quad - low, ID_HEIGHT)
+    inset = (int(0.06 * cell_picture.shape[0]), max(2, int(0.05 * cell_picture.shape[1])))
+    return read_number(cell_picture[inset[0] : -inset[0], inset[1] : -inset[1]])
 
 
 def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, config) -> list[Cell]:
@@ -361,8 +315,8 @@ def _cells(grid, frame, ink, plan, block, rows, ids, id_flags, corrections, conf
             person = ids[row]
             fixed = corrections.get((row, number), corrections.get((row, 0)))
             if fixed is not None:
-                seen = {*CELL_DOUBTS} if (row, number) in corrections else set()
-                flags = [f for f in flags if not f.startswith("id_") and f not in seen]
+                settled = set(CELL_DOUBTS) if (row, number) in corrections else set()
+                flags = [f for f in flags if not f.startswith("id_") and f not in settled]
                 flags.append("skipped" if fixed == "skip" else "id_by_hand")
                 person = person if fixed == "skip" else fixed
             mask = np.where(own, 255, 0).astype(np.uint8)

@@ -26,7 +26,8 @@ import numpy as np
 from ..paths import atomic_write
 from ..synthesis import SynthesisConfig, synthesize
 from . import ExtractionConfig, Sheet, SheetError, draw_audit, extract_sheet
-from .audit import QUIET, save_audit
+from .audit import save_audit
+from .doubts import QUIET
 from .sheet import NOT_FILED
 from .truth import FOUND, overlaps, score_cells
 
@@ -355,8 +356,8 @@ def save_heat_map(results: Sequence[Summary], out_dir: Path) -> list[Path]:
             for x, result in enumerate(row):
                 percent = 100 * result.share
                 dark = percent < 90
-                look = dict(facecolor=shades(norm(percent)), edgecolor="white", linewidth=1.0)
-                axes.add_patch(plt.Rectangle((x, y), 1, 1, **look))
+                style = dict(facecolor=shades(norm(percent)), edgecolor="white", linewidth=1.0)
+                axes.add_patch(plt.Rectangle((x, y), 1, 1, **style))
                 if result.required:
                     axes.add_patch(plt.Rectangle((x + 0.03, y + 0.08), 0.94, 0.84, fill=False, ec="black", lw=0.7))
                 text = f"{result.grade}:  {_percent(percent)}" + (f", {result.silent} !" if result.silent else "")
