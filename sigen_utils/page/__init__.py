@@ -184,7 +184,7 @@ def fetch_ort(into: Path) -> Path:
     """
     if all((into / name).is_file() for name in ORT_FILES):
         return into
-    remedy = f"install npm and connect to the network, or name the package's folder dist: --ort DIR ({ORT} {ORT_VERSION})"
+    remedy = f"install npm and connect to the network, or name its folder dist, of {ORT_VERSION}: --ort DIR"
     with tempfile.TemporaryDirectory() as folder:
         try:
             command = [shutil.which("npm") or "npm", "pack", "--silent", f"{ORT}@{ORT_VERSION}"]

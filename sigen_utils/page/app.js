@@ -166,6 +166,7 @@ function personOf(descriptions) { // `Flow.people`
   const some = descriptions.slice(0, settings.references), n = some.length;
   return n ? { description: some[0].map((_, i) => some.reduce((sum, one) => sum + one[i], 0) / n), count: n } : nobody;
 }
+const here = () => personOf(known.slice(0, 1)); // as the sliders' directions are: of one signature
 async function signAgain(wanted = () => true) {
   const drawn = await sign(personOf(known), normal(), settings.steps, wanted);
   if (!drawn) return;
@@ -207,7 +208,7 @@ settings.directions.forEach(({ name }, k) => {
   get("reset").before(box);
 });
 function moved() {
-  const { description, count } = personOf(known), out = Float32Array.from(description);
+  const { description, count } = here(), out = Float32Array.from(description);
   settings.directions.forEach(({ axis }, k) => {
     const much = Number(get(`d${k}`).value);
     axis.forEach((value, i) => { out[i] += much * value; });
@@ -215,8 +216,8 @@ function moved() {
   return { description: out, count };
 }
 function mixed() {
-  const here = personOf(known), share = Number(get("between").value) / 100;
-  return { description: here.description.map((value, i) => (1 - share) * value + share * there.description[i]), count: 1 };
+  const share = Number(get("between").value) / 100, { description } = here();
+  return { description: description.map((value, i) => (1 - share) * value + share * there.description[i]), count: 1 };
 }
 const follow = live(get("moved"), () => [moved(), held]), mix = live(get("middle"), () => [mixed(), between]);
 const another = () => work(async () => {
