@@ -54,12 +54,12 @@ def test_the_graphs_compute_what_torch_does_from_a_quarter_of_the_bytes(model, t
     ink, z = (torch.rand(3, 1, 128, 128) > 0.9).float(), torch.randn(3, *model.vae.config.shape)
     person = Person(torch.randn(3, model.flow.config.person), torch.tensor([0.0, 1.0, 3.0]))
     flow_inputs = dict(z=z, t=torch.tensor([1.0, 0.5, 0.1]), description=person.description, count=person.count)
-    for graph, inputs in ((page.Encoder(model), dict(ink=ink)), (page.Velocity(model), flow_inputs),
-                          (page.Decoder(model), dict(z=z)), (page.Pen(), dict(ink=ink))):  # fmt: skip
-        file = tmp_path / f"{type(graph).__name__.lower()}.onnx"
+    for function, inputs in ((page.encoder, dict(ink=ink)), (page.velocity, flow_inputs),
+                             (page.decoder, dict(z=z)), (page.pen, dict(ink=ink))):  # fmt: skip
+        file = tmp_path / f"{function.__name__}.onnx"
         found = ort.InferenceSession(str(file)).run(None, {name: value.numpy() for name, value in inputs.items()})
         with torch.no_grad():
-            expected = graph(**inputs)
+            expected = function(model, **inputs)
         for one, other in zip(found, expected if isinstance(expected, tuple) else (expected,), strict=True):
             assert np.abs(one - other.numpy()).max() < 1e-4 * max(1.0, float(other.abs().max())), file.name
     assert (tmp_path / "velocity.onnx").stat().st_size < 0.5 * 4 * sum(p.numel() for p in model.flow.parameters())
@@ -77,7 +77,7 @@ def test_weights_that_packing_would_change_stay_as_they_are(model, tmp_path):
         z = torch.randn(1, *model.vae.config.shape)
         found = ort.InferenceSession(str(tmp_path / "decoder.onnx")).run(["ink"], dict(z=z.numpy()))[0]
         with torch.no_grad():
-            assert np.abs(found - page.Decoder(model)(z)[0].numpy()).max() < 1e-4
+            assert np.abs(found - page.decoder(model, z)[0].numpy()).max() < 1e-4
     finally:
         model.load_state_dict(before)
 

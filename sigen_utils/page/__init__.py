@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,47 +34,37 @@ DIRECTIONS = 6  # sliders
 OPSET = 17
 
 
-class Encoder(nn.Module):
+class Graph(nn.Module):
+    """A function of the model and tensors, to be exported."""
+
+    def __init__(self, model: PriorVAE, function: Callable[..., Tensor | tuple[Tensor, ...]]):
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.function(self.model, *inputs)
+
+
+def encoder(model: PriorVAE, ink: Tensor) -> tuple[Tensor, Tensor]:
     """Ink ``[N, 1, 128, 128]`` to codes in the flow's scale, and to descriptions ``[N, person]``."""
-
-    def __init__(self, model: PriorVAE):
-        super().__init__()
-        self.model = model
-
-    def forward(self, ink: Tensor) -> tuple[Tensor, Tensor]:
-        flow, code = self.model.flow, self.model.vae.encode(ink)[0]
-        return code / flow.scale, flow.describe(code)
+    code = model.vae.encode(ink)[0]
+    return code / model.flow.scale, model.flow.describe(code)
 
 
-class Velocity(nn.Module):
+def velocity(model: PriorVAE, z: Tensor, t: Tensor, description: Tensor, count: Tensor) -> Tensor:
     """`Flow.forward`, its person as two tensors."""
-
-    def __init__(self, model: PriorVAE):
-        super().__init__()
-        self.flow = model.flow
-
-    def forward(self, z: Tensor, t: Tensor, description: Tensor, count: Tensor) -> Tensor:
-        return self.flow(z, t, Person(description, count))
+    return model.flow(z, t, Person(description, count))
 
 
-class Decoder(nn.Module):
+def decoder(model: PriorVAE, z: Tensor) -> tuple[Tensor, Tensor]:
     """Codes in the flow's scale to raw ink ``[N, 1, 128, 128]``, and to the same sharpened."""
-
-    def __init__(self, model: PriorVAE):
-        super().__init__()
-        self.vae = model.vae
-        self.register_buffer("scale", model.flow.scale)
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        ink = torch.sigmoid(self.vae.decode(z * self.scale))
-        return ink, render.sharpen(ink)
+    ink = torch.sigmoid(model.vae.decode(z * model.flow.scale))
+    return ink, render.sharpen(ink)
 
 
-class Pen(nn.Module):
+def pen(model: PriorVAE, ink: Tensor) -> Tensor:
     """Binary ink ``[N, 1, 128, 128]`` to strokes with round edges, 0 or 1, ``[N, 1, 512, 512]``, dust included."""
-
-    def forward(self, ink: Tensor) -> Tensor:
-        return F.pixel_shuffle((render.pen_parts(ink) > render.PEN).to(ink.dtype), render.SUBPIXELS)
+    return F.pixel_shuffle((render.pen_parts(ink) > render.PEN).to(ink.dtype), render.SUBPIXELS)
 
 
 def export(model: PriorVAE, folder: Path) -> None:
@@ -90,14 +81,14 @@ def export(model: PriorVAE, folder: Path) -> None:
         raise ImportError(f"the page's graphs need onnx: pip install onnx ({error})") from error
     ink, z = torch.rand(2, 1, normalise.SIZE, normalise.SIZE), torch.randn(2, *model.vae.config.shape)
     flow_inputs = (z, torch.rand(2), torch.randn(2, model.flow.config.person), torch.tensor([0.0, 1.0]))
-    for graph, inputs, names, outputs in (
-        (Encoder(model), (ink,), ["ink"], ["z", "description"]),
-        (Velocity(model), flow_inputs, ["z", "t", "description", "count"], ["velocity"]),
-        (Decoder(model), (z,), ["z"], ["ink", "sharp"]),
-        (Pen(), (ink.round(),), ["ink"], ["strokes"]),
+    for function, inputs, names, outputs in (
+        (encoder, (ink,), ["ink"], ["z", "description"]),
+        (velocity, flow_inputs, ["z", "t", "description", "count"], ["velocity"]),
+        (decoder, (z,), ["z"], ["ink", "sharp"]),
+        (pen, (ink.round(),), ["ink"], ["strokes"]),
     ):
+        graph, file = Graph(model, function), folder / f"{function.__name__}.onnx"
         any_number = {name: {0: "n"} for name in names + outputs}
-        file = folder / f"{type(graph).__name__.lower()}.onnx"
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # this exporter is the older one: it needs no more packages, and is quick
             graph(*inputs)  # `render` keeps its filters from the first call on: so they are exported as numbers
@@ -117,8 +108,8 @@ def _packed(graph):
     exact = {name: torch.from_numpy(numpy_helper.to_array(one).copy()) for name, one in whole.items()}
     small = packed(exact)
     again, nodes = unpacked(small), []
-    for name in [name for name in small if name + STEP in small]:
-        if not torch.allclose(again[name], exact[name], rtol=1e-5, atol=0):
+    for name in whole:
+        if name + STEP not in small or not torch.allclose(again[name], exact[name], rtol=1e-5, atol=0):
             continue
         rows, step = small[name], small[name + STEP].reshape(-1, *[1] * (small[name].dim() - 1))
         graph.graph.initializer.remove(whole[name])
@@ -139,15 +130,13 @@ def directions(model: PriorVAE, people: int, steps: int = STEPS, seed: int = 0) 
     """
     pictures = model.draw(model.flow.nobody_in(people), torch.Generator().manual_seed(seed), steps)
     described = model.describe(pictures)
-    centred = described - described.mean(0)
+    centred, names, measures = described - described.mean(0), [], _measures(pictures)
     _, sizes, axes = torch.linalg.svd(centred, full_matrices=False)
-    axes, sizes = axes[:DIRECTIONS], sizes[:DIRECTIONS] / max(people - 1, 1) ** 0.5
-    place = (centred @ axes.T).numpy()
-    names = []
-    for k in range(len(axes)):
-        found = {name: np.corrcoef(place[:, k], value)[0, 1] for name, value in _measures(pictures).items()}
-        name = max(found, key=lambda one: abs(np.nan_to_num(found[one])))
-        axes[k] *= np.sign(found[name]) if found[name] else 1
+    axes, sizes = axes[:DIRECTIONS], sizes[:DIRECTIONS] / (people - 1) ** 0.5
+    for k, place in enumerate((centred @ axes.T).T.numpy()):
+        found = {name: np.nan_to_num(np.corrcoef(place, value)[0, 1]) for name, value in measures.items()}
+        name = max(found, key=lambda one: abs(found[one]))
+        axes[k] *= np.sign(found[name]) or 1
         names.append(f"direction {k + 1}" + (f": {name}" if abs(found[name]) > 0.5 else ""))
     return axes * sizes[:, None], names
 
