@@ -21,7 +21,7 @@ STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || 
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle sigen_utils/*/*.j2 notebooks/*.ipynb \
 	report/*.j2 report/*.bib weights/*/*)
 
-.PHONY: all setup test test-long audit report bench stress studies prior extractor test-colab lock clean help FORCE
+.PHONY: all setup test test-long audit report bench stress studies prior extractor page test-colab lock clean help FORCE
 
 all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
 
@@ -87,6 +87,9 @@ extractor: .venv/ready ## weights/extractor anew, from 20,000 synthetic writers:
 	$(PY) -m sigen_utils train extractor --resume --data build/crowd.npz --run build/extractor
 	$(PY) -m sigen_utils publish --run build/extractor --out weights/extractor --device "$(DEVICE)" \
 		--crowd "20,000 synthetic writers, four signatures each"
+
+page: .venv/ready ## a static page that signs in the browser, in build/page; npm brings onnxruntime-web once
+	$(PY) -m sigen_utils page --out build/page
 
 test-colab: .venv/ready ## the notebooks from outside the checkout, with Colab's versions
 	@tools/setup.sh colab

@@ -176,12 +176,19 @@ def _study_commands(command: Command) -> None:
 
 
 def _publish_commands(command: Command) -> None:
-    """Weights for others."""
+    """Weights, and a page, for others."""
     sub = command("publish", models.publish, "a network trained on a corpus, for everybody: smaller, and nobody's name")
     sub.add_argument("--run", required=True)
     sub.add_argument("--crowd", required=True, help="what it was trained on, in words")
     sub.add_argument("--device", required=True, help="where, in words")
     sub.add_argument("--out", required=True, help="folder, for instance weights/prior")
+
+    sub = command("page", models.page, "a static page that signs in the browser, without Python or a server's work")
+    sub.add_argument("--run", help="run of `train prior` on a corpus (default: weights/prior)")
+    words = "the folder dist of the package onnxruntime-web, or a URL of it (default: taken from npm once)"
+    sub.add_argument("--ort", default="", metavar="DIR|URL", help=words)
+    sub.add_argument("--people", type=int, default=128, help="new people whose differences are the sliders")
+    sub.add_argument("--out", required=True, help="folder for index.html and what it loads")
 
 
 def _story_commands(command: Command) -> None:

@@ -146,7 +146,8 @@ def render(x: torch.Tensor, link: bool = True) -> torch.Tensor:
 
 def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """Gaussian blur of pictures ``[N, 1, H, W]``; pixels outside the frame repeat its edge."""
-    down, across = (_blurring(size, sigma, x.device).to(x.dtype) for size in x.shape[2:])
+    sides = map(int, x.shape[2:])  # numbers also where an export traces them
+    down, across = (_blurring(side, sigma, x.device).to(x.dtype) for side in sides)
     with exact(x):  # as two matrix products: many times faster than a convolution of one channel
         return down @ x @ across.T
 

@@ -52,8 +52,8 @@ def imported(files: Iterable[Path]) -> set[str]:
 
 
 def test_the_package_imports_only_what_is_required():
-    # `study`, `inception_networks` and `images` say how to install them
-    asked_for = {"torchmetrics", "pillow-heif", "pypdfium2"}
+    # `study`, `inception_networks`, `images` and `page` say how to install them
+    asked_for = {"torchmetrics", "pillow-heif", "pypdfium2", "onnx"}
     needed = imported((REPO / "sigen_utils").rglob("*.py"))
     assert asked_for < needed and needed - asked_for <= set(requirements("requirements.txt"))
     assert asked_for <= set(requirements("requirements-dev.txt"))

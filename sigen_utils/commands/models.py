@@ -1,4 +1,4 @@
-"""Commands: training, sampling, studies, and publishing weights.
+"""Commands: training, sampling, studies, and publishing weights and a page.
 
 Each takes the parsed arguments and returns the process's status. Heavy imports are inside, so that help is quick.
 """
@@ -187,4 +187,16 @@ def publish(args: argparse.Namespace) -> int:
     cost = dict(steps=last["step"], images=last["images"], minutes=last["seconds"] / 60)
     publish(run, args.out, cost | dict(crowd=args.crowd, device=args.device, torch=torch.__version__))
     print(f"{args.run} -> {args.out}")
+    return 0
+
+
+def page(args: argparse.Namespace) -> int:
+    from .. import paths
+    from ..page import write_site
+    from ..training.checkpoint import load_run
+
+    if args.people < 2:
+        raise ValueError("--people: two or more, for they have to differ")
+    write_site(load_run(args.run or paths.weights_dir() / "prior"), Path(args.out), args.ort, args.people)
+    print(f"{args.out}: put it on any web server, or look at it: python -m http.server --directory {args.out}")
     return 0
