@@ -27,7 +27,6 @@ FAULTS = (
     "warped copy", "redrawn copy", "thumbnail super-resolution", "ignored noise", "swapped person", "blank page",
     "average of two people",
 )  # fmt: skip
-COPYING = FAULTS[:3]
 PERFECT = "none"
 TRAIN, HELD_OUT = 3, 2  # signatures of each known person; all further ones are a perfect sampler's
 SEEN = 3.0  # half-widths of an interval beyond which a fault counts as seen

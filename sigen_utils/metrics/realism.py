@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy.spatial.distance import cdist
 
 from ..render import render
 from . import distances
 from .features import FeatureExtractor
+from .no_model import occurrence
 from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:
@@ -77,9 +79,9 @@ def compare_collections(
         raise ValueError(f"{len(features)} signatures beside {len(real_features)}: the other set needs at least {n}")
     rng, values = np.random.default_rng(seed), []
     for halves in splits:
-        part = features[balanced_subset(labels, len(features), n, rng)]
+        part = features[balanced_subset(labels, n, rng)]
         values += [distances.frechet_distance(real_features[half], part) for half in halves]
-    floor = distances.real_floor(real_features, real_labels, seed, n_splits)["frechet"]
+    floor = float(np.mean([distances.frechet_distance(real_features[a], real_features[b]) for a, b in splits]))
     low, high = distances.interval(values)
     return {
         "extractor": extractor.name,
@@ -95,13 +97,8 @@ def compare_collections(
     }
 
 
-def balanced_subset(people: np.ndarray | None, total: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`n` of `total` indices at random, as evenly over the people as their labels ``[total]`` allow."""
-    order = rng.permutation(total)
-    if people is None:
-        return order[:n]
-    seen: dict[int, int] = {}
-    turn = np.empty(total, int)  # the how-manieth of its person each sample is
-    for place, k in enumerate(order):
-        turn[place] = seen[people[k]] = seen.get(people[k], -1) + 1
+def balanced_subset(people: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` indices of signatures at random, as evenly over the people as their labels ``[total]`` allow."""
+    order = rng.permutation(len(people))
+    turn = occurrence(torch.from_numpy(people[order])).numpy()
     return order[np.argsort(turn, kind="stable")][:n]
