@@ -14,14 +14,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from . import distances
-from .scores import (
-    Goal,
-    Score,
-    auc_over_people,
-    draws_of_people,
-    mean_over_people,
-    wins_by_people,
-)
+from .scores import Goal, Score, auc_over_people, draws_of_people, mean_over_people, wins_by_people
 from .seen import VERIFIER, Seen
 from .strokes import STROKE_NAMES, compare_strokes
 from .verification import equal_error_rate
@@ -66,9 +59,7 @@ class Strangers:
     close: np.ndarray
 
 
-def strangers(
-    seen: Seen, people: int, known: Mapping[str, np.ndarray], seed: int = 0, splits: int = SPLITS
-) -> Strangers:
+def strangers(seen: Seen, people: int, known: Mapping[str, np.ndarray], seed: int = 0) -> Strangers:
     """Measure unseen people: n signatures, ``n / people`` of each, one person after the other.
 
     Raises
@@ -80,7 +71,7 @@ def strangers(
     if rest or per_person < 2 or people < 8:
         raise ValueError(f"{len(seen)} signatures of {people} unseen people: 8 people and 2 each are the least")
     rng = np.random.default_rng(seed)
-    halves = [np.array_split(rng.permutation(people)[: people // 2 * 2], 2) for _ in range(splits)]
+    halves = [np.array_split(rng.permutation(people)[: people // 2 * 2], 2) for _ in range(SPLITS)]
     found = []
     for a, b in halves:
         found.append(_compare_sets(*(seen.rows(_of(half, per_person)) for half in (a, b))))

@@ -120,7 +120,8 @@ class Warps(_OneOfTraining):
         super().__init__(train)
         ink = (self.x > 0.5).float()
         self.displacements = displacements_to_others(ink, self.labels)
-        self.warps = PERSON_WARPS.times(warp_strength((ink[:, 0] * 255).to(torch.uint8), self.labels, self.displacements))
+        strength = warp_strength((ink[:, 0] * 255).to(torch.uint8), self.labels, self.displacements)
+        self.warps = PERSON_WARPS.times(strength)
 
     def draw(self, index: Tensor, generator: Generator) -> Tensor:
         noise = torch.randn(len(index), WARP_NUMBERS + self.displacements.shape[1], generator=generator)
@@ -210,9 +211,7 @@ class NearestWriter(_OneOfTraining):
         return self.writers[torch.from_numpy(nearest), which]
 
 
-def draw_writers(
-    writers: int, folder: str | Path, seed: int = WRITERS_SEED, per_writer: int = PER_WRITER
-) -> Tensor:
+def draw_writers(writers: int, folder: str | Path, seed: int = WRITERS_SEED, per_writer: int = PER_WRITER) -> Tensor:
     """Ink ``[writers, per_writer, 1, 128, 128]`` of synthetic writers, drawn once into `folder`."""
     path = Path(folder) / f"writers_{seed}_{writers}x{per_writer}.npz"
     if not path.exists():

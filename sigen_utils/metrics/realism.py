@@ -46,11 +46,7 @@ def spread_of_people(features: np.ndarray, labels: np.ndarray) -> dict[str, floa
 
 
 def compare_collections(
-    real: SignatureSet,
-    other: SignatureSet,
-    extractor: FeatureExtractor | None = None,
-    seed: int = 0,
-    n_splits: int = 10,
+    real: SignatureSet, other: SignatureSet, extractor: FeatureExtractor | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """Distance of `other` from `real` in floors of `real`, beside how each differs within itself.
 
@@ -73,7 +69,7 @@ def compare_collections(
         x = render(data.x.cpu())
         sides.append((extractor.features(x), data.labels.cpu().numpy(), stroke_statistics(x)))
     (real_features, real_labels, real_strokes), (features, labels, strokes) = sides
-    splits = distances.half_splits(real_labels, seed, n_splits)
+    splits = distances.half_splits(real_labels, seed)
     n = len(splits[0][0])
     if len(features) < n:
         raise ValueError(f"{len(features)} signatures beside {len(real_features)}: the other set needs at least {n}")
@@ -83,18 +79,12 @@ def compare_collections(
         values += [distances.frechet_distance(real_features[half], part) for half in halves]
     floor = float(np.mean([distances.frechet_distance(real_features[a], real_features[b]) for a, b in splits]))
     low, high = distances.interval(values)
-    return {
-        "extractor": extractor.name,
-        "n": n,
-        "floor": floor,
-        "frechet": float(np.mean(values)),
-        "frechet_low": low,
-        "frechet_high": high,
-        "frechet_floors": float(np.mean(values)) / max(floor, 1e-12),
-        "real": spread_of_people(real_features, real_labels),
-        "other": spread_of_people(features, labels),
-        "stroke": compare_strokes(real_strokes, strokes),
-    }
+    mean = float(np.mean(values))
+    return dict(
+        extractor=extractor.name, n=n, floor=floor, frechet=mean, frechet_low=low, frechet_high=high,
+        frechet_floors=mean / max(floor, 1e-12), real=spread_of_people(real_features, real_labels),
+        other=spread_of_people(features, labels), stroke=compare_strokes(real_strokes, strokes),
+    )  # fmt: skip
 
 
 def balanced_subset(people: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
