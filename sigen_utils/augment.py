@@ -36,8 +36,7 @@ class AugmentConfig:
 
 
 # Signatures of one person differ in these proportions, and about this much where three are known of each: chosen on
-# other synthetic classes. `people.warp_strength` finds the strength for the people at hand. `warp_ink` fixes place and
-# size
+# other synthetic classes. `metrics.no_model.warp_strength` finds the strength for other people
 PERSON_WARPS = AugmentConfig(rotation=12.0, scale=0.25, shear=0.25, elastic=1.2, probability=1.0)
 
 GRID_POINTS = 5  # a side of the grid of elastic displacements
@@ -110,10 +109,9 @@ def warp_ink(
 ) -> torch.Tensor:
     """Warp binary ink into binary ink of the same size at the same place.
 
-    The result of `augment` is grey at every edge and lies anywhere in the frame. A decoder trained on such pictures
-    draws strokes of one or two pixels as broad grey ones. Here the warped ink is cropped, scaled to its former longer
-    side, put back in its place and made binary, as the extraction does it. So `config.translation`, and the part of
-    `config.scale` that both axes share, have no effect.
+    The result of `augment` is grey at every edge, and a decoder trained on it draws thin strokes as broad grey ones.
+    Here the warped ink is scaled to its former longer side, put back in its place and made binary, as the extraction
+    does it. So `config.translation`, and the part of `config.scale` that both axes share, have no effect.
 
     Parameters
     ----------
@@ -154,10 +152,10 @@ def _level(soft: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 def soften(x: torch.Tensor) -> torch.Tensor:
     """A grey picture whose threshold is the binary ink `x`, with smooth edges instead of staircases.
 
-    A line that is not quite horizontal is a staircase in binary ink. Rotated and made binary again, the staircase
-    becomes a ragged edge. So ink is averaged along its stroke (line integral convolution, Cabral & Leedom 1993). The
-    structure tensor gives the direction, and the average is weaker where directions disagree. Across the stroke the
-    picture is sharpened, or strokes of one pixel would get lost.
+    A line that is not quite horizontal is a staircase in binary ink; rotated and made binary again, it has a ragged
+    edge. So ink is averaged along its stroke (line integral convolution). The structure tensor gives the direction, and
+    the average is weaker where directions disagree. Across the stroke the picture is sharpened, or thin strokes would
+    get lost.
 
     Parameters
     ----------
@@ -236,9 +234,8 @@ def _warp_grid(
         """The elastic displacement at the points `at` ``[N, H, W, 2]``; outside the frame that of its edge."""
         if bend is None:
             return torch.zeros_like(at)
-        return F.grid_sample(bend.permute(0, 3, 1, 2), at, padding_mode="border", align_corners=False).permute(
-            0, 2, 3, 1
-        )
+        found = F.grid_sample(bend.permute(0, 3, 1, 2), at, padding_mode="border", align_corners=False)
+        return found.permute(0, 2, 3, 1)
 
     # The grid maps points of the result to points of `x`. Its inverse says where ink goes: two fixed-point steps are
     # enough, as elastic displacements are small
@@ -275,14 +272,8 @@ def _warp_parameters(
     scale_x, scale_y = (1 + e * on * config.scale for e in even[2:4])
     shear, shift_x, shift_y = even[4] * on * config.shear, *(e * on * config.translation * 2 / width for e in even[5:7])
     cos, sin = torch.cos(angle), torch.sin(angle)
-    rows = [
-        cos / scale_x,
-        (shear * cos - sin) / scale_x,
-        shift_x,
-        sin / scale_y,
-        (shear * sin + cos) / scale_y,
-        shift_y,
-    ]
+    rows = [cos / scale_x, (shear * cos - sin) / scale_x, shift_x]
+    rows += [sin / scale_y, (shear * sin + cos) / scale_y, shift_y]
     affine = torch.stack(rows, 1).reshape(n, 2, 3)
     if not config.elastic:
         return on, affine, None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -127,6 +128,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, value: object) -> Path:
+    """Write `value` as JSON by `atomic_write`; return the file."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    return Path(path)
 
 
 def sweep(folder: str | os.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""Moves: pictures are augmented as stated, moved ink stays ink of the same size with a pen's edges."""
+"""Augmentation: pictures change as stated, warped ink stays ink of the same size with a pen's edges."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ def test_augmentation_changes_pictures_but_not_their_kind():
     x, g = toy_signatures().x, torch.Generator().manual_seed(1)
     y = augment(x, AugmentConfig(), g)
     assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1
-    assert ((y - x).square().sum((1, 2, 3)) > 10).float().mean() > 0.7  # most are moved
+    assert ((y - x).square().sum((1, 2, 3)) > 10).float().mean() > 0.7  # most are warped
     assert 0.7 < y.sum() / x.sum() < 1.3  # ink neither made nor lost
 
 
@@ -25,12 +25,12 @@ def test_augmentation_of_nothing_is_the_identity():
     assert torch.allclose(augment(x, still), x, atol=1e-4)
 
 
-def test_augmentation_moves_by_the_stated_pixels():
+def test_augmentation_shifts_by_the_stated_pixels():
     x = torch.zeros(200, 1, 128, 128)
     x[:, :, 60:68, 60:68] = 1
-    moved = augment(x, AugmentConfig(0, 0, 0, 4.0, 0, 0, 1.0), torch.Generator().manual_seed(0))
+    warped = augment(x, AugmentConfig(0, 0, 0, 4.0, 0, 0, 1.0), torch.Generator().manual_seed(0))
     places = torch.arange(128.0)
-    shift = (moved.sum((1, 2)) @ places) / moved.sum((1, 2, 3)) - 63.5
+    shift = (warped.sum((1, 2)) @ places) / warped.sum((1, 2, 3)) - 63.5
     assert 3.5 < shift.abs().max() <= 4.05
 
 
@@ -50,26 +50,26 @@ def extent(x):
     return np.array(out)
 
 
-def test_moved_ink_is_ink_of_the_same_size_at_the_same_place():
+def test_warped_ink_is_ink_of_the_same_size_at_the_same_place():
     toy = toy_signatures()
     x, far = toy.x, AugmentConfig(rotation=12, scale=0.25, shear=0.2, translation=15, elastic=2.5, probability=1)
     y = warp_ink(x, far, torch.Generator().manual_seed(1))
     assert set(y.unique().tolist()) == {0, 1} and y.dtype == x.dtype
-    assert (np.abs(extent(y) - extent(x)) <= (2, 1, 1)).all()  # though moved by up to 15 px and cut by no edge
+    assert (np.abs(extent(y) - extent(x)) <= (2, 1, 1)).all()  # though shifted by up to 15 px and cut by no edge
     assert ((y - x).square().sum((1, 2, 3)) > 50).all() and 0.7 < y.sum() / x.sum() < 1.3
 
 
 @pytest.mark.parametrize("width, least", [(1, 0.55), (2, 1.0)])
-def test_moved_ink_keeps_fine_strokes(width, least):
+def test_warped_ink_keeps_fine_strokes(width, least):
     line = torch.zeros(100, 1, 128, 128)
     line[..., 64 : 64 + width, 10:118] = 1
 
-    def whole(x):
+    def unbroken(x):
         """Share of the lines that are in one piece."""
         return np.mean([cv2.connectedComponents(picture.astype(np.uint8))[0] == 2 for picture in x[:, 0].numpy() > 0.5])
 
     y = warp_ink(line, PERSON_WARPS, torch.Generator().manual_seed(0))
-    assert whole(y) >= least
+    assert unbroken(y) >= least
     assert 0.9 < y.sum() / line.sum() < 1.2  # no stroke fattened
 
 
@@ -80,7 +80,7 @@ def test_edges_of_broad_strokes_stay_smooth_when_they_are_turned(monkeypatch):
     noise = torch.randn(64, augmentation.WARP_NUMBERS, generator=torch.Generator().manual_seed(0))
 
     def roughness() -> torch.Tensor:
-        """Mean squared distance of the upper edge from a straight line, beyond that of whole pixels, by picture."""
+        """Mean squared distance of the upper edge from a straight line, beyond that of the pixels, by picture."""
         turned = warp_ink(x, AugmentConfig(rotation=25.0, scale=0, shear=0, elastic=0, probability=1), noise=noise)
         edge = turned[:, 0].argmax(1)[:, 24:104].double()  # [64, 80], the row at which each column begins
         line = torch.stack([torch.ones(80), torch.arange(80.0)], 1).double()
@@ -109,14 +109,14 @@ def test_softened_ink_is_straight_along_a_stroke_and_parts_where_ink_did():
     off = [(place(picture) - ideal).square().mean() for picture in (soft[0, 0], x[0, 0])]
     assert off[0] < 0.2 * off[1]  # the staircase is gone
     noise = torch.randn(7, augmentation.WARP_NUMBERS, generator=torch.Generator().manual_seed(0))
-    moved = warp_ink(x, PERSON_WARPS, noise=noise)
-    assert torch.equal(moved, warp_ink(x, PERSON_WARPS, noise=noise, soft=soft)) and not torch.equal(moved, x)
+    warped = warp_ink(x, PERSON_WARPS, noise=noise)
+    assert torch.equal(warped, warp_ink(x, PERSON_WARPS, noise=noise, soft=soft)) and not torch.equal(warped, x)
     assert augmentation.soften(torch.zeros(2, 1, 16, 16)).equal(torch.zeros(2, 1, 16, 16))
     assert augmentation.soften(torch.zeros(0, 1, 16, 16)).shape == (0, 1, 16, 16)
 
 
 @pytest.mark.parametrize("size", [0.9, 1.1])
-def test_a_moved_pen_keeps_its_width(size, monkeypatch):
+def test_a_warped_pen_keeps_its_width(size, monkeypatch):
     x = toy_signatures().x
     still = torch.zeros(len(x), augmentation.WARP_NUMBERS)
     grid, step, far = augmentation._warp_grid(x, AugmentConfig(probability=0.0), still)
@@ -125,7 +125,7 @@ def test_a_moved_pen_keeps_its_width(size, monkeypatch):
     assert abs(left - size) < abs(left - size**2)  # strokes that are shorter, not thinner as well
 
 
-def test_ink_that_is_not_moved_stays_as_it_is():
+def test_ink_that_is_not_warped_stays_as_it_is():
     x, still = toy_signatures().x, AugmentConfig(probability=0.0)
     assert warp_ink(x, still).equal(x)
     assert warp_ink(torch.zeros_like(x), PERSON_WARPS).sum() == 0  # an empty picture has no size to keep

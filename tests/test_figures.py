@@ -147,7 +147,7 @@ def test_traversal_renders_each_point_once_and_passes_z0():
 
 def test_panels_keep_shapes_and_equal_heights():
     pictures = {"photograph": np.zeros((60, 90, 3), np.uint8), "mask": np.eye(40) > 0, "a much longer name": np.eye(40)}
-    fig = figures.panels(pictures, arrows=True, title="Steps")
+    fig = figures.panels(pictures, title="Steps")
     boxes = [ax.get_window_extent() for ax in fig.axes]
     assert np.ptp([box.height for box in boxes]) < 1e-6
     assert [box.width / box.height for box in boxes] == pytest.approx([1.5, 1, 1])
@@ -194,7 +194,8 @@ def test_smoothing_keeps_constants_and_straight_lines_and_skips_gaps():
 
 def test_scores_are_drawn_where_they_are():
     values = {"VAE": (15.0, 13.0, 17.0), "GAN": 5.0}
-    fig = figures.dot_plot(values, "Fréchet distance", log=True, references={"real": 1.0})
+    name = "Fréchet distance"
+    fig = figures.dot_panels({name: values}, log=[name], references={name: {"real": 1.0}})
     drawn = [tuple(line.get_xdata()) for line in fig.axes[0].lines]
     assert (13.0, 17.0) in drawn and (15.0,) in drawn and (5.0,) in drawn
     assert fig.axes[0].get_xscale() == "log"
@@ -203,9 +204,9 @@ def test_scores_are_drawn_where_they_are():
 
 def test_impossible_intervals_are_refused():
     with pytest.raises(ValueError, match="GAN: the interval"):
-        figures.dot_plot({"GAN": (5, 6, 7)}, "score")
+        figures.dot_panels({"score": {"GAN": (5, 6, 7)}})
     with pytest.raises(ValueError, match="logarithmic"):
-        figures.dot_plot({"GAN": (5, 0, 7)}, "score", log=True)
+        figures.dot_panels({"score": {"GAN": (5, 0, 7)}}, log=["score"])
 
 
 def test_a_model_without_a_score_keeps_its_row():
@@ -334,5 +335,5 @@ def test_dots_by_seed_show_every_seed_and_the_mean():
     left, right = fig.axes
     assert [list(line.get_xdata()) for line in left.lines][:4] == [[1.0, 3.0], [2.0], [10.0], [10.0]]
     assert left.get_xscale() == "log" and right.get_xscale() == "linear"
-    with pytest.raises(ValueError, match="at least one arm"):
+    with pytest.raises(ValueError, match="at least one row"):
         figures.dots_by_seed({"distance": {}})

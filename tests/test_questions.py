@@ -76,9 +76,9 @@ def bent(x, seed=0, far=0.12):
 def test_registration_undoes_a_bend_and_does_not_turn_one_person_into_another(data):
     x = data.x[::5]
     assert registering.misfit(x, x).max() < 1e-3
-    moved = bent(x)
-    before = (moved - x).square().sum((1, 2, 3)) / (moved.square() + x.square()).sum((1, 2, 3))
-    after, other = registering.misfit(x, moved), registering.misfit(x, x.roll(1, 0))
+    deformed = bent(x)
+    before = (deformed - x).square().sum((1, 2, 3)) / (deformed.square() + x.square()).sum((1, 2, 3))
+    after, other = registering.misfit(x, deformed), registering.misfit(x, x.roll(1, 0))
     assert before.median() > 0.3 and after.median() < before.median() / 4
     assert other.median() > 4 * after.median()
     blank = torch.zeros_like(x[:2])
@@ -325,7 +325,7 @@ def test_the_bound_is_below_the_codes_own_and_above_nothing():
     assert likelihood.importance_weighted(no_model.Blank(), x, y) is None
 
 
-def test_signatures_come_in_turn():
+def test_signatures_are_stratified_over_what_they_are_made_from():
     y = torch.tensor([2, 0, 2, 2, 0, 2, 2, 2, 1])
     assert no_model.occurrence(y).tolist() == [0, 0, 1, 2, 1, 3, 4, 5, 0]
     some = [no_model.stratified(y, 3, torch.Generator().manual_seed(seed)) for seed in range(200)]

@@ -52,8 +52,7 @@ def imported(files: Iterable[Path]) -> set[str]:
 
 
 def test_the_package_imports_only_what_is_required():
-    # `study`, `inception_networks`, `images` and `page` say how to install them
-    asked_for = {"torchmetrics", "pillow-heif", "pypdfium2", "onnx"}
+    asked_for = {"pillow-heif", "pypdfium2", "onnx"}  # `images` and `page` say how to install them
     needed = imported((REPO / "sigen_utils").rglob("*.py"))
     assert asked_for < needed and needed - asked_for <= set(requirements("requirements.txt"))
     assert asked_for <= set(requirements("requirements-dev.txt"))

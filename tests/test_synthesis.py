@@ -109,10 +109,10 @@ def test_masks_are_dark_and_near_their_cell(sheets):
 
 def test_turn_moves_truth_with_the_picture(sheets):
     upright, _, truth = render_sheet(CLASS, 1)
-    turned, label, moved = render_sheet(replace(CLASS, turn=1), 1)
+    turned, label, other = render_sheet(replace(CLASS, turn=1), 1)
     np.testing.assert_array_equal(turned, np.rot90(upright))
-    assert moved["size"] == truth["size"][::-1] and label.shape == turned.shape[:2]
-    for (x, y), (u, v) in zip(truth["points"][2], moved["points"][2], strict=True):
+    assert other["size"] == truth["size"][::-1] and label.shape == turned.shape[:2]
+    for (x, y), (u, v) in zip(truth["points"][2], other["points"][2], strict=True):
         assert abs(u - y) < 0.02 and abs(v - (truth["size"][0] - 1 - x)) < 0.02
 
 
@@ -272,7 +272,7 @@ def test_class_of_the_course():
 
 def test_every_writer_of_many_signs():
     """Short names once left a hasty hand without a wave to draw; 300 people include many of them."""
-    images, labels = clean_signatures(SynthesisConfig(seed=1_000_003, per_person=1), range(300), size=32)
+    images, labels = clean_signatures(SynthesisConfig(seed=1_000_003, per_person=1), range(300))
     assert len(images) == 300 and (images.max(axis=(1, 2)) > 30).all() and labels.tolist() == list(range(300))
 
 

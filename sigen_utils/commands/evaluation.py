@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,8 +53,7 @@ def evaluate(args: argparse.Namespace) -> int:
         result = questions.evaluate(
             data, samplers, eye, unseen, writers[:cohort], corpus, labels, args.seed, args.strangers
         )
-    with paths.atomic_write(args.out) as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
+    paths.write_json(args.out, result)
     if args.record:
         print(f"-> {paths.display(update_results('questions', result))}")
     show(result)

@@ -30,8 +30,7 @@ def usefulness(args: argparse.Namespace) -> int:
     with torch.no_grad():
         table = questions.strangers_only(rows, Eye(folder=folder, device=device), unseen, draw_writers(400, folder),
                                          args.seed, args.strangers)  # fmt: skip
-    with paths.atomic_write(args.out) as temporary:
-        temporary.write_text(json.dumps(table, indent=1))
+    paths.write_json(args.out, table)
     print(TITLES["like"])
     show_table("like", table)
     return 0
@@ -79,8 +78,7 @@ def realism(args: argparse.Namespace) -> int:
         raise ValueError("the picture shows 40 signatures a side; name larger folders")
     result = metrics.compare_collections(real, other, seed=args.seed)
     out = Path(args.out)
-    with paths.atomic_write(out / "realism.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
+    paths.write_json(out / "realism.json", result)
     generator = torch.Generator().manual_seed(args.seed)
     sides = [side.x[torch.randperm(len(side), generator=generator)[:40]] for side in (real, other)]
     sides = [render(x).unflatten(0, (-1, 5))[:8] for x in sides]  # [8 rows, 5, 1, 128, 128]

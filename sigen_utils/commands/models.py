@@ -6,7 +6,6 @@ Each takes the parsed arguments and returns the process's status. Heavy imports 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -169,9 +168,7 @@ def _keep(args: argparse.Namespace, name: str, found: dict, data) -> None:
     from .. import paths
     from ..experiments import studies
 
-    out = Path(args.out)
-    with paths.atomic_write(out / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    paths.write_json(Path(args.out) / f"{name}.json", found)
     if args.record:
         stored = studies.record(name, found, data, shlex.join(sys.argv[1:]))
         print(f"{name} -> {paths.display(stored)}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 
 from .. import paths
 from ..data import to_image
 from ..widgets import png
 
-Z95 = 1.959964
 TEMPLATE = Path(__file__).with_name("blind_test.html")
 
 
@@ -71,9 +70,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927); (0, 1) of nothing."""
     if not n:
         return 0.0, 1.0
-    p, z = successes / n, Z95
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+    return tuple(map(float, binomtest(successes, n).proportion_ci(method="wilson")))
 
 
 def score_answers(sheets: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -141,7 +138,7 @@ class BlindTest:
         self._show()
 
     def answer(self, said_genuine: bool) -> None:
-        """Take one answer and go on; after the last one nothing more is taken."""
+        """Record one answer and show the next picture; after the last one nothing is recorded."""
         if len(self.answers) == len(self.items):
             return
         item = self.items[len(self.answers)]
@@ -166,9 +163,7 @@ class BlindTest:
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the answers as JSON."""
-        with paths.atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(self.sheet(), indent=1))
-        return Path(path)
+        return paths.write_json(path, self.sheet())
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

@@ -5,16 +5,13 @@ the size at which the paper prints it, so that no font is ever rescaled. Picture
 (1 = ink, 0 = paper), pictures given as uint8 are black ink on white paper; both are drawn black on white.
 """
 
-from .curves import dot_panels, dot_plot, dots_by_seed, loss_curves, metric_over_time
+from .curves import dot_panels, dots_by_seed, loss_curves, metric_over_time
 from .grids import comparison_rows, image_grid, panels, traversal
 from .style import (
     COLORS,
     COLUMN_WIDTH,
     FONT,
     LINES,
-    MARKERS,
-    MAX_CELL,
-    PRINT_DPI,
     SCREEN_DPI,
     STYLE,
     TEXT_WIDTH,
@@ -29,16 +26,12 @@ __all__ = [
     "COLUMN_WIDTH",
     "FONT",
     "LINES",
-    "MARKERS",
-    "MAX_CELL",
-    "PRINT_DPI",
     "SCREEN_DPI",
     "STYLE",
     "TEXT_WIDTH",
     "ShownOnce",
     "comparison_rows",
     "dot_panels",
-    "dot_plot",
     "dots_by_seed",
     "image_grid",
     "loss_curves",

@@ -1,4 +1,4 @@
-"""Curves, dots with intervals, and bars."""
+"""Curves, and dots with intervals or seeds."""
 
 from __future__ import annotations
 
@@ -9,18 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .style import (
-    COLORS,
-    COLUMN_WIDTH,
-    FONT,
-    LINES,
-    MARKERS,
-    TEXT_WIDTH,
-    _figure,
-    _legend,
-    _wrap,
-    styled,
-)
+from .style import COLORS, COLUMN_WIDTH, FONT, LINES, MARKERS, TEXT_WIDTH, _figure, _legend, _wrap, styled
 
 
 def _series(history: Sequence[Mapping], x: str, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -40,16 +29,16 @@ def _smoothed(y: np.ndarray, window: int) -> np.ndarray:
     return np.where(k > 0, (total[high] - total[low]) / np.maximum(k, 1), np.nan)
 
 
-def _draw_curve(ax, x: np.ndarray, y: np.ndarray, log: bool, smooth: int, look: dict) -> tuple[int, int]:
+def _draw_curve(ax, x: np.ndarray, y: np.ndarray, log: bool, smooth: int, style: dict) -> tuple[int, int]:
     """One curve, over its unsmoothed self in a pale tone; returns (window used, values that log left out)."""
     hidden = int(np.sum(y <= 0)) if log else 0
     if hidden:
         y = np.where(y > 0, y, np.nan)
     window = smooth if len(y) >= 4 * smooth else 1  # a rarely logged key is shown as it is
     if window > 1:
-        ax.plot(x, y, color=look["color"], linestyle="-", linewidth=0.5, alpha=0.3)
+        ax.plot(x, y, color=style["color"], linestyle="-", linewidth=0.5, alpha=0.3)
         y = _smoothed(y, window)
-    ax.plot(x, y, marker="o" if len(y) == 1 else None, **look)
+    ax.plot(x, y, marker="o" if len(y) == 1 else None, **style)
     return window, hidden
 
 
@@ -113,11 +102,11 @@ def loss_curves(
         for j, key in enumerate(group):
             drawn = []
             for i, (label, rows) in enumerate(histories.items()):
-                look = {"color": COLORS[i % 7], "linestyle": LINES[(j if several else i) % 7]}
+                style = {"color": COLORS[i % 7], "linestyle": LINES[(j if several else i) % 7]}
                 points = _series(rows, x, key)
                 if len(points[0]):
-                    drawn.append(_draw_curve(ax, *points, log, smooth, look))
-                    shown = look | {"linestyle": "-"} if several else look
+                    drawn.append(_draw_curve(ax, *points, log, smooth, style))
+                    shown = style | {"linestyle": "-"} if several else style
                     entries.setdefault(label, Line2D([], [], **shown))
             if len(group) == 1:
                 ax.set_ylabel(_wrap(words[key] + _note(drawn), height - 0.5, FONT))
@@ -132,14 +121,14 @@ def loss_curves(
 
 def _references(ax, references: Mapping[str, float] | None, horizontal: bool) -> None:
     """Named constants (a blank page's error, the real-vs-real floor): thin grey lines with their names."""
-    look = {"color": "0.45", "linewidth": 0.7, "linestyle": (0, (4, 2)), "zorder": 1}
+    style = {"color": "0.45", "linewidth": 0.7, "linestyle": (0, (4, 2)), "zorder": 1}
     text = {"textcoords": "offset points", "fontsize": 6.5, "color": "0.3", "va": "bottom"}
     for name, value in (references or {}).items():
         if horizontal:
-            ax.axhline(value, **look)
+            ax.axhline(value, **style)
             ax.annotate(name, (0.01, value), (0, 1.5), xycoords=ax.get_yaxis_transform(), ha="left", **text)
         else:
-            ax.axvline(value, **look)
+            ax.axvline(value, **style)
             ax.annotate(name, (value, 1), (0, 1.5), xycoords=ax.get_xaxis_transform(), ha="center", **text)
 
 
@@ -172,12 +161,12 @@ def metric_over_time(
     fig = _figure(width, height + 0.16 * math.ceil(len(series) / 3))
     ax = fig.subplots()
     for i, (label, (x, y, *band)) in enumerate(series.items()):
-        look = {"color": COLORS[i % 7], "linestyle": LINES[i % 7]}
-        ax.plot(x, y, label=label, marker=MARKERS[i % 7], markersize=3, **look)
+        style = {"color": COLORS[i % 7], "linestyle": LINES[i % 7]}
+        ax.plot(x, y, label=label, marker=MARKERS[i % 7], markersize=3, **style)
         if band and len(x) == 1:
-            ax.vlines(x, *band, color=look["color"], linewidth=0.8)
+            ax.vlines(x, *band, color=style["color"], linewidth=0.8)
         elif band:
-            ax.fill_between(x, *band, color=look["color"], alpha=0.15, linewidth=0)
+            ax.fill_between(x, *band, color=style["color"], alpha=0.15, linewidth=0)
     ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
     _references(ax, references, horizontal=True)
     _legend(fig, width)
@@ -191,6 +180,26 @@ def _interval(label: str, value) -> tuple[float, float, float]:
     if not low <= value <= high:
         raise ValueError(f"{label}: the interval [{low}, {high}] does not hold its value {value}")
     return float(value), float(low), float(high)
+
+
+def _row_panels(metrics: Mapping[str, Mapping], references: Mapping | None, width: float):
+    """A figure, its panels, one a metric, and the names of the rows that they share."""
+    rows = list(dict.fromkeys(row for values in metrics.values() for row in values))
+    if not rows:
+        raise ValueError("panels of scores need at least one row")
+    fig = _figure(width, 0.55 + 0.2 * len(rows) + 0.12 * bool(references))
+    return fig, fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0], rows
+
+
+def _finish_rows(axes, metrics: Mapping, log: Sequence[str], references: Mapping | None, rows: Sequence[str]) -> None:
+    """Labels, scales and named constants of the panels of `_row_panels`."""
+    for ax, xlabel in zip(axes, metrics, strict=True):
+        ax.set(xlabel=xlabel, xscale="log" if xlabel in log else "linear")
+        ax.margins(x=0.08)
+        ax.tick_params(left=False)
+        ax.spines["left"].set_visible(False)
+        _references(ax, (references or {}).get(xlabel), horizontal=False)
+    axes[0].set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
 
 
 @styled
@@ -222,12 +231,8 @@ def dot_panels(
     ValueError
         For an interval that does not hold its value, and for values at or below 0 on a logarithmic axis.
     """
-    models = list(dict.fromkeys(model for values in metrics.values() for model in values))
-    if not models:
-        raise ValueError("dot_panels needs at least one value")
-    fig = _figure(width, 0.55 + 0.2 * len(models) + 0.12 * bool(references))
+    fig, axes, models = _row_panels(metrics, references, width)
     fig.get_layout_engine().set(wspace=0.05)
-    axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
     for ax, (xlabel, values) in zip(axes, metrics.items(), strict=True):
         for row, model in enumerate(models):
             if model not in values:
@@ -240,28 +245,9 @@ def dot_panels(
             ax.plot(value, row, color=color, marker=MARKERS[row % 7], markersize=4.5, linestyle="none")
             text = number.format(value)
             ax.text(1.02, row, text, transform=ax.get_yaxis_transform(), va="center", fontsize=7)
-        ax.set(xlabel=xlabel, xscale="log" if xlabel in log else "linear")
-        ax.margins(x=0.08)
         ax.grid(False, axis="y")
-        ax.tick_params(left=False)
-        ax.spines["left"].set_visible(False)
-        _references(ax, (references or {}).get(xlabel), horizontal=False)
-    axes[0].set(yticks=range(len(models)), yticklabels=models, ylim=(len(models) - 0.5, -0.5))
+    _finish_rows(axes, metrics, log, references, models)
     return fig
-
-
-def dot_plot(
-    values: Mapping[str, float | tuple],
-    xlabel: str,
-    *,
-    log: bool = False,
-    references: Mapping[str, float] | None = None,
-    number: str = "{:.3g}",
-    width: float = COLUMN_WIDTH,
-) -> Figure:
-    """One panel of `dot_panels`: label -> value or (value, low, high)."""
-    return dot_panels({xlabel: values}, log=[xlabel] if log else [], references={xlabel: references or {}},
-                      number=number, width=width)  # fmt: skip
 
 
 @styled
@@ -278,28 +264,15 @@ def dots_by_seed(
     ----------
     metrics
         Axis label -> {arm: values, one a seed}. An arm without values leaves its row empty.
-    log
-        The axis labels that get a logarithmic axis.
-    references
-        Axis label -> {name: value of a vertical line}.
-    width
-        Inches.
+    log, references, width
+        As in `dot_panels`.
     """
-    arms = list(dict.fromkeys(arm for values in metrics.values() for arm in values))
-    if not arms:
-        raise ValueError("dots_by_seed needs at least one arm")
-    fig = _figure(width, 0.55 + 0.2 * len(arms) + 0.12 * bool(references))
-    axes = fig.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
-    for ax, (xlabel, values) in zip(axes, metrics.items(), strict=True):
+    fig, axes, arms = _row_panels(metrics, references, width)
+    for ax, values in zip(axes, metrics.values(), strict=True):
         for row, arm in enumerate(arms):
             seeds = np.asarray(values.get(arm, ()), float)
             ax.plot(seeds, [row] * len(seeds), "o", color=COLORS[0], alpha=0.5, markersize=4)
             if len(seeds):
                 ax.plot(seeds.mean(), row, "|", color=COLORS[1], markersize=9, markeredgewidth=1.6)
-        ax.set(xlabel=xlabel, xscale="log" if xlabel in log else "linear")
-        ax.margins(x=0.08)
-        ax.tick_params(left=False)
-        ax.spines["left"].set_visible(False)
-        _references(ax, (references or {}).get(xlabel), horizontal=False)
-    axes[0].set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.5, -0.5))
+    _finish_rows(axes, metrics, log, references, arms)
     return fig

@@ -23,7 +23,7 @@ from .style import (
     _text_width,
     _wrap,
     styled,
-)
+)  # fmt: skip
 
 
 def _pictures(x) -> np.ndarray:
@@ -69,7 +69,7 @@ def _grid_axes(canvas: np.ndarray, margin: float, head: float, span: float):
 
     The figure's dpi follows from the pixels; it is an integer, so that inches times dpi, and any multiple of
     it, are whole pixels. A hundredth of a pixel more keeps matplotlib's truncation from eating a column, and
-    the picture is told its corners in whole pixels: older versions resample it for a fraction of one.
+    the picture gets its corners in integer pixels: older versions resample it for a fraction of one.
     """
     scale = max(1, math.ceil(SCREEN_DPI * span / canvas.shape[1]))
     h, w = canvas.shape[0] * scale, canvas.shape[1] * scale
@@ -152,7 +152,7 @@ def image_grid(
 
 
 def comparison_rows(rows: Mapping[str, np.ndarray], ncols: int | None = None, **settings) -> Figure:
-    """One row of pictures a model (or training step, or augmentation), its name on the left.
+    """One row of pictures a model, training step or augmentation, its name on the left.
 
     Parameters
     ----------
@@ -233,7 +233,6 @@ def panels(
     ncols: int | None = None,
     title: str | None = None,
     width: float = TEXT_WIDTH,
-    arrows: bool = False,
 ) -> Figure:
     """Pictures of any size side by side, equally tall, each under its title: the stages of a pipeline.
 
@@ -246,13 +245,11 @@ def panels(
     title
         Above everything.
     width
-        Inches of the whole figure.
-    arrows
-        Draw an arrow from each picture to the next one of its row.
+        Inches of the figure.
     """
     if not pictures:
         raise ValueError("panels needs at least one picture")
-    gap, ncols = 0.22 if arrows else 0.08, ncols or len(pictures)
+    gap, ncols = 0.08, ncols or len(pictures)
     title = _wrap(title, width, FONT) if title else ""
     head = _lines_tall([title], 1.15 * FONT) if title else 0.0
     placed, used, tall = _shelves(pictures, ncols, gap, width, head)
@@ -264,9 +261,6 @@ def panels(
         frame = {"fill": False, "edgecolor": "0.7", "linewidth": 0.5, "clip_on": False}
         ax.add_patch(plt.Rectangle((0, 0), 1, 1, transform=ax.transAxes, **frame))
         fig.text(x / used, 1 - (y - 0.03) / tall, name, size=FONT, ha="left", va="bottom")
-        if arrows and x > 0:
-            at = ((x - gap / 2) / used, 1 - (y + h / 2) / tall)
-            fig.text(*at, "$\\rightarrow$", size=11, ha="center", va="center")
     if title:
         fig.text(0, 1, title, size=FONT, ha="left", va="top")
     return fig

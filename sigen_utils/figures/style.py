@@ -130,7 +130,7 @@ def _png_bytes(fig: Figure, dpi: float) -> bytes:
 
 
 def save_figure(fig: Figure, name: str, kind: str | None = None, folder: Path | None = None) -> Path:
-    """Write `fig` to `folder`, whole or not at all; the same figure gives the same bytes.
+    """Write `fig` to `folder` atomically; the same figure gives the same bytes.
 
     Parameters
     ----------

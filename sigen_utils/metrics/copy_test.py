@@ -5,11 +5,9 @@ registration cannot explain of a genuine signature is what the person did differ
 or not, leaves next to nothing over, however far it was warped: the strength of an augmentation cannot be tuned against
 this test, because registration undoes it.
 
-Numbers are compared within a person, as a simple signature leaves less over than a rich one.
-
-There are two yardsticks. Held-out signatures are those of the question; but where they were written later than the
-training signatures they lie further away than a perfect sampler's would. Training signatures, each registered with the
-other ones as if it had been held out, were written when the references were. A copier is below both.
+Numbers are compared within a person, as a simple signature leaves less over than a rich one. There are two yardsticks:
+held-out signatures, which may have been written later and then lie further away than a perfect sampler's would, and
+training signatures, each registered with the other ones as if it had been held out. A copier is below both.
 
 References: van Elteren 1960 (Mann-Whitney tests of several strata added up).
 """
@@ -33,6 +31,9 @@ GOALS = {
     "copy_below_tenth": Goal("genuine .1, copies 1", 0.1),
     "copy_margin_auc": Goal("genuine .5, one source 1", 0.5),
 }
+
+
+OTHERS = 4  # training signatures of each person that are judged as if they had been held out, at most
 
 
 class Misfits:
@@ -87,9 +88,7 @@ class CopyReference:
     others: list[np.ndarray]
 
 
-def copy_reference(
-    train: Sequence[torch.Tensor], held_out: Sequence[torch.Tensor], misfits: Misfits, others: int = 4
-) -> CopyReference:
+def copy_reference(train: Sequence[torch.Tensor], held_out: Sequence[torch.Tensor], misfits: Misfits) -> CopyReference:
     """Register the genuine signatures.
 
     Parameters
@@ -99,17 +98,15 @@ def copy_reference(
         first k count, k being the least that somebody has.
     misfits
         Registers.
-    others
-        Training signatures of each person to judge as if they had been held out; at most k.
     """
     k = min(len(own) for own in train)
     references = torch.stack([own[:k] for own in train])
     genuine, swapped = [], []
     for own, new in zip(references, held_out, strict=True):
         genuine.append(misfits(own[None].expand(len(new), *own.shape), new))
-        places = [j for j in range(min(k, others))]
+        places = range(min(k, OTHERS))
         known = [torch.cat([own[:j], own[j + 1 :], new[:1]]) for j in places]
-        swapped.append(misfits(torch.stack(known), own[places]))
+        swapped.append(misfits(torch.stack(known), own[: len(places)]))
     return CopyReference(references, genuine, swapped)
 
 

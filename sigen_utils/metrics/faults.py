@@ -27,7 +27,6 @@ FAULTS = (
     "warped copy", "redrawn copy", "thumbnail super-resolution", "ignored noise", "swapped person", "blank page",
     "average of two people",
 )  # fmt: skip
-COPYING = FAULTS[:3]
 PERFECT = "none"
 TRAIN, HELD_OUT = 3, 2  # signatures of each known person; all further ones are a perfect sampler's
 SEEN = 3.0  # half-widths of an interval beyond which a fault counts as seen
@@ -51,8 +50,7 @@ class Redrawn(Warps):
 class Enlarged(Warps):
     """Thumbnails of warped training signatures, with a little noise, drawn in full by a network that learned to.
 
-    A thumbnail of a stroke of two pixels is a pale grey: enlarging without learning breaks strokes, which any score
-    sees. The network learns it from the training signatures, in half a minute on one core.
+    Enlarging without learning breaks thin strokes, which any score sees. The network learns from `train`.
     """
 
     def __init__(self, train: Any, batch: int = 32):

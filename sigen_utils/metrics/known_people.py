@@ -98,12 +98,12 @@ def score_known(
     if min(map(len, rows)) < 2:
         raise ValueError("table B needs two samples of every person")
     times = draws_of_people(len(rows), seed)
-    held_out_y = np.repeat(np.arange(len(rows)), [len(own) for own in reference.held_out_rows])
-    order = np.concatenate(reference.held_out_rows)
+    counts, order = [len(own) for own in reference.held_out_rows], np.concatenate(reference.held_out_rows)
+    held_out_y = np.repeat(np.arange(len(rows)), counts)
+    places = np.split(np.arange(len(order)), np.cumsum(counts)[:-1])
     scores = {}
     for name in made.features:
         new = reference.held_out.features[name][order]
-        places = np.split(np.arange(len(order)), np.cumsum([len(own) for own in reference.held_out_rows])[:-1])
         found = _scores(made.features[name], rows, new, places, held_out_y)
         for what, values in found.items():
             scores[f"{name}/{what}"] = ratio_over_people(values, reference.genuine[name][what], times)

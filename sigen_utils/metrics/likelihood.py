@@ -1,8 +1,7 @@
 """Likelihood of held-out signatures in nats, beside a coder that only counts.
 
-A context coder predicts each pixel from pixels above and to the left of it, by counting on the training signatures. It
-knows nothing of letters, strokes or people. A density of signatures that needs more nats than this has learned less
-than a table of counts; many a VAE's bound does.
+A context coder predicts each pixel from pixels above and to the left of it, by counting on the training signatures. A
+density of signatures that needs more nats has learned less than a table of counts; many a VAE's bound does.
 
 References: Krichevsky & Trofimov 1981 (add one half); Rissanen & Langdon 1981 (context coding of binary pictures);
 Burda et al. 2016 (importance-weighted bound).

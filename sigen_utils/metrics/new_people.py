@@ -14,20 +14,12 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from . import distances
-from .scores import (
-    Goal,
-    Score,
-    auc_over_people,
-    draws_of_people,
-    mean_over_people,
-    wins_by_people,
-)
+from .scores import Goal, Score, auc_over_people, draws_of_people, mean_over_people, wins_by_people
 from .seen import VERIFIER, Seen
 from .strokes import STROKE_NAMES, compare_strokes
 from .verification import equal_error_rate
 
 SPLITS = 12  # halvings of the people; their spread is the standard error (delete-half jackknife: Shao & Wu 1989)
-NEIGHBOURS = 5
 RATIOS = ("frechet", "kernel")  # in units of their floor
 SHARES = ("precision", "recall", "coverage")
 
@@ -67,9 +59,7 @@ class Strangers:
     close: np.ndarray
 
 
-def strangers(
-    seen: Seen, people: int, known: Mapping[str, np.ndarray], seed: int = 0, splits: int = SPLITS
-) -> Strangers:
+def strangers(seen: Seen, people: int, known: Mapping[str, np.ndarray], seed: int = 0) -> Strangers:
     """Measure unseen people: n signatures, ``n / people`` of each, one person after the other.
 
     Raises
@@ -81,11 +71,10 @@ def strangers(
     if rest or per_person < 2 or people < 8:
         raise ValueError(f"{len(seen)} signatures of {people} unseen people: 8 people and 2 each are the least")
     rng = np.random.default_rng(seed)
-    halves = [np.array_split(rng.permutation(people)[: people // 2 * 2], 2) for _ in range(splits)]
+    halves = [np.array_split(rng.permutation(people)[: people // 2 * 2], 2) for _ in range(SPLITS)]
     found = []
     for a, b in halves:
-        one, other = (seen.rows(_of(half, per_person)) for half in (a, b))
-        found.append(_compare_sets(one, other) | _compare_ink(one, other))
+        found.append(_compare_sets(*(seen.rows(_of(half, per_person)) for half in (a, b))))
     floor = {name: np.array([each[name] for each in found]) for name in found[0]}
     nearest = {name: _nearest(seen.features[name], known[name]).reshape(people, -1) for name in known}
     between = cdist(seen.features[VERIFIER], seen.features[VERIFIER])
@@ -166,7 +155,7 @@ def _set_scores(reference: Strangers, made: Seen) -> dict[str, Score]:
     for pair in reference.halves:
         part = made.rows(_of(pair[0], each))  # the same numbers: people of a sampler are in no order
         sides = [reference.seen.rows(_of(half, each)) for half in pair]
-        both = [_compare_sets(side, part) | _compare_ink(side, part) for side in sides]
+        both = [_compare_sets(side, part) for side in sides]
         found.append({name: (both[0][name] + both[1][name]) / 2 for name in both[0]})
     out = {}
     for name in found[0]:
@@ -181,25 +170,12 @@ def _set_scores(reference: Strangers, made: Seen) -> dict[str, Score]:
 
 
 def _compare_sets(real: Seen, fake: Seen) -> dict[str, float]:
+    """Every distance and overlap in every extractor's features, and those of the strokes."""
     out = {}
-    for name in real.features:
-        a, b = real.features[name], fake.features[name]
-        out[f"{name}/frechet"] = distances.frechet_distance(a, b)
-        within = [cdist(x, x) for x in (a, b)]
-        across = cdist(a, b)
-        # The energy distance: a squared kernel distance with the kernel -|x - y|, never negative at n pairs with n
-        out[f"{name}/kernel"] = float(2 * across.mean() - within[0].mean() - within[1].mean())
-        k = min(NEIGHBOURS, len(a) - 1, len(b) - 1)
-        reach = [np.partition(one, k, axis=1)[:, k] for one in within]  # place 0 is the signature itself
-        out[f"{name}/precision"] = float((across < reach[0][:, None]).any(0).mean())
-        out[f"{name}/recall"] = float((across < reach[1]).any(1).mean())
-        out[f"{name}/coverage"] = float((across.min(1) < reach[0]).mean())
-    return out
-
-
-def _compare_ink(real: Seen, fake: Seen) -> dict[str, float]:
+    for name, features in real.features.items():
+        out |= {f"{name}/{score}": v for score, v in distances.compare(features, fake.features[name]).items()}
     strokes = compare_strokes(dict(real.strokes), dict(fake.strokes))
-    return {f"stroke_{name}": strokes[name]["w1_sd"] for name in STROKE_NAMES}
+    return out | {f"stroke_{name}": strokes[name]["w1_sd"] for name in STROKE_NAMES}
 
 
 def _identities(features: np.ndarray, people: int, each: int) -> dict[str, np.ndarray]:

@@ -111,8 +111,7 @@ class Copies(_OneOfTraining):
 class Warps(_OneOfTraining):
     """Training signatures warped towards others of their person and at random, as far as held-out ones lie away.
 
-    Of a stranger's one reference there is no other to be
-    warped towards, so it is warped at random.
+    A stranger's one reference is warped at random.
     """
 
     label = "registration warps"
@@ -120,15 +119,16 @@ class Warps(_OneOfTraining):
     def __init__(self, train: SignatureSet):
         super().__init__(train)
         ink = (self.x > 0.5).float()
-        self.ways = displacements_to_others(ink, self.labels)
-        self.moves = PERSON_WARPS.times(warp_strength((ink[:, 0] * 255).to(torch.uint8), self.labels, self.ways))
+        self.displacements = displacements_to_others(ink, self.labels)
+        strength = warp_strength((ink[:, 0] * 255).to(torch.uint8), self.labels, self.displacements)
+        self.warps = PERSON_WARPS.times(strength)
 
     def draw(self, index: Tensor, generator: Generator) -> Tensor:
-        noise = torch.randn(len(index), WARP_NUMBERS + self.ways.shape[1], generator=generator)
+        noise = torch.randn(len(index), WARP_NUMBERS + self.displacements.shape[1], generator=generator)
         out = []
         for part, how in zip(index.split(64), noise.split(64), strict=True):
             ink = (self.x[part] > 0.5).float()
-            out.append(warp_towards_others(ink, self.ways[part], self.moves, how, soften(ink)))
+            out.append(warp_towards_others(ink, self.displacements[part], self.warps, how, soften(ink)))
         return torch.cat(out)
 
     def like(self, references: Tensor, generator: Generator) -> Tensor:
@@ -172,13 +172,7 @@ class MeanOfTwo(_OfTraining):
 
 
 class Writers:
-    """Synthetic writers of the protocol's own: strangers to every class, in whatever name they sign.
-
-    Parameters
-    ----------
-    x
-        Ink ``[W, c, 1, 128, 128]``, c signatures of each.
-    """
+    """Synthetic writers, strangers to every class, in whatever name they sign; ink ``[W, c, 1, 128, 128]``."""
 
     label = "fresh synthetic writers"
 
@@ -199,17 +193,7 @@ class Writers:
 
 
 class NearestWriter(_OneOfTraining):
-    """The synthetic writer whose signature is most like the one asked for signs instead.
-
-    Parameters
-    ----------
-    train
-        Training signatures.
-    writers
-        `Writers` to choose from.
-    features
-        Raw ink to features in which likeness is measured.
-    """
+    """The one of `writers` whose signature is nearest to the reference, in `features` of raw ink, signs instead."""
 
     label = "nearest synthetic writer"
 
@@ -227,47 +211,38 @@ class NearestWriter(_OneOfTraining):
         return self.writers[torch.from_numpy(nearest), which]
 
 
-def draw_writers(
-    writers: int,
-    folder: str | Path,
-    seed: int = WRITERS_SEED,
-    workers: int | None = None,
-    per_writer: int = PER_WRITER,
-) -> Tensor:
+def draw_writers(writers: int, folder: str | Path, seed: int = WRITERS_SEED, per_writer: int = PER_WRITER) -> Tensor:
     """Ink ``[writers, per_writer, 1, 128, 128]`` of synthetic writers, drawn once into `folder`."""
     path = Path(folder) / f"writers_{seed}_{writers}x{per_writer}.npz"
     if not path.exists():
-        write_crowd(path, CrowdConfig(writers=writers, per_writer=per_writer, seed=seed), workers)
+        write_crowd(path, CrowdConfig(writers=writers, per_writer=per_writer, seed=seed))
     with np.load(path, allow_pickle=False) as archive:
         x = torch.from_numpy(archive["x"])
     return (x > 127).float().view(writers, per_writer, 1, 128, 128)
 
 
 def rows_without_a_model(
-    train: SignatureSet,
-    writers: Tensor,
-    features: Callable[[Tensor], np.ndarray],
-    vae: VAE,
+    train: SignatureSet, writers: Tensor, features: Callable[[Tensor], np.ndarray], vae: VAE
 ) -> dict[str, object]:
     """All of them by name. `writers` as of `draw_writers`; codes are those of `vae`."""
     fresh = Writers(writers)
-    rows = dict(blank=Blank(), mean_image=MeanImage(train), copies=Copies(train), warps=Warps(train))
-    rows |= dict(mean_of_two=MeanOfTwo(train, vae))
-    return rows | dict(nearest_writer=NearestWriter(train, fresh, features), fresh_writers=fresh)
+    return dict(
+        blank=Blank(), mean_image=MeanImage(train), copies=Copies(train), warps=Warps(train),
+        mean_of_two=MeanOfTwo(train, vae), nearest_writer=NearestWriter(train, fresh, features), fresh_writers=fresh,
+    )  # fmt: skip
 
 
-def warp_strength(images: Tensor, y: Tensor, ways: Tensor) -> float:
+def warp_strength(images: Tensor, y: Tensor, displacements: Tensor) -> float:
     """The strength of random warps at which nearest distances match those of a person's next genuine signature.
 
-    A warped signature is compared with all known ones of its person, a genuine one with the others only. With one more
-    to compare with it would be nearer: medians fall as a power of the number, on the synthetic class as on CEDAR. That
-    gives the median of the next genuine signature, and the strength is chosen by bisection to match it.
+    A warped signature is compared with all known ones of its person, a genuine one with the others only: one fewer.
+    Medians fall as a power of that number, which gives the median of the next genuine signature; bisection matches it.
 
     Parameters
     ----------
     images, y
         Training ink uint8 ``[N, 128, 128]`` (255 = ink), and whose each is, int64 ``[N]``.
-    ways
+    displacements
         `registration.displacements_to_others` of each.
 
     Returns
@@ -281,8 +256,8 @@ def warp_strength(images: Tensor, y: Tensor, ways: Tensor) -> float:
     others = own & ~torch.eye(len(y), dtype=torch.bool, device=y.device)
     if not others.any():
         return 1.0
-    ways = ways[order]
-    numbers = WARP_NUMBERS + ways.shape[1]
+    displacements = displacements[order]
+    numbers = WARP_NUMBERS + displacements.shape[1]
     noise = torch.randn(len(x), numbers, generator=torch.Generator().manual_seed(0)).to(x.device)
     known, soft = F.avg_pool2d(x, COARSE).flatten(1), soften(x)
 
@@ -296,8 +271,8 @@ def warp_strength(images: Tensor, y: Tensor, ways: Tensor) -> float:
     goal, low, high = genuine * (beside / (beside + 1)) ** falls, NEAREST, FARTHEST
     for _ in range(8):  # bisection, to a hundredth
         middle = (low + high) / 2
-        moved = warp_towards_others(x, ways, PERSON_WARPS.times(middle), noise, soft)
-        too_near = nearest_median(torch.cdist(F.avg_pool2d(moved, COARSE).flatten(1), known), own) < goal
+        warped = warp_towards_others(x, displacements, PERSON_WARPS.times(middle), noise, soft)
+        too_near = nearest_median(torch.cdist(F.avg_pool2d(warped, COARSE).flatten(1), known), own) < goal
         low, high = (middle, high) if too_near else (low, middle)
     return (low + high) / 2
 

@@ -59,10 +59,9 @@ def evaluate(
     unseen
         Signatures of people that no model has seen; without them there are no tables A and C.
     cohort
-        Ink ``[W, c, 1, 128, 128]`` of synthetic writers, for the verifiers of table C.
+        Ink ``[W, c, 1, 128, 128]`` of synthetic writers that the verifiers of table C know.
     corpus
-        Further signatures that models were trained on, ink ``[N, 1, 128, 128]`` of any type: they count as known in
-        table A.
+        Further signatures that models were trained on, ink ``[N, 1, 128, 128]`` of any type: known in table A.
     labels
         Names for readers, by row.
     seed
@@ -70,7 +69,7 @@ def evaluate(
     n_strangers
         At most so many people in table C.
     progress
-        Called with a line now and then.
+        Called with a line after each part.
 
     Returns
     -------
@@ -174,7 +173,7 @@ def _new(samplers, names, eye: Eye, unseen: torch.Tensor, known, seed: int, cloc
     for row, several in samplers.items():
         if all(offers(one, "new") for one in several):
             drawn = [_draw(clock, lambda one=one: one.new(people, each, _generator(seed))) for one in several]
-            rows[row] = _over_seeds([new_people.score_new(reference, _look(clock, eye, x), seed) for x in drawn])
+            rows[row] = _over_seeds([new_people.score_new(reference, _measure(clock, eye, x), seed) for x in drawn])
     floors = {name: dict(mean=float(values.mean()), low=float(values.min()), high=float(values.max()))
               for name, values in reference.floor.items()}  # fmt: skip
     table = _table(rows, names, new_people.goals(reference), new_people.score_strangers(reference))
@@ -196,7 +195,7 @@ def _known(
         for one in several:
             ask = getattr(one, "known_from", lambda y, generator, one=one: (one.known(y, generator), None))
             x, sources = _draw(clock, lambda ask=ask: ask(y, _generator(seed)))
-            made = _look(clock, eye, x)
+            made = _measure(clock, eye, x)
             with clock("registration"):
                 eye.misfits(reference.copies.references[y], made.x)
             sources = None if sources is None else sources.numpy()
@@ -221,7 +220,7 @@ def _like(samplers, names, eye: Eye, unseen: torch.Tensor, cohort, seed: int, cl
         for sampler in several:
             asked = one.repeat_interleave(most, 0)
             x = _draw(clock, lambda s=sampler, asked=asked: s.like(asked, _generator(seed)))
-            made = _look(clock, eye, x, False).features[VERIFIER].reshape(people, most, -1)
+            made = _measure(clock, eye, x, False).features[VERIFIER].reshape(people, most, -1)
             for key, values in few_shot.with_duplicates(tried, names[row], made).items():
                 enrolled.setdefault(key, []).append(values)
     rows = {}
@@ -254,7 +253,7 @@ def _draw(clock: _Clock, make: Callable[[], Any]) -> Any:
         return make()
 
 
-def _look(clock: _Clock, eye: Eye, x: torch.Tensor, strokes: bool = True) -> Seen:
+def _measure(clock: _Clock, eye: Eye, x: torch.Tensor, strokes: bool = True) -> Seen:
     with clock("rendering and features"):
         return eye(x, strokes)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy.spatial.distance import cdist
 
 from ..render import render
 from . import distances
 from .features import FeatureExtractor
+from .no_model import occurrence
 from .strokes import compare_strokes, stroke_statistics
 
 if TYPE_CHECKING:
@@ -44,11 +46,7 @@ def spread_of_people(features: np.ndarray, labels: np.ndarray) -> dict[str, floa
 
 
 def compare_collections(
-    real: SignatureSet,
-    other: SignatureSet,
-    extractor: FeatureExtractor | None = None,
-    seed: int = 0,
-    n_splits: int = 10,
+    real: SignatureSet, other: SignatureSet, extractor: FeatureExtractor | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """Distance of `other` from `real` in floors of `real`, beside how each differs within itself.
 
@@ -71,37 +69,26 @@ def compare_collections(
         x = render(data.x.cpu())
         sides.append((extractor.features(x), data.labels.cpu().numpy(), stroke_statistics(x)))
     (real_features, real_labels, real_strokes), (features, labels, strokes) = sides
-    splits = distances.half_splits(real_labels, seed, n_splits)
+    splits = distances.half_splits(real_labels, seed)
     n = len(splits[0][0])
     if len(features) < n:
         raise ValueError(f"{len(features)} signatures beside {len(real_features)}: the other set needs at least {n}")
     rng, values = np.random.default_rng(seed), []
     for halves in splits:
-        part = features[balanced_subset(labels, len(features), n, rng)]
+        part = features[balanced_subset(labels, n, rng)]
         values += [distances.frechet_distance(real_features[half], part) for half in halves]
-    floor = distances.real_floor(real_features, real_labels, seed, n_splits)["frechet"]
+    floor = float(np.mean([distances.frechet_distance(real_features[a], real_features[b]) for a, b in splits]))
     low, high = distances.interval(values)
-    return {
-        "extractor": extractor.name,
-        "n": n,
-        "floor": floor,
-        "frechet": float(np.mean(values)),
-        "frechet_low": low,
-        "frechet_high": high,
-        "frechet_floors": float(np.mean(values)) / max(floor, 1e-12),
-        "real": spread_of_people(real_features, real_labels),
-        "other": spread_of_people(features, labels),
-        "stroke": compare_strokes(real_strokes, strokes),
-    }
+    mean = float(np.mean(values))
+    return dict(
+        extractor=extractor.name, n=n, floor=floor, frechet=mean, frechet_low=low, frechet_high=high,
+        frechet_floors=mean / max(floor, 1e-12), real=spread_of_people(real_features, real_labels),
+        other=spread_of_people(features, labels), stroke=compare_strokes(real_strokes, strokes),
+    )  # fmt: skip
 
 
-def balanced_subset(people: np.ndarray | None, total: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`n` of `total` indices at random, as evenly over the people as their labels ``[total]`` allow."""
-    order = rng.permutation(total)
-    if people is None:
-        return order[:n]
-    seen: dict[int, int] = {}
-    turn = np.empty(total, int)  # the how-manieth of its person each sample is
-    for place, k in enumerate(order):
-        turn[place] = seen[people[k]] = seen.get(people[k], -1) + 1
+def balanced_subset(people: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` indices of signatures at random, as evenly over the people as their labels ``[total]`` allow."""
+    order = rng.permutation(len(people))
+    turn = occurrence(torch.from_numpy(people[order])).numpy()
     return order[np.argsort(turn, kind="stable")][:n]

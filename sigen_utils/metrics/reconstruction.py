@@ -32,7 +32,7 @@ def ink_f1(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
     Parameters
     ----------
     x, y
-        Truth and reconstruction ``[N, 1, H, W]``, ink = 1; binary ink is taken as it is, see `render.find_ink`.
+        Truth and reconstruction ``[N, 1, H, W]``, ink = 1; binary ink is used as it is, see `render.find_ink`.
 
     Returns
     -------
@@ -68,20 +68,14 @@ def score_reconstruction(x: torch.Tensor, reconstructed: torch.Tensor) -> dict[s
 
 
 def reconstruction_baselines(data: SignatureSet) -> dict[str, float]:
-    """Squared error per held-out signature of answers that need no model.
-
-    Parameters
-    ----------
-    data
-        The signature set; its training side is all that the answers know.
+    """Squared error per held-out signature of answers that know the training side of `data` and need no model.
 
     Returns
     -------
     dict
-        ``blank`` (page), ``mean_image`` (of the training side), ``same_person_mean`` (of the person's
-        training signatures), ``nearest_same_person`` (the closest of the person's training signatures), and
-        ``moved_half_pixel``: the held-out signature itself, half a pixel to the right and down. That one knows
-        everything but half a pixel, so it tells how much of an error is precision: the thinner the pen, the more.
+        ``blank`` (page), ``mean_image`` (of the training side), ``same_person_mean`` and ``nearest_same_person`` (of
+        the person's training signatures), and ``moved_half_pixel``: the held-out signature itself, half a pixel to the
+        right and down, which tells how much of an error is precision: the thinner the pen, the more.
 
     Raises
     ------

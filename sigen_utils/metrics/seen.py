@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from . import registering
 from .copy_test import Misfits
 from .features import FeatureExtractor, SignatureExtractor
-from .store import Store
+from .store import Store, digests
 from .strokes import stroke_statistics
 
 VERIFIER = SignatureExtractor.name  # in whose features people are told apart
@@ -55,7 +54,7 @@ class Eye:
 
     Parameters
     ----------
-    feature extractors
+    extractors
         Feature extractors; by default both of the project. One of them is named `VERIFIER`.
     render
         What every picture passes; `render.render` by default.
@@ -73,19 +72,15 @@ class Eye:
         if render is None:
             from ..render import render
         self.render, self.device = render, device
-        self.extractors = (
-            [FeatureExtractor(device), SignatureExtractor(device=device)] if extractors is None else extractors
-        )
+        self.extractors = extractors or [FeatureExtractor(device), SignatureExtractor(device=device)]
         if VERIFIER not in self.names:
             raise ValueError(f"one of the feature extractors has to be {VERIFIER}, not only {', '.join(self.names)}")
-        self.stores = []
-        for extractor in self.extractors:
-            store = Store(folder and Path(folder) / f"features_{extractor.name}_{extractor.version}.npz")
+        files = [f"features_{extractor.name}_{extractor.version}.npz" for extractor in self.extractors]
+        files.append(f"misfits_{registering.version()}.npz")
+        self.stores = [Store(folder and Path(folder) / file) for file in files]
+        for extractor, store in zip(self.extractors, self.stores[:-1], strict=True):
             extractor.keep_in(store.values)
-            self.stores.append(store)
-        store = Store(folder and Path(folder) / f"misfits_{registering.version()}.npz")
-        self.misfits = Misfits(store.values, device)
-        self.stores.append(store)
+        self.misfits = Misfits(self.stores[-1].values, device)
 
     @property
     def names(self) -> list[str]:
@@ -101,12 +96,12 @@ class Eye:
         """
         if not torch.isfinite(raw).all():
             raise ValueError("the pictures hold values that are not finite: their model has diverged")
-        digests = [hashlib.blake2b(one.numpy().tobytes(), digest_size=16).digest() for one in raw.cpu()]
-        first = {digest: place for place, digest in reversed(list(enumerate(digests)))}  # equal pictures once
-        place = {digest: k for k, digest in enumerate(first)}
+        keys = digests(raw.cpu(), ())
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}  # equal pictures once
+        place = {key: k for k, key in enumerate(first)}
         once = raw[torch.tensor(list(first.values()), dtype=torch.int64)]
         parts = [self.render(part.to(self.device)).cpu() for part in once.split(256)]
-        x = torch.cat(parts)[[place[digest] for digest in digests]] if parts else raw
+        x = torch.cat(parts)[[place[key] for key in keys]] if parts else raw
         features = {extractor.name: extractor.features(x) for extractor in self.extractors}
         return Seen(x, features, stroke_statistics(x) if strokes else {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,13 @@ from .. import paths
 
 def keys_of(x: torch.Tensor) -> list[bytes]:
     """A short digest of each picture ``[N, 1, H, W]`` of ink in [0, 1], rounded to 8 bits."""
-    pictures = (x.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    shape = str(tuple(pictures.shape[1:])).encode()
-    return [hashlib.blake2b(shape + one.numpy().tobytes(), digest_size=16).digest() for one in pictures]
+    return digests((x.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8), x.shape[1:])
+
+
+def digests(pictures: torch.Tensor, shape: Sequence[int]) -> list[bytes]:
+    """Sixteen bytes that change with a picture of ``[N, ...]``, on the CPU, and with `shape`."""
+    salt = str(tuple(shape)).encode()
+    return [hashlib.blake2b(salt + one.numpy().tobytes(), digest_size=16).digest() for one in pictures]
 
 
 class Store:

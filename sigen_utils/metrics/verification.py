@@ -6,7 +6,6 @@ forgeries are another, harder question.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ def equal_error_rate(genuine: np.ndarray, impostor: np.ndarray) -> tuple[float, 
     Parameters
     ----------
     genuine, impostor
-        Distances of pairs by one person ``[n]`` and by two ``[m]``; a pair is accepted up to a threshold.
+        Distances of pairs by one person and by two, of any shape; a pair is accepted up to a threshold.
 
     Returns
     -------
@@ -42,22 +41,6 @@ def equal_error_rate(genuine: np.ndarray, impostor: np.ndarray) -> tuple[float, 
     accepted = np.searchsorted(impostor, thresholds, side="right") / len(impostor)
     k = int(np.argmin(np.abs(refused - accepted)))
     return float((refused[k] + accepted[k]) / 2), float(thresholds[k])
-
-
-def some_people(rng: np.random.Generator, people: Sequence[int] | np.ndarray) -> np.ndarray:
-    """As many of `people`, drawn with replacement; at least two different ones, or there were no pairs of two.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two people.
-    """
-    if len(people) < 2:
-        raise ValueError(f"{len(people)} person: telling people apart needs two or more, with two signatures each")
-    while True:
-        drawn = rng.choice(people, len(people))
-        if (drawn != drawn[0]).any():
-            return drawn
 
 
 def verification(features: np.ndarray, labels: np.ndarray, seed: int = 0, n_boot: int = 100) -> dict[str, Any]:
@@ -89,20 +72,17 @@ def verification(features: np.ndarray, labels: np.ndarray, seed: int = 0, n_boot
     rate, threshold = equal_error_rate(distance[upper & same], distance[upper & ~same])
     rng, rates = np.random.default_rng(seed), []
     for _ in range(n_boot):
-        drawn = some_people(rng, np.arange(len(people)))
+        drawn = np.zeros(len(people), int)
+        while (drawn == drawn[0]).all():  # of one person alone there are no pairs of two
+            drawn = rng.choice(len(people), len(people))
         own = [distance[np.ix_(rows[k], rows[k])][np.triu_indices(len(rows[k]), 1)] for k in drawn]
         some = rng.integers(len(drawn), size=(4 * len(drawn), 2))  # pairs of people; all of them would take long
         if not (drawn[some[:, 0]] != drawn[some[:, 1]]).any():  # of very few people
             some = np.argwhere(drawn[:, None] != drawn[None])
         other = [distance[np.ix_(rows[drawn[a]], rows[drawn[b]])].ravel() for a, b in some if drawn[a] != drawn[b]]
         rates.append(equal_error_rate(np.concatenate(own), np.concatenate(other))[0])
-    low, high = np.quantile(rates, (0.025, 0.975)) if rates else (rate, rate)
-    return {
-        "eer": rate,
-        "eer_low": float(low),
-        "eer_high": float(high),
-        "threshold": threshold,
-        "top1": top1_leave_one_out(features, labels),
-        "n": len(labels),
-        "people": len(people),
-    }
+    low, high = np.quantile(rates, (0.025, 0.975))
+    return dict(
+        eer=rate, eer_low=float(low), eer_high=float(high), threshold=threshold,
+        top1=top1_leave_one_out(features, labels), n=len(labels), people=len(people),
+    )  # fmt: skip

@@ -3,9 +3,8 @@
 >>> from sigen_utils.synthesis import SynthesisConfig, synthesize
 >>> synthesize("data/sheets", SynthesisConfig(people=24))        # doctest: +SKIP
 
-The story runs through the modules in this order: `config` (how many, how hard), `letters` and `writers` (who
-signs, and what they mean to write), `kinematics` (how the pen moves), `ink` (what it leaves), `sheet` (the
-ruled page), `photo` (what the phone sees); `crowd` draws any number of writers without sheets.
+Read the modules in this order: `config`, `letters` and `writers` (who signs what), `kinematics` (how the pen moves),
+`ink` (what it leaves), `sheet` (the ruled page), `photo`; `crowd` draws any number of writers without sheets.
 """
 
 from __future__ import annotations
@@ -91,10 +90,7 @@ def render_sheet(config: SynthesisConfig, sheet: int) -> tuple[np.ndarray, np.nd
     points = view.to_photo(grid.reshape(-1, 2)).reshape(grid.shape)
     points = np.clip(points, 0, np.array(view.size) - 1.0)  # an outer line beyond the edge: the picture ends there
     points = _turned(points, view.size, config.turn).round(2)
-    photo, label = (
-        np.ascontiguousarray(np.rot90(photo, config.turn)),
-        np.ascontiguousarray(np.rot90(label, config.turn)),
-    )
+    photo, label = (np.ascontiguousarray(np.rot90(layer, config.turn)) for layer in (photo, label))
     label = label.astype(np.uint8) if label.max() < 256 else label
     name = f"sheet_{sheet + 1:02d}"
     cells = []
@@ -140,13 +136,13 @@ def synthesize(
 ) -> list[Path]:
     """Make the sheets of a synthetic class.
 
-    Writes ``sheet_01.jpg`` ... , ``masks/sheet_01.png`` ... and, last, ``truth.json``, each whole or not at
-    all. The same configuration gives the same files, whatever the number of workers.
+    Writes ``sheet_01.jpg`` ... , ``masks/sheet_01.png`` ... and, last, ``truth.json``, each by `atomic_write`.
+    The same configuration gives the same files, whatever the number of workers.
 
     Parameters
     ----------
     out_dir
-        Folder to write into; made if it is not there. Files of the same name are replaced.
+        Folder to write into; files of the same name are replaced.
     config
         The class and its camera; the default is a class of 184.
     progress
@@ -184,7 +180,7 @@ def synthesize(
     return [out_dir / s["file"] for s in sheets]
 
 
-def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+def clean_signatures(config: SynthesisConfig, persons=None) -> tuple[np.ndarray, np.ndarray]:
     """Signatures without a sheet, as a faultless extraction would deliver them: as many writers as one asks for.
 
     Parameters
@@ -193,13 +189,11 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
         Gives the seed, the signatures a person, and the first ID.
     persons
         IDs; default those of the class.
-    size
-        Side of the pictures, px; the ink's longer side takes 116 / 128 of it.
 
     Returns
     -------
     images, labels
-        uint8 [N, size, size], 255 = ink, 0 = paper, and int64 [N], the person IDs.
+        uint8 [N, 128, 128], 255 = ink, 0 = paper, and int64 [N], the person IDs.
     """
     persons = range(config.first_id, config.first_id + config.people) if persons is None else persons
     images, labels = [], []
@@ -207,6 +201,6 @@ def clean_signatures(config: SynthesisConfig, persons=None, size: int = 128) -> 
         writer = make_writer(config, person)
         for repetition in range(1, config.per_person + 1):
             coverage, _ = ink.deposit(signature_strokes(config, writer, repetition), 4.0)
-            images.append(stored_ink(1.6 * coverage > 0.4, 4.0, size))
+            images.append(stored_ink(1.6 * coverage > 0.4, 4.0))
             labels.append(person)
-    return np.array(images, np.uint8).reshape(-1, size, size), np.array(labels, np.int64)
+    return np.array(images, np.uint8).reshape(-1, 128, 128), np.array(labels, np.int64)

@@ -13,8 +13,8 @@ _STREAMS = {"writer": 1, "signature": 2, "sheet": 3}
 class SynthesisConfig:
     """A class of people who sign, and the camera that sees their sheets.
 
-    Every hardship has a unit, and 0 (100 for `jpeg_quality`) switches it off. The defaults look like
-    photographs that students take of a signed page with a phone.
+    Every hardship has a unit, and 0 (100 for `jpeg_quality`) switches it off. The defaults resemble photographs of a
+    signed page by students' phones.
 
     Raises
     ------

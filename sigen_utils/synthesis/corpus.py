@@ -93,7 +93,7 @@ class Corpus:
         return cls(np.concatenate(blocks).reshape(config.writers, config.per_writer, 128, 16))
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write ``<path>.npz``, whole or not at all."""
+        """Write ``<path>.npz`` atomically."""
         path = Path(path).with_suffix(".npz")
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, bits=self.bits)

@@ -1,9 +1,8 @@
 """A crowd: any number of synthetic writers as finished ink, without sheets and photographs.
 
-It is what networks are pretrained on that must know signatures before they meet a class of a few hundred. Its writers
-hang on a seed of their own, so none of them is in a class, and they vary more than one class does: pens, because
-photographs and scanners of other places leave other strokes, and length, because a form with more room than a cell is
-signed with the whole name.
+Networks are pretrained on it. Its writers have a seed of their own, so none of them is in a class, and they vary more
+than a class does: in pens, because other photographs and scanners leave other strokes, and in length, because a form
+with more room than a cell is signed with the full name.
 """
 
 from __future__ import annotations

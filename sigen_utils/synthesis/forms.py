@@ -44,9 +44,13 @@ def _extent(marks) -> tuple[np.ndarray, np.ndarray]:
     return points.min(0), points.max(0)
 
 
+def _last_body(marks: list[Mark]) -> int:
+    return max(i for i, m in enumerate(marks) if m.kind == "body")
+
+
 def _extend(marks: list[Mark], points, corners=None) -> None:
     """Let the last body stroke go on through further via-points."""
-    last = max(i for i, m in enumerate(marks) if m.kind == "body")
+    last = _last_body(marks)
     extra = _mark(points, corners)
     old = marks[last]
     marks[last] = Mark(np.vstack([old.points, extra.points]), np.concatenate([old.corners, extra.corners]), old.kind)
@@ -60,8 +64,8 @@ def _letter(letter: str, hand: Hand, rng, source: str, form: int) -> list[Mark]:
     for points, corners in shape:
         points = points.copy()
         high, low = points[:, 1] > 1.0, points[:, 1] < 0.0
-        points[high, 1] = 1.0 + (points[high, 1] - 1.0) * hand.reach
-        points[low, 1] *= hand.reach
+        points[high, 1] = 1.0 + (points[high, 1] - 1.0) * hand.extender
+        points[low, 1] *= hand.extender
         if len(points) > 2:
             points += rng.normal(0, hand.habit, points.shape)
         corners = corners | (rng.random(len(corners)) < hand.angular)
@@ -82,9 +86,8 @@ def _write(word: str, hand: Hand, rng, source: str, joined: float) -> list[Mark]
         shape = [_shift(m, x - left[0], dy) for m in shape]
         if run and marks:
             first, rest = shape[0], shape[1:]
-            marks[-1] = Mark(
-                np.vstack([marks[-1].points, first.points]), np.concatenate([marks[-1].corners, first.corners])
-            )
+            last = marks[-1]
+            marks[-1] = Mark(np.vstack([last.points, first.points]), np.concatenate([last.corners, first.corners]))
         else:
             marks += late + shape[:1]
             late, rest = [], shape[1:]
@@ -105,19 +108,17 @@ def _wave(word: str, hand: Hand, rng) -> tuple[np.ndarray, np.ndarray]:
     for i, letter in enumerate(word):
         fade = max(0.35, 1.0 - 0.1 * i)
         if letter in TALL:
-            top = rng.uniform(1.4, 2.1) * hand.reach
+            top = rng.uniform(1.4, 2.1) * hand.extender
             lean = 0.15 if rng.random() < 0.6 else -0.02  # loop or plain spike
             points += [(x + width * 0.6 + lean, top), (x + width * 0.55, 0.05)]
             corners += [rng.random() < 0.3, spiky]
         elif letter in DEEP:
-            points += [(x + width * 0.4, height * fade), (x + width * 0.35, -1.0 * hand.reach), (x + width * 0.9, 0.15)]
+            points += [(x + width * 0.4, height * fade), (x + width * 0.35, -hand.extender), (x + width * 0.9, 0.15)]
             corners += [spiky, rng.random() < 0.3, False]
         else:
             for _ in range(2 if letter in "mwuna" and rng.random() < 0.5 else 1):
-                points += [
-                    (x + width * 0.5, height * fade * rng.uniform(0.8, 1.15)),
-                    (x + width * 0.8, rng.normal(0.05, 0.06)),
-                ]
+                points += [(x + width * 0.5, height * fade * rng.uniform(0.8, 1.15))]
+                points += [(x + width * 0.8, rng.normal(0.05, 0.06))]
                 corners += [spiky, spiky and rng.random() < 0.5]
                 x += width * 0.6
         x += width * rng.uniform(0.55, 0.8)
@@ -131,10 +132,8 @@ def _spikes(at: np.ndarray, hand: Hand, rng) -> tuple[np.ndarray, np.ndarray]:
     points = []
     for i in range(n):
         x = at[0] + step * (i + 0.4)
-        points += [
-            (x + lean, at[1] + top * rng.uniform(0.75, 1.1)),
-            (x + step * 0.3, at[1] + foot * rng.uniform(0.3, 1.2)),
-        ]
+        points += [(x + lean, at[1] + top * rng.uniform(0.75, 1.1))]
+        points += [(x + step * 0.3, at[1] + foot * rng.uniform(0.3, 1.2))]
     sharp = rng.random() < 0.7
     return np.array(points), rng.random(len(points)) < (0.85 if sharp else 0.1)
 
@@ -142,24 +141,19 @@ def _spikes(at: np.ndarray, hand: Hand, rng) -> tuple[np.ndarray, np.ndarray]:
 def _tail(marks: list[Mark], hand: Hand, rng) -> None:
     """Let the last stroke run out: to the right, up, or back below the name."""
     low, high = _extent(marks)
-    end, width = marks[max(i for i, m in enumerate(marks) if m.kind == "body")].points[-1], high[0] - low[0]
+    end, width = marks[_last_body(marks)].points[-1], high[0] - low[0]
     choice = rng.random()
     if choice < 0.5:
-        reach = rng.uniform(0.25, 0.8) * width + 0.4
-        _extend(marks, [end + [reach, reach * rng.normal(0.06, 0.12)]], [False])
+        length = rng.uniform(0.25, 0.8) * width + 0.4
+        _extend(marks, [end + [length, length * rng.normal(0.06, 0.12)]], [False])
     elif choice < 0.8:  # back below, and out to the right
         y = min(low[1], 0.0) - rng.uniform(0.1, 0.5)
-        back = [
-            [low[0] + rng.uniform(-0.1, 0.4) * width, y],
-            [high[0] + rng.uniform(0.0, 0.3) * width, y + rng.uniform(0.1, 0.8)],
-        ]
+        back = [[low[0] + rng.uniform(-0.1, 0.4) * width, y]]
+        back += [[high[0] + rng.uniform(0.0, 0.3) * width, y + rng.uniform(0.1, 0.8)]]
         _extend(marks, [end + [0.5, -0.3], *back], [False, rng.random() < 0.65, False])
     else:
-        _extend(
-            marks,
-            [end + [rng.uniform(0.2, 0.6), -0.25], end + [rng.uniform(0.6, 1.6), rng.uniform(0.8, 2.2)]],
-            [False, False],
-        )
+        up = [end + [rng.uniform(0.2, 0.6), -0.25], end + [rng.uniform(0.6, 1.6), rng.uniform(0.8, 2.2)]]
+        _extend(marks, up, [False, False])
 
 
 # ---- forms ----------------------------------------
@@ -214,7 +208,7 @@ def _initials(name: str, hand: Hand, rng) -> list[Mark]:
         left, right = _extent(shape)
         marks += [_shift(m, x - left[0], rng.normal(0, 0.15)) for m in shape]
         x += (right[0] - left[0]) * apart
-    end = marks[max(i for i, m in enumerate(marks) if m.kind == "body")].points[-1]
+    end = marks[_last_body(marks)].points[-1]
     alone = count == 1
     if rng.random() < (0.7 if alone else 0.2):
         _extend(marks, *(_spikes(end, hand, rng) if rng.random() < 0.5 else _loops(rng, hand, end + [0.2, 0.1])))
@@ -248,7 +242,7 @@ def _scribble(name: str, hand: Hand, rng) -> list[Mark]:
         steps[1::2, 1] = -np.abs(steps[1::2, 1]) - 0.4
         marks = [_mark(np.cumsum(steps, axis=0) - steps.sum(0) * [0, 0.5], rng.random(len(steps)) < 0.3)]
     for _ in range(int(rng.integers(1, 4))):
-        end = marks[max(i for i, m in enumerate(marks) if m.kind == "body")].points[-1]
+        end = marks[_last_body(marks)].points[-1]
         choice = rng.random()
         if choice < 0.45:
             points, corners = _loops(rng, hand, end + [rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.8)])
@@ -319,11 +313,8 @@ def _right_to_left(name: str, hand: Hand, rng) -> list[Mark]:
     if rng.random() < 0.3:
         end = marks[-1].points[-1]
         low, high = _extent(marks)
-        _extend(
-            marks,
-            [end + [-0.3, -0.4], [high[0] + rng.uniform(-0.5, 0.8), low[1] - rng.uniform(0.0, 0.6)]],
-            [rng.random() < 0.6, False],
-        )
+        closing = [end + [-0.3, -0.4], [high[0] + rng.uniform(-0.5, 0.8), low[1] - rng.uniform(0.0, 0.6)]]
+        _extend(marks, closing, [rng.random() < 0.6, False])
     for dx, dy, n in dots[:3]:
         marks += [_mark([[dx + 0.3 * i, dy + 0.22 * (i % 2)]], kind="dot") for i in range(n)]
     return marks
@@ -364,19 +355,14 @@ def decorate(marks: list[Mark], form: str, hand: Hand, rng) -> list[Mark]:
         line(x, y, x + 0.8, y + 0.2)
         line(x + 0.1, y - 0.35, x + 0.8, y - 0.2)
     if not plain and rng.random() < 0.24:  # a long diagonal through everything
-        reach = rng.uniform(0.5, 0.8) * max(width, 3.0)
+        length = rng.uniform(0.5, 0.8) * max(width, 3.0)
         angle = rng.uniform(0.3, 0.75)
-        d = reach * np.array([np.cos(angle), np.sin(angle)])
+        d = length * np.array([np.cos(angle), np.sin(angle)])
         line(*(middle - d), *(middle + d * rng.uniform(0.8, 1.3)), rng.normal(0, 0.15))
     if rng.random() < (0.06 if plain else 0.12):  # struck through
         y = rng.uniform(0.25, 0.7)
-        line(
-            low[0] - 0.3,
-            y + rng.normal(0, 0.2),
-            high[0] + rng.uniform(0.2, 1.2),
-            y + rng.normal(0.1, 0.25),
-            rng.normal(0, 0.1),
-        )
+        y0, x1, y1 = y + rng.normal(0, 0.2), high[0] + rng.uniform(0.2, 1.2), y + rng.normal(0.1, 0.25)
+        line(low[0] - 0.3, y0, x1, y1, rng.normal(0, 0.1))
     if form != "right_to_left" and rng.random() < 0.035:  # an oval around
         angle = np.linspace(2.6, 2.6 - 2 * np.pi * rng.uniform(0.85, 1.1), 8)
         oval = middle + np.stack([(width * 0.6 + 0.3) * np.cos(angle), (height * 0.6 + 0.25) * np.sin(angle)], axis=1)

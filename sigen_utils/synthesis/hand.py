@@ -22,7 +22,7 @@ class Hand:
     tempo: float  # s for a stroke of 20 px
     sigma: float  # spread of the lognormal impulses
     capital: float  # size of the first letter against the others
-    reach: float  # length of ascenders and descenders, 1 is usual
+    extender: float  # length of ascenders and descenders, 1 is usual
     habit: float  # how far own letters differ from the copybook
     angular: float  # share of round turns made as points
     unsteady: float  # how much signatures differ; 1 is average
@@ -52,7 +52,7 @@ def draw_hand(hasty: bool, rng: np.random.Generator) -> Hand:
         tempo=float(rng.lognormal(np.log(0.13 if hasty else 0.17), 0.2)),
         sigma=float(rng.uniform(0.18, 0.32)),
         capital=float(np.clip(rng.lognormal(0.05, 0.2), 0.75, 1.7)),
-        reach=float(np.clip(rng.lognormal(0.0, 0.25), 0.6, 1.8)),
+        extender=float(np.clip(rng.lognormal(0.0, 0.25), 0.6, 1.8)),
         habit=float(rng.uniform(0.02, 0.09)),
         angular=float(rng.choice([0.0, 0.12, 0.35], p=[0.4, 0.35, 0.25])),
         unsteady=float(np.clip(rng.lognormal(0.0, 0.3), 0.55, 1.7)),

@@ -13,6 +13,9 @@ import numpy as np
 
 from .kinematics import Trajectory
 
+STEP = 0.4  # px between the samples of a pen's path
+MARGIN = 4.0  # canvas pixels around the ink
+
 
 @dataclass(frozen=True)
 class Pen:
@@ -56,13 +59,13 @@ def _smooth_noise(n: int, length: float, rng: np.random.Generator) -> np.ndarray
     return np.interp(np.linspace(0, len(knots) - 2, n), np.arange(len(knots)), knots)
 
 
-def trace(trajectory: Trajectory, pen: Pen, taper: float, rng: np.random.Generator, step: float = 0.4):
+def trace(trajectory: Trajectory, pen: Pen, taper: float, rng: np.random.Generator):
     """Path of a pen on paper.
 
     Returns
     -------
     list of (xy [n, 2], radius [n], density [n])
-        One entry a pen-down component, sampled every `step` px at most; radius in px, density in [0, 1].
+        One entry a pen-down component, sampled every `STEP` px at most; radius in px, density in [0, 1].
     """
     down = trajectory.component >= 0
     if not down.any():
@@ -74,34 +77,28 @@ def trace(trajectory: Trajectory, pen: Pen, taper: float, rng: np.random.Generat
         if len(own) < 2:
             continue
         xy, speed = trajectory.xy[own], trajectory.speed[own]
-        way = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy, axis=0).T))])
-        at = np.linspace(0, way[-1], max(int(way[-1] / step) + 2, 3))
-        way = way + np.arange(len(way)) * 1e-9  # np.interp wants increasing abscissae
-        xy = np.stack([np.interp(at, way, xy[:, 0]), np.interp(at, way, xy[:, 1])], axis=1)
-        pace = np.interp(at, way, speed) / usual
+        path = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy, axis=0).T))])
+        at = np.linspace(0, path[-1], max(int(path[-1] / STEP) + 2, 3))
+        path = path + np.arange(len(path)) * 1e-9  # np.interp wants increasing abscissae
+        xy = np.stack([np.interp(at, path, xy[:, 0]), np.interp(at, path, xy[:, 1])], axis=1)
+        pace = np.interp(at, path, speed) / usual
         fall = pen.response * np.tanh(np.log1p(pace) - np.log(2.0))
-        n, ramp = len(at), min(14.0, 0.3 * way[-1])
-        sink = np.gradient(xy[:, 1]) / (
-            np.hypot(*np.gradient(xy, axis=0).T) + 1e-6
-        )  # 1 on the way down, which fingers press
-        press = (
-            1 - fall + 0.12 * sink + 0.11 * _smooth_noise(n, 22 / step, rng) + 0.09 * _smooth_noise(n, 4 / step, rng)
-        )
-        xy = xy + 0.20 * np.stack(
-            [_smooth_noise(n, 3 / step, rng), _smooth_noise(n, 3 / step, rng)], axis=1
-        )  # tremor, paper
-        if ramp > 1.5:  # landing and flying off; the end is faster, so it thins out over a longer way
-            press *= (
-                1 - 0.5 * taper * np.exp(-at / (0.25 * ramp)) - 0.85 * taper * np.exp(-(way[-1] - at) / (0.5 * ramp))
-            )
+        n, ramp = len(at), min(14.0, 0.3 * path[-1])
+        sink = np.gradient(xy[:, 1]) / (np.hypot(*np.gradient(xy, axis=0).T) + 1e-6)  # 1 downwards, where fingers press
+        press = 1 - fall + 0.12 * sink
+        press = press + 0.11 * _smooth_noise(n, 22 / STEP, rng) + 0.09 * _smooth_noise(n, 4 / STEP, rng)
+        xy = xy + 0.20 * np.stack([_smooth_noise(n, 3 / STEP, rng) for _ in range(2)], axis=1)  # tremor, paper
+        if ramp > 1.5:  # landing and flying off; the end is faster, so it thins out over a longer distance
+            off = 0.85 * taper * np.exp(-(path[-1] - at) / (0.5 * ramp))
+            press *= 1 - 0.5 * taper * np.exp(-at / (0.25 * ramp)) - off
         press = np.clip(press, 0.12, 1.35)
         radius = 0.5 * pen.width * (0.35 + 0.65 * press)
-        density = pen.flow * press**0.8 * (1 + pen.grain * _smooth_noise(n, 2.2 / step, rng))
+        density = pen.flow * press**0.8 * (1 + pen.grain * _smooth_noise(n, 2.2 / STEP, rng))
         strokes.append((xy, radius, np.clip(density, 0.05, 1.0)))
     return strokes
 
 
-def deposit(strokes, scale: float = 2.0, margin: float = 4.0) -> tuple[np.ndarray, np.ndarray]:
+def deposit(strokes, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Stamp strokes onto a canvas just large enough.
 
     Parameters
@@ -110,8 +107,6 @@ def deposit(strokes, scale: float = 2.0, margin: float = 4.0) -> tuple[np.ndarra
         As `trace` returns them.
     scale
         Canvas pixels a px of the strokes.
-    margin
-        Rim around the ink, canvas pixels.
 
     Returns
     -------
@@ -122,10 +117,10 @@ def deposit(strokes, scale: float = 2.0, margin: float = 4.0) -> tuple[np.ndarra
         return np.zeros((1, 1), np.float32), np.zeros(2, int)
     low = np.min([xy.min(0) for xy, _, _ in strokes], axis=0) * scale
     high = np.max([xy.max(0) for xy, _, _ in strokes], axis=0) * scale
-    reach = int(np.ceil(max(r.max() for _, r, _ in strokes) * scale + 1))
-    corner = np.floor(low - reach - margin).astype(int)
-    width, height = np.ceil(high - corner + reach + margin).astype(int) + 1
-    offsets = np.arange(-reach, reach + 1)
+    half = int(np.ceil(max(r.max() for _, r, _ in strokes) * scale + 1))  # of the largest disc's side
+    corner = np.floor(low - half - MARGIN).astype(int)
+    width, height = np.ceil(high - corner + half + MARGIN).astype(int) + 1
+    offsets = np.arange(-half, half + 1)
     coverage = np.zeros((height, width), np.float32)
     for xy, radius, density in strokes:
         at = xy * scale - corner

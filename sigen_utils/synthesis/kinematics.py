@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-_SPAN = 2.6  # a stroke is taken to last from exp(mu - 2.6 sigma) to exp(mu + 2.6 sigma): 99.1 % of its way
+_SPAN = 2.6  # a stroke lasts from exp(mu - 2.6 sigma) to exp(mu + 2.6 sigma): 99.1 % of its way
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,8 @@ def arc_angles(points: np.ndarray, corners: np.ndarray, roundness: float) -> np.
 
 def _correct_in_air(steps: np.ndarray, gain: np.ndarray, tilt: np.ndarray, air: np.ndarray) -> np.ndarray:
     """Displacements times `gain`, turned by `tilt`; strokes in the `air` make good what the others missed."""
-    turned = np.stack(
-        [
-            np.cos(tilt) * steps[:, 0] - np.sin(tilt) * steps[:, 1],
-            np.sin(tilt) * steps[:, 0] + np.cos(tilt) * steps[:, 1],
-        ],
-        axis=1,
-    )
+    cos, sin, (x, y) = np.cos(tilt), np.sin(tilt), steps.T
+    turned = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
     actual = np.where(air[:, None], steps, turned * gain[:, None])
     missed = np.cumsum(np.where(air[:, None], 0.0, steps - actual), axis=0)
     due = missed[air]

@@ -38,8 +38,8 @@ class View:
 
     def to_photo(self, points: np.ndarray) -> np.ndarray:
         """Sheet px [n, 2] -> photo px [n, 2]."""
-        moved = np.hstack([points + self._bend(points), np.ones((len(points), 1))]) @ self.homography.T
-        return moved[:, :2] / moved[:, 2:]
+        projected = np.hstack([points + self._bend(points), np.ones((len(points), 1))]) @ self.homography.T
+        return projected[:, :2] / projected[:, 2:]
 
     def to_sheet(self, points: np.ndarray) -> np.ndarray:
         """Photo px [n, 2] -> sheet px [n, 2]; the bow is small and smooth, so a few fixed-point steps invert it."""
@@ -132,8 +132,8 @@ def _relief(config: SynthesisConfig, shape, dents: np.ndarray, rng) -> np.ndarra
         across = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
         along = -np.sin(angle) * (x - cx) + np.cos(angle) * (y - cy)
         across = across + rng.normal(0, 0.0006) * along * along
-        soft, reach = rng.uniform(3, 12), rng.uniform(40, 260)
-        relief += rng.normal(0, 0.022) * across / soft * np.exp(-((across / soft) ** 2) - (along / reach) ** 2)
+        soft, length = rng.uniform(3, 12), rng.uniform(40, 260)
+        relief += rng.normal(0, 0.022) * across / soft * np.exp(-((across / soft) ** 2) - (along / length) ** 2)
     angle = rng.uniform(0, 2 * np.pi)
     height = cv2.GaussianBlur(dents, (0, 0), 1.3)
     slope = np.cos(angle) * cv2.Sobel(height, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(height, cv2.CV_32F, 0, 1)
@@ -170,9 +170,8 @@ def take_photo(
     back = see(cv2.GaussianBlur(page.back, (0, 0), 1.2 * SCALE))
     coverage = see(cv2.GaussianBlur(page.coverage, (0, 0), 0.3 * SCALE))
     label = np.where(coverage >= 102, see(page.label, cv2.INTER_NEAREST), 0).astype(np.uint16)
-    on_page = see(
-        cv2.blur(np.pad(np.ones((page.absorb.shape[0] - 6, page.absorb.shape[1] - 6), np.float32), 3), (3, 3))
-    )
+    inside = np.ones((page.absorb.shape[0] - 6, page.absorb.shape[1] - 6), np.float32)
+    on_page = see(cv2.blur(np.pad(inside, 3), (3, 3)))
 
     paper = _PAPERS[rng.choice(len(_PAPERS), p=_PAPER_SHARES)] * rng.uniform(0.94, 1.06)
     paper = paper.mean() + config.cast * (paper - paper.mean() + rng.normal(0, 2.0, 3))

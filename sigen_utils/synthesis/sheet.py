@@ -1,7 +1,7 @@
 """A page of a ruled table that a class has signed, before any camera sees it, and where its truth lies.
 
 Units: px of the sheet, in which a signature cell is 205 x 100 and the table's top left corner is (0, 0). Layers
-are rasters of the whole page at `SCALE` pixels a px.
+are rasters of the page at `SCALE` pixels a px.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..images import LONGEST, SIZE, STROKE, normalise_mask
+from ..images import normalise_mask
 from . import ink
 from .config import SynthesisConfig
 from .kinematics import move, plan_movement
@@ -170,23 +170,14 @@ def draw_page(config: SynthesisConfig, sheet: int, rng: np.random.Generator) -> 
 def _back_page(coverage: np.ndarray, rng) -> np.ndarray:
     """The back page's ink, seen from here: mirrored writing of other rows, in some places only."""
     rows = int(CELL_H * SCALE)
-    moved = np.roll(
-        coverage[:, ::-1],
-        (int(rng.integers(2, 6)) * rows + int(rng.integers(-30, 30)), int(rng.integers(-60, 60))),
-        (0, 1),
-    )
-    coarse = (coverage.shape[1] // (rows * 2) + 2, coverage.shape[0] // rows + 2)
-    where = np.clip(
-        cv2.resize(
-            rng.normal(-0.25, 1.0, coarse[::-1]).astype(np.float32), moved.shape[::-1], interpolation=cv2.INTER_CUBIC
-        ),
-        0,
-        1,
-    )
-    return moved * where
+    shift = int(rng.integers(2, 6)) * rows + int(rng.integers(-30, 30)), int(rng.integers(-60, 60))
+    mirrored = np.roll(coverage[:, ::-1], shift, (0, 1))
+    coarse = rng.normal(-0.25, 1.0, (coverage.shape[0] // rows + 2, coverage.shape[1] // (rows * 2) + 2))
+    places = cv2.resize(coarse.astype(np.float32), mirrored.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return mirrored * np.clip(places, 0, 1)
 
 
-def stored_ink(inked: np.ndarray, scale: float, size: int = SIZE) -> np.ndarray:
+def stored_ink(inked: np.ndarray, scale: float) -> np.ndarray:
     """Ink as the models see it, of a signature on a canvas of its own.
 
     Parameters
@@ -195,15 +186,11 @@ def stored_ink(inked: np.ndarray, scale: float, size: int = SIZE) -> np.ndarray:
         bool ``[h, w]``: where `ink.deposit` has left enough.
     scale
         Canvas pixels a px of the sheet.
-    size
-        Side of the result.
 
     Returns
     -------
     numpy.ndarray
-        uint8 ``[size, size]``, 255 = ink, 0 = paper; what a faultless extraction makes of the cell.
+        uint8 ``[128, 128]``, 255 = ink, 0 = paper; what a faultless extraction makes of the cell.
     """
-    share = size / SIZE
-    stroke = STROKE[0] * share, STROKE[1] * share
     mask = inked.view(np.uint8) * np.uint8(255)
-    return normalise_mask(mask, cell=CELL_W * scale, size=size, longest=round(LONGEST * share), stroke=stroke)
+    return normalise_mask(mask, cell=CELL_W * scale)

@@ -1,9 +1,8 @@
 """Who signs: a person's hand, the form of the signature, and its via-points.
 
-A person is drawn once from an own random stream: a name or initials, a hand (slant, size, roundness, haste, pen
-...) and the *prototype*, the via-points that the person has in mind. Each signature is the prototype as it
-comes out that time (`vary`), moved by `kinematics`. Prototypes are in px of the sheet's own unit (a signature
-cell is 205 x 100), y down, centred on 0.
+A person is drawn once from an own random stream: a name, a hand (slant, size, roundness, haste, pen ...) and the
+*prototype*, the via-points that the person has in mind. Each signature is the prototype as it comes out that time
+(`vary`), written by `kinematics`. Prototypes are in px of the sheet (a cell is 205 x 100), y down, centred on 0.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def with_surname(writer: Writer, rng: np.random.Generator) -> Writer:
 def vary(writer: Writer, rng: np.random.Generator, amount: float) -> list[tuple[np.ndarray, np.ndarray]]:
     """The prototype as it is meant this time.
 
-    The whole differs in size, slant, turn and place; each stroke in place and length; each via-point a little;
+    The signature differs in size, slant, turn and place; each stroke in place and length; each via-point a little;
     and now and then a dot or a line is left out. Returns components for `kinematics.plan_movement`.
     """
     s = 0.93 * amount * writer.hand.unsteady
