@@ -34,7 +34,11 @@ def test_an_arm_differs_from_its_neighbour_or_the_first_in_one_field(study):
     arms.pop("more writers", None)  # the last recipe again, on other signatures
     recipes = list(arms.values())
     before = recipes[:-1] if study == "repair" else [recipes[0]] * (len(recipes) - 1)
-    pairs = [(recipes[0], recipes[1]), (recipes[2], recipes[3])] if study == "reports" else zip(before, recipes[1:])
+    pairs = (
+        [(recipes[0], recipes[1]), (recipes[2], recipes[3])]
+        if study == "reports"
+        else list(zip(before, recipes[1:], strict=True))
+    )
     assert all(len(differing(a, b)) == 1 for a, b in pairs)
     with pytest.raises(ValueError, match="choose reports"):
         studies.arms_of("rates")

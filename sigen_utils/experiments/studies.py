@@ -1,8 +1,8 @@
 """Studies: the same training with one thing changed, several seeds each, scored alike on people no model has seen.
 
 An *arm* is a recipe. `arms_of` has four studies: the reports' models and their variants, the repair of the reports' GAN
-step by step, what each part of the best GAN adds, and what beta does to a VAE drawn from N(0, I). Results are stored in ``results.json`` with the command
-and the commit; notebook 06 and the report show the stored ones.
+step by step, what each part of the best GAN adds, and what beta does to a VAE drawn from N(0, I). Results are
+stored in ``results.json`` with the command and the commit; notebook 06 and the report show the stored ones.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class ReportVAE(nn.Module):
         return torch.sigmoid(self.decode(self.encode(x)[0]))
 
     def forward(self, x: Tensor, beta: float = 1.0, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Reconstruction loss + KL(q(z|x) || N(0, I)), summed, averaged over the batch: ``loss, reconstruction, kl``."""
+        """Reconstruction loss + KL(q(z|x) || N(0, I)), both sums, mean of the batch: ``loss, reconstruction, kl``."""
         mu, logvar = self.encode(x)
         eps = torch.randn(mu.shape, device=mu.device, generator=generator)
         logits = self.decode(mu + torch.exp(0.5 * logvar) * eps).float()

@@ -60,8 +60,10 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.linear = config.network != "dcgan"
-        self.net = UpTower(config.latent_dim, config.widths, config.blocks) if self.linear else ReportGenerator(
-            config.latent_dim
+        self.net = (
+            UpTower(config.latent_dim, config.widths, config.blocks)
+            if self.linear
+            else ReportGenerator(config.latent_dim)
         )
 
     def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -109,9 +109,9 @@ class VAE(nn.Module):
     def forward(self, x: Tensor, beta: float, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """-log p(x|z) + beta KL(q(z|x) || N(0, I)), summed over pixels and codes, averaged over the batch, in nats.
 
-        A learned prior draws codes with less noise than q(z|x) has: the last step of its flow lands on a mean. A decoder
-        that has only seen q's noise draws such codes too heavily. With ``least_noise`` below 1 it sees both; then the
-        loss is no bound, so it is used with a fixed encoder.
+        A learned prior draws codes with less noise than q(z|x) has, as its flow ends on a mean. A decoder that has only
+        seen q's noise draws such codes too heavily. With ``least_noise`` below 1 it sees both; then the loss is no
+        bound, so it is used with a fixed encoder.
 
         Returns
         -------
@@ -121,7 +121,8 @@ class VAE(nn.Module):
         mu, logvar = self.encode(x)
         z = self.reparameterize(mu, logvar, generator)
         if self.config.least_noise < 1:
-            share = torch.empty(len(x), 1, 1, 1, device=x.device).uniform_(self.config.least_noise, 1, generator=generator)
+            share = torch.rand(len(x), 1, 1, 1, device=x.device, generator=generator)
+            share = self.config.least_noise + (1 - self.config.least_noise) * share
             z = mu + share * (z - mu)
         logits = self.decode(z).float()
         reconstruction = reconstruction_loss(logits, x, self.config.likelihood)

@@ -119,7 +119,7 @@ class GANTrainer(AdversarialTrainer):
         return first * (last / first) ** progress if first else 0.0
 
     def genuine(self, x: Tensor) -> Tensor:
-        """Binary ink ``[N, 1, 128, 128]`` with the edges of a pen, which a smooth network can draw; as reported none."""
+        """Binary ink ``[N, 1, 128, 128]``, except as reported with the edges of a pen, which a network can draw."""
         return x if self.model_config.network == "dcgan" else pen(x)
 
     @torch.inference_mode()

@@ -63,7 +63,8 @@ class PriorTrainer(ModelTrainer):
 
     def codes_of_people(self, net: vae.VAE) -> tuple[Tensor, Tensor]:
         """Posteriors of the training signatures, and those of the copies of a class."""
-        parts, generator = [encode_sets(net, self.train_set, self.device)], torch.Generator().manual_seed(self.config.seed)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        parts = [encode_sets(net, self.train_set, self.device)]
         for _ in range(0 if isinstance(self.data, Corpus) else self.config.copies):
             parts.append(encode_sets(net, self.train_set, self.device, self.config.augment, generator))
         mu, logvar = (torch.cat(side) for side in zip(*parts, strict=True))
