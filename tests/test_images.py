@@ -77,6 +77,8 @@ def kinds():
     corner[:7] = 15
     dusty = painted(cover=np.pad(mask(), 150))
     dusty[5:11, 5:11] = dusty[-12:-6, -12:-6] = 60
+    hair = painted(cover=np.pad(mask(), 150))
+    cv2.line(hair, (60, 40), (120, 70), (120, 120, 120), 1, cv2.LINE_AA)
     small = painted(cover=np.pad(mask(), 700))
     blue = painted(ink=(30, 45, 130))
     ring = np.zeros((height, width), np.uint8)
@@ -94,6 +96,7 @@ def kinds():
         "desk": desk,
         "dark strip of a scanner": corner,
         "dust": dusty,
+        "hair": hair,
         "small in a large picture": small,
         "lined paper": lined(blue, range(20, height, 45), 2, (140, 155, 190), 0.01) * shade,
         "squared paper": lined(lined(blue, range(9, 400, 25), 1, (150, 165, 195)), range(9, 420, 25), 1,
@@ -111,8 +114,8 @@ def test_every_kind_of_picture_gives_the_same_ink(kind):
 
 
 @pytest.mark.parametrize("kind, flag", [
-    ("negative", "negative"), ("faint", "faint"), ("lined paper", "rules"), ("dust", "dust"), ("stamp", "stamp"),
-    ("desk", "page_edge"), ("dark strip of a scanner", "page_edge"),
+    ("negative", "negative"), ("faint", "faint"), ("lined paper", "rules"), ("dust", "dust"), ("hair", "dust"),
+    ("stamp", "stamp"), ("desk", "page_edge"), ("dark strip of a scanner", "page_edge"),
 ])  # fmt: skip
 def test_what_was_done_is_flagged(kind, flag):
     assert flag in read(kinds()[kind]).flags and not read(kinds()["plain"]).flags

@@ -39,6 +39,7 @@ KINDS = {
     "merged row": Form(rows=5, merged=(2,)),
     "a tall row": Form(rows=5, tall={3: 1.9}),
     "dotted": Form(rows=4, line="dotted"),
+    "thick lines": Form(rows=4, thick=9),
     "hairlines in a frame": Form(rows=4, line="hair"),
     "squared paper": Form(rows=4, columns="id sig sig", paper="squared"),
     "lined paper": Form(rows=4, columns="id sig sig", paper="lined"),

@@ -259,7 +259,8 @@ def _signature_only(mask: np.ndarray, contrast: np.ndarray, least: float) -> tup
     flags = ["scanner_edge"] * bool(rim[area > 0.001 * mask.size].any())
     if not keep.any() or extent[keep].max() < max(6, 0.015 * max(mask.shape)):
         return np.zeros_like(mask), flags
-    small = keep & (area < max(6 * width**2, 0.02 * area[keep].max())) & (extent < 6 * width)
+    short = (extent < 6 * width) | (area < 0.35 * width * extent)  # or far thinner than the pen: a hair
+    small = keep & (area < max(6 * width**2, 0.02 * area[keep].max())) & short
     if small.any() and (keep & ~small).any():
         core = those(keep & ~small)
         y0, y1, x0, x1 = _box(core)

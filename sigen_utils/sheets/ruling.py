@@ -123,7 +123,7 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     return Rules(at[kept], path[kept], present[kept], level, dark)
 
 
-def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 7.0) -> np.ndarray:
+def _distinct(path: np.ndarray, present: np.ndarray, apart: float = 12.0) -> np.ndarray:
     """Indices of lines, each seen on at least a tenth of the width, without second readings of the same one."""
     seen = present.sum(axis=1)
     path = path.astype(np.float32)
