@@ -143,7 +143,7 @@ RECIPES = {
             "gan_alone",
             GANTrainer,
             GANConfig(),
-            TrainConfig(**_REPORTS | dict(batch_size=16), checks=8),
+            TrainConfig(batch_size=16, augment=AugmentConfig(shear=0.0, elastic=0.0), checks=8),
             images=dict(smoke=64, cpu=16_000, gpu=640_000),
         ),
         # From the committed weights: the models of the lesson
@@ -169,7 +169,7 @@ RECIPES = {
             PriorGANTrainer,
             PriorGANConfig(),
             PriorGANTrainConfig(batch_size=8, augment=AugmentConfig(elastic=0.0), checks=5),
-            images=dict(smoke=32, cpu=4_800, gpu=20_000),
+            images=dict(smoke=32, cpu=2_400, gpu=20_000),
             start="vae",
             people=True,
         ),
@@ -224,6 +224,7 @@ RECIPES = {
 REPAIRS: tuple[tuple[str, str, Any], ...] = (
     ("smaller batches", "train.batch_size", 16),
     ("balanced rates", "model.rates", GANConfig().rates),
+    ("no pixel noise", "train.augment.noise", 0.0),
     ("no lattice", "model.network", "resampled"),
     ("R1 + R2", "model.penalty", GANConfig().penalty),
     ("both sides augmented", "model.augment_generated", True),

@@ -87,7 +87,10 @@ def _text_width(text: str, size: float) -> float:
 
 def _lines_tall(texts: Sequence[str], size: float) -> float:
     """Inches that the tallest of `texts` needs at `size` points; 0 without any."""
-    return max((text.count("\n") + 1 for text in texts), default=0) * 1.25 * size / 72 + 0.02 * bool(texts)
+    if not texts:
+        return 0.0
+    breaks = max(text.count("\n") for text in texts)
+    return (1.25 + 1.45 * breaks) * size / 72 + 0.02  # the space between lines comes on top of their height
 
 
 def _wrap(text: str, width: float, size: float) -> str:
