@@ -65,7 +65,7 @@ def outlook(profile: Profile, device: torch.device, names: Sequence[str], unseen
             there.append(paths.display(folder))
         else:
             made[paths.display(folder)] = profile.people / CLASS
-    for name in names:
+    for name in (name for name in names if name not in COMMITTED):
         folder = paths.runs_dir() / name
         if (folder / checkpoint.FINISHED).exists():
             there.append(paths.display(folder))
