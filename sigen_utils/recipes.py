@@ -202,7 +202,7 @@ RECIPES = {
             GANTrainer,
             GANConfig(),
             TrainConfig(batch_size=16, checks=8, augment=AugmentConfig(probability=0.0)),
-            images=dict(smoke=64, cpu=128_000, gpu=2_000_000),
+            images=dict(smoke=64, cpu=64_000, gpu=2_000_000),
         ),
         Recipe(
             "extractor",

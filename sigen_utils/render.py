@@ -88,14 +88,14 @@ def _pen_taps(device: torch.device) -> torch.Tensor:
 
     Bilinear enlargement, then a Gaussian blur with a standard deviation of half a pixel, in one.
     """
-    sigma, radius, reach = SUBPIXELS / 2, 2 * SUBPIXELS, 3  # both in parts of a pixel, then in pixels
+    sigma, radius, half = SUBPIXELS / 2, 2 * SUBPIXELS, 3  # both in parts of a pixel, then in pixels
     gauss = torch.exp(-0.5 * (torch.arange(-radius, radius + 1).double() / sigma) ** 2)
-    impulse = torch.zeros(1, 1, 2 * reach + 3, dtype=torch.float64)
-    impulse[0, 0, reach + 1] = 1
+    impulse = torch.zeros(1, 1, 2 * half + 3, dtype=torch.float64)
+    impulse[0, 0, half + 1] = 1
     large = F.interpolate(impulse, scale_factor=SUBPIXELS, mode="linear", align_corners=False)
     seen = F.conv1d(large, (gauss / gauss.sum()).view(1, 1, -1), padding=radius)[0, 0]
-    line = seen[SUBPIXELS:-SUBPIXELS].view(2 * reach + 1, SUBPIXELS).flip(0).T  # [part, pixel]
-    return torch.einsum("ai,bj->abij", line, line).reshape(-1, 1, 2 * reach + 1, 2 * reach + 1).float().to(device)
+    line = seen[SUBPIXELS:-SUBPIXELS].view(2 * half + 1, SUBPIXELS).flip(0).T  # [part, pixel]
+    return torch.einsum("ai,bj->abij", line, line).reshape(-1, 1, 2 * half + 1, 2 * half + 1).float().to(device)
 
 
 def pen_parts(ink: torch.Tensor) -> torch.Tensor:

@@ -45,12 +45,10 @@ class FlowConfig:
     coarse: int = 16  # channels of the 4 x 4 map that describes a person, 256 numbers: extent, slant, pen
     fine: int = 6  # channels of the 8 x 8 map beside it, 384 numbers: what is where
     unconditional: float = 0.25  # share of the training without references
-    guidance: float = 2.0  # weight of the velocity with references over that without, where there are any ...
-    guided: tuple[float, float] = (0.0, 1.0)  # ... at the times from the first to the second
+    guidance: float = 2.0  # weight of the velocity with references over that without, where there are any
 
     def __post_init__(self):
-        for name in ("widths", "guided"):  # lists when read back from config.json
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "widths", tuple(self.widths))  # a list when read back from config.json
 
     @property
     def person(self) -> int:
@@ -259,13 +257,9 @@ class Flow(nn.Module):
         return self.leave(h)
 
     def guided(self, z: Tensor, t: Tensor, person: Person) -> Tensor:
-        """The velocity, away from that of nobody by the factor ``guidance`` (Ho & Salimans 2021).
-
-        Only at the times ``guided``: before, it narrows what is drawn; after, it costs and changes nothing
-        (Kynkaanniemi et al. 2024). All of `t` are one time.
-        """
-        weight, (first, last) = self.config.guidance, self.config.guided
-        if weight == 1 or not person.count.any() or not first <= float(t[0]) <= last:
+        """The velocity, away from that of nobody by the factor ``guidance`` (Ho & Salimans 2021)."""
+        weight = self.config.guidance
+        if weight == 1 or not person.count.any():
             return self(z, t, person)
         nobody = self.nobody_in(len(z))
         both = Person(
