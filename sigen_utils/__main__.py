@@ -160,7 +160,11 @@ def _score_commands(command: Command) -> None:
 
 
 def _study_commands(command: Command) -> None:
-    """Many trainings: one thing changed at a time, several seeds each."""
+    """Many trainings: the same again with further seeds, or one thing changed at a time."""
+    sub = command("seeds", models.seeds, "train the models of the comparison with several seeds, each in its folder")
+    sub.add_argument("--seeds", type=int, default=3, help="0 to this, exclusive (default: %(default)s)")
+    sub.add_argument("--models", nargs="+", metavar="NAME", help="only these (default: all)")
+
     sub = command("ablate", models.ablate, "the same training with one setting changed at a time, scored by table A")
     sub.add_argument("study", choices=("reports", "repair", "gan", "beta"))
     sub.add_argument("--data", required=True)

@@ -80,6 +80,18 @@ def test_the_outlook_names_what_is_there_and_what_is_made_and_how_long_that_take
     assert "\n" not in nothing + some
 
 
+def test_further_seeds_have_folders_of_their_own_and_share_a_row():
+    data, smoke = toy_signatures(), PROFILES["smoke"]
+    first = comparison.obtain(data, smoke, ["vae_alone"])
+    assert comparison.samplers_of(first, data).keys() == {"vae_alone", comparison.GAUSSIANS}
+    second = comparison.obtain(data, smoke, ["vae_alone"], seed=1)["vae_alone"]
+    assert second.run_dir == paths.runs_dir() / "vae_alone_seed1"
+    assert second.fingerprint() != first["vae_alone"].fingerprint()
+    rows = comparison.samplers_of(first, data)
+    assert [len(rows[name]) for name in ("vae_alone", comparison.GAUSSIANS)] == [2, 2]
+    assert comparison.further_seeds("vae_alone", toy_signatures(seed=1), first["vae_alone"]) == []  # other signatures
+
+
 def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match="no model 'diffusion'"):
         comparison.obtain(toy_signatures(), PROFILES["smoke"], ["diffusion"])

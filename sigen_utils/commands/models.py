@@ -77,6 +77,22 @@ def _start(args: argparse.Namespace, recipe, data):
     return start
 
 
+def seeds(args: argparse.Namespace) -> int:
+    """The models of the comparison again with further seeds; finished trainings are only loaded."""
+    from ..data import ensure_signatures, load_signatures
+    from ..device import pick_device
+    from ..experiments import comparison
+    from ..profiles import get_profile
+
+    profile, device = get_profile(), pick_device()
+    data = load_signatures(ensure_signatures(profile), device)
+    names = args.models or [name for name in comparison.NAMES if name not in comparison.COMMITTED]
+    for seed in range(args.seeds):
+        comparison.obtain(data, profile, names, seed, device)
+    print(f"{len(names)} models, {args.seeds} seeds each; notebook 04 and `all --first 4` score them together")
+    return 0
+
+
 def sample(args: argparse.Namespace) -> int:
     import numpy as np
     import torch

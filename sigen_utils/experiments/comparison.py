@@ -37,12 +37,17 @@ T4 = 40  # times as fast, an estimate
 CLASS = 90  # people of a synthetic class drawn, photographed and extracted in a minute with two CPU cores
 
 
-def finished(name: str, data: SignatureSet, device: torch.device | None = None) -> checkpoint.Run | None:
-    """The finished run `name` of that recipe, these signatures and this code; else None.
+def folder_of(name: str, seed: int = 0) -> Path:
+    """Where the training of the recipe `name` with a seed is kept."""
+    return paths.runs_dir() / (f"{name}_seed{seed}" if seed else name)
+
+
+def finished(name: str, data: SignatureSet, device: torch.device | None = None, seed: int = 0) -> checkpoint.Run | None:
+    """The finished run `name` of that recipe, these signatures and this code, trained with a seed; else None.
 
     Its settings and its length may differ from the recipe: a reader may have changed them in notebook 02 or 03.
     """
-    folder = paths.runs_dir() / name
+    folder = folder_of(name, seed)
     if not (folder / checkpoint.FINISHED).exists():
         return None
     config = json.loads((folder / checkpoint.CONFIG).read_text())
@@ -106,7 +111,7 @@ def obtain(
         if name in COMMITTED:
             found[name] = checkpoint.load_run(paths.weights_dir() / COMMITTED[name], device or "cpu")
             continue
-        run = finished(name, data, device)
+        run = finished(name, data, device, seed)
         if run is None:
             start, recipe = None, RECIPES[name]
             if recipe.start:
@@ -119,7 +124,7 @@ def obtain(
                 )
             recipe = recipe.for_class(data, start)
             recipe = replace(recipe, train=replace(recipe.train, seed=seed, snapshots=profile.snapshots))
-            images, folder = recipe.images[profile.name], paths.runs_dir() / name
+            images, folder = recipe.images[profile.name], folder_of(name, seed)
             options = dict(restart=True, device=device, progress=watch is None)
             options["on_check"] = None if watch is None else watch(folder, images)
             run = recipe.fit(data, folder, images, start=start, **options)
@@ -127,9 +132,24 @@ def obtain(
     return found
 
 
+def further_seeds(name: str, data: SignatureSet, run: checkpoint.Run) -> list[checkpoint.Run]:
+    """Finished trainings of the recipe `name` with seeds 1, 2, ..., of the length of `run`, up to the first missing."""
+    found: list[checkpoint.Run] = []
+    while name not in COMMITTED:
+        another = finished(name, data, next(run.model.parameters()).device, len(found) + 1)
+        if another is None or another.config["steps"] != run.config["steps"]:
+            break
+        found.append(another)
+    return found
+
+
 def samplers_of(trained: Mapping[str, checkpoint.Run], data: SignatureSet) -> dict[str, list[Sampler]]:
-    """The rows of models for `metrics.questions.evaluate`, in the order of `LABELS`; one training each."""
-    samplers = {name: [run.sampler] for name, run in trained.items()}
-    if "vae_alone" in trained:
-        samplers[GAUSSIANS] = [gaussians_of(trained["vae_alone"].model, data.train.x)]
+    """The rows of models for `metrics.questions.evaluate`, in the order of `LABELS`.
+
+    A row has `trained` and its trainings with further seeds, where they are there: `folder_of` says where.
+    """
+    runs = {name: [run, *further_seeds(name, data, run)] for name, run in trained.items()}
+    samplers = {name: [run.sampler for run in several] for name, several in runs.items()}
+    if "vae_alone" in runs:
+        samplers[GAUSSIANS] = [gaussians_of(run.model, data.train.x) for run in runs["vae_alone"]]
     return {name: samplers[name] for name in LABELS if name in samplers}
