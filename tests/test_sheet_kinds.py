@@ -72,8 +72,34 @@ def test_two_slips_askew_to_each_other(tmp_path):
     assert whole(photo, found) and [sheet.name for sheet in found] == ["sheet.jpg", "sheet.jpg#2"]
 
 
-def test_a_slip_of_two_rows_beside_a_large_sheet(tmp_path):
-    large, small = draw(Form(rows=12)), warp(draw(Form(rows=2, columns="id sig sig", first=20)), degrees=-2, pad=20)
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(rows=1),
+        Form(rows=1, header=1),
+        Form(rows=1, title=True),
+        Form(rows=1, columns="id sig"),
+        Form(rows=1, columns="id name sig sig"),
+        Form(rows=1, columns="id sig sig", desk=60),
+        Form(rows=1, slips=6),
+    ],
+    ids=["four", "header", "title", "one column", "name", "desk", "six slips"],
+)
+def test_slips_of_a_single_row(form, tmp_path):
+    photo = draw(form)
+    assert whole(photo, read(photo, tmp_path))
+
+
+@pytest.mark.parametrize("form", [Form(rows=1, line="hair"), Form(rows=1, paper="lined")], ids=["hair", "lined"])
+def test_a_slip_of_a_single_row_that_is_not_read_is_an_error(form, tmp_path):
+    with pytest.raises(sheets.SheetError, match="no ruled table found"):
+        read(draw(form), tmp_path)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_slip_beside_a_large_sheet(rows, tmp_path):
+    large = draw(Form(rows=12))
+    small = warp(draw(Form(rows=rows, columns="id sig sig", first=20)), degrees=-2, pad=20)
     width, height = large.image.shape[1], large.image.shape[0]
     beside = np.full((small.image.shape[0], width, 3), DESK, np.uint8)
     beside[:, : small.image.shape[1]] = small.image

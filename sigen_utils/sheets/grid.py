@@ -12,11 +12,11 @@ import numpy as np
 from .config import ExtractionConfig, SheetError
 from .curves import crossings_of, trace
 from .lattice import Lattice, find_lattices
-from .lines import Straightened, straighten, thin_darkness
+from .lines import Straightened, straighten
 from .network import Table, find_tables
 from .paper import PaperRules
-from .photo import darkest_channel
 from .ruling import BIN, Rules
+from .slips import darkness, find_slips
 from .unruled import open_table
 
 TIDY = 0.8  # share of the sides of cells that are ruled, from which on a network of lines is a table
@@ -24,6 +24,7 @@ FAINT = 0.15  # darkness of a line below which it is not traced pixel by pixel
 MOST_TABLES = 6  # rounds of looking for tables: each straightens what is left, because slips lie askew to each other
 LEFT_OVER = 0.04  # share of the darkness outside of the tables found that may hold another one, of two rows or more
 RULED = 0.12  # the same where the paper itself is ruled
+CRUMBS = 0.0005  # share of the photograph that is dark beside the tables, below which there is no room for a slip
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Readings:
     fits: list[Lattice]
     table: Table | None = None  # where the table was found as a network of lines
     paper: PaperRules | None = None
+    slip: bool = False  # a small table that was looked for by itself
 
     @cached_property
     def first(self) -> Grid:
@@ -128,26 +130,24 @@ def find_readings(
     config = config or ExtractionConfig()
     if min(photo.shape[:2]) < 64:
         raise SheetError(f"{name}: {photo.shape[1]} x {photo.shape[0]} pixels is too small; photograph the whole page")
-    scale = config.find_size / max(photo.shape)
-    scale = 1.0 if scale > 0.9 else scale
-    if max(photo.shape) < config.find_size / 2:  # a thumbnail: its lines are fewer pixels apart than they are searched
-        scale = min(2.0, 0.8 * config.find_size / max(photo.shape))
-    grey = darkest_channel(photo, scale)
-    if scale > 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    dark = thin_darkness(grey)
+    dark, scale = darkness(photo, config)
     found: list[Readings] = []
     for _ in range(MOST_TABLES):
         straight = straighten(dark, scale)
-        new = _tables(straight, config, first=not found)
+        new = _networks(straight, config, first=not found)
+        if not found and not (new and _regular(new[0].table, straight.dark.shape)):
+            new = _either(_slips(photo, dark, scale, config), _guessed(straight, new, config) or new)
         if not new:
             break
         found += new
         rest = _without(dark, [readings.first for readings in new], scale)
-        least = LEFT_OVER if all(readings.paper is None for readings in new) else RULED
-        if float((rest > 0.1).sum()) < least * float((dark > 0.1).sum()):
+        paper = max((readings.paper.level for readings in new if readings.paper), default=0.0)
+        before, left = (float((picture > 0.1).sum()) for picture in (dark, rest))
+        dark = np.maximum(rest - paper, 0) if paper else rest
+        if left < (RULED if paper else LEFT_OVER) * before:
             break
-        dark = rest
+    if found and float((dark > 0.1).sum()) > CRUMBS * dark.size:
+        found += _slips(photo, dark, scale, config)
     if not found:
         small = max(photo.shape) < 800
         raise SheetError(
@@ -158,8 +158,8 @@ def find_readings(
     return _in_reading_order(found)
 
 
-def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> list[Readings]:
-    """Readings of every table that lies straight in a straightened picture."""
+def _networks(straight: Straightened, config: ExtractionConfig, first: bool) -> list[Readings]:
+    """Readings of every network of lines that lies straight in a straightened picture, the largest first."""
     tables, paper = find_tables(straight)
     tables = [table for table in tables if table.tidy >= TIDY]
     tables = [table for table in tables if not any(_within(other, table) for other in tables)]  # a page's own edge
@@ -167,15 +167,56 @@ def _tables(straight: Straightened, config: ExtractionConfig, first: bool) -> li
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
     main = tables[0] if first and tables else None
     tables = [table for table in tables if _area(table) >= least and (table is main or _certain(table))]
-    level = _open(straight) if first and not tables else None
+    return [Readings(straight, _turns(table, config), table, paper) for table in tables]
+
+
+def _guessed(straight: Straightened, networks: list[Readings], config: ExtractionConfig) -> list[Readings]:
+    """A table without upright lines, or one with lines that are not seen, where it explains more than the networks."""
+    level = None if networks else _open(straight)
     if level is not None:
         return [Readings(straight, _turns(level, config), level)]
-    if first and (not tables or not _regular(tables[0], straight.dark.shape)):
-        fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
-        if fits and (not tables or (len(tables) == 1 and _better(fits[0], tables[0]))):
-            kept = [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4]
-            return [Readings(straight, kept)]
-    return [Readings(straight, _turns(table, config), table, paper) for table in tables]
+    fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
+    if fits and (not networks or (len(networks) == 1 and _better(fits[0], networks[0].table))):
+        return [Readings(straight, [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4])]
+    return []
+
+
+def _slips(photo: np.ndarray, dark: np.ndarray, scale: float, config: ExtractionConfig) -> list[Readings]:
+    """Readings of small tables, each straightened by itself."""
+    return [
+        Readings(straight, _turns(table, config), table, slip=True)
+        for straight, table in find_slips(photo, dark, scale, config)
+    ]
+
+
+def _either(slips: list[Readings], tables: list[Readings]) -> list[Readings]:
+    """Slips of a single row, and the tables that do not lie over them.
+
+    Rules that a guess joins across several slips are no table; a slip within a table that holds much else is none.
+    """
+    if all(readings.first.n_rows > 1 for readings in slips):
+        return tables
+    kept = []
+    for readings in tables:
+        outline = _outline(readings.first)
+        own = cv2.contourArea(outline)
+        shares = [_common(outline, _outline(slip.first)) for slip in slips]
+        over = [part > 0.2 * min(own, cv2.contourArea(_outline(slip.first)))
+                for part, slip in zip(shares, slips, strict=True)]  # fmt: skip
+        if sum(over) < 2 and sum(shares) < 0.25 * own:
+            kept.append(readings)
+            slips = [slip for slip, lies in zip(slips, over, strict=True) if not lies]
+    return slips + kept
+
+
+def _outline(grid: Grid) -> np.ndarray:
+    """The convex outline of a table in the photograph, float32 ``[n, 2]``."""
+    return cv2.convexHull(grid.points.reshape(-1, 2).astype(np.float32))[:, 0]
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> float:
+    """Area that two convex outlines share."""
+    return float(cv2.intersectConvexConvex(one, other)[0])
 
 
 def _open(straight: Straightened) -> Table | None:
@@ -230,7 +271,8 @@ def _better(fit: Lattice, table: Table) -> bool:
 def _turns(table: Table, config: ExtractionConfig) -> list[Lattice]:
     """A table after each quarter turn, the likeliest first: a narrow first column, cells wider than high."""
     fits = []
-    for turn in range(4):
+    sideways = (len(table.rows) == 2, len(table.cols) == 2)  # one cell across is no row of signatures
+    for turn in (turn for turn in range(4) if not sideways[turn % 2 == 0]):
         rows, cols = (table.rows, table.cols) if turn in (0, 2) else (table.cols, table.rows)
         row_seen, col_seen = (table.row_seen, table.col_seen) if turn in (0, 2) else (table.col_seen, table.row_seen)
         flip = turn in (1, 2)

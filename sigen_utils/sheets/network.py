@@ -45,10 +45,8 @@ class Table:
         return Table(self.cols, self.rows, self.col_seen, self.row_seen, self.tops.T, self.sides.T, self.col_lines,
                      self.row_lines, self.col_rules, self.row_rules, self.by_content)  # fmt: skip
 
-    def cut(self, axis: int, first: int, last: int) -> Table | None:
-        """The columns (axis 1) or rows (0) from `first` up to `last`; None for less than two."""
-        if last - first < 2:
-            return None
+    def cut(self, axis: int, first: int, last: int) -> Table:
+        """The columns (axis 1) or rows (0) from `first` up to `last`."""
         lines, cells = slice(first, last + 1), slice(first, last)
         own, seen = (self.cols, self.col_seen) if axis else (self.rows, self.row_seen)
         kept = (np.flatnonzero(seen) >= first) & (np.flatnonzero(seen) <= last)
@@ -65,22 +63,25 @@ class Table:
         return float(np.concatenate([self.sides.ravel(), self.tops.ravel()]).mean())
 
 
-def find_tables(straight: Straightened) -> tuple[list[Table], PaperRules | None]:
-    """Tables of the picture, largest first, and the rules printed on the paper, if it has any."""
+def find_tables(straight: Straightened, least: int = 2) -> tuple[list[Table], PaperRules | None]:
+    """Tables of at least `least` rows, largest first, and the rules printed on the paper, if it has any."""
     dark, dark_t = straight.dark, cv2.transpose(straight.dark)
     level, upright = find_rules(dark), find_rules(dark_t)
-    found = tables_of(level, upright)
+    found = tables_of(level, upright, least)
     paper = paper_rules(level, upright, found[0]) if found else None
     if paper is not None:
         # What is as faint as the paper's rules is taken away, so that lines beside them are seen again.
         level = find_rules(np.maximum(dark - paper.level, 0))
         upright = find_rules(np.maximum(dark_t - paper.level, 0))
-        found = tables_of(level, upright)
+        found = tables_of(level, upright, least)
     return found, paper
 
 
-def tables_of(level: Rules, upright: Rules) -> list[Table]:
-    """Networks of lines that meet."""
+def tables_of(level: Rules, upright: Rules, least: int = 2) -> list[Table]:
+    """Networks of lines that meet, of at least `least` rows and two columns.
+
+    With 1 as the least, tables that stand on end count too: two upright lines and three or more level ones.
+    """
     across, down = level.pieces(), upright.pieces()
     if not across or not down:
         return []
@@ -90,9 +91,9 @@ def tables_of(level: Rules, upright: Rules) -> list[Table]:
     for group in np.unique(groups):
         rows = [piece for piece, g in zip(across, groups, strict=False) if g == group]
         cols = [piece for piece, g in zip(down, groups[len(across) :], strict=True) if g == group]
-        table = _table(level, upright, rows, cols) if len(rows) > 2 and cols else None
-        if table is not None:
-            found += _parts(table)
+        table = _table(level, upright, rows, cols) if len(rows) > least and cols else None
+        if table is not None and min(len(table.rows), len(table.cols)) > least:
+            found += _parts(table, least)
     return sorted(found, key=lambda t: -np.ptp(t.rows) * np.ptp(t.cols))
 
 
@@ -151,7 +152,7 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
     col_lines = sorted({*col_lines, *_touching(upright, level, list(more_cols), row_lines, more_cols)})
     rows_at, row_seen = _closed(level.at[row_lines], top, bottom)
     cols_at, col_seen = _closed(upright.at[col_lines], left, right)
-    if len(rows_at) < 3 or len(cols_at) < 3:
+    if max(len(rows_at), len(cols_at)) < 3:
         return None
     sides = shares_of(upright, col_lines, rows_at, col_seen)
     tops = shares_of(level, row_lines, cols_at, row_seen)
@@ -159,13 +160,14 @@ def _table(level: Rules, upright: Rules, rows: list, cols: list) -> Table | None
                  level.chosen(row_lines), upright.chosen(col_lines))  # fmt: skip
 
 
-def _parts(table: Table) -> list[Table]:
+def _parts(table: Table, least: int) -> list[Table]:
     """A table, or those beside and above each other that it is made of: no line runs through the gaps between them."""
     for gaps, along in ((table.tops.mean(axis=0), 1), (table.sides.mean(axis=1), 0)):
         for gap in np.flatnonzero(gaps < 0.3):
             if 0 < gap < len(gaps) - 1:
                 parts = [table.cut(along, 0, int(gap)), table.cut(along, int(gap) + 1, len(gaps))]
-                return [small for part in parts if part is not None for small in _parts(part)]
+                parts = [part for part in parts if min(len(part.rows), len(part.cols)) > least]
+                return [small for part in parts for small in _parts(part, least)]
     return [table]
 
 

@@ -90,7 +90,8 @@ def find_rules(dark: np.ndarray, limit: int = 90) -> Rules:
     runs = long_runs(half, RUN // 2)
     floor = max(0.014, 2.5 * float(np.median(runs[::3, ::3])))
     seen = np.clip((binned(runs) - floor) / 0.012, 0, 1)
-    votes, shape = vote(np.stack([part.mean(axis=0) for part in np.array_split(seen, STRIPS)]))
+    strips = seen if bins >= STRIPS else np.repeat(seen, -(-STRIPS // bins), axis=0)  # a low slip has few bins
+    votes, shape = vote(np.stack([part.mean(axis=0) for part in np.array_split(strips, STRIPS)]))
     at, _ = peaks(votes, limit, 9, 0.1)
     if not len(at):
         return Rules(at, np.zeros((0, bins)), np.zeros((0, bins), bool), at, dark)
