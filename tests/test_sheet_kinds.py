@@ -82,18 +82,25 @@ def test_two_slips_askew_to_each_other(tmp_path):
         Form(rows=1, columns="id name sig sig"),
         Form(rows=1, columns="id sig sig", desk=60),
         Form(rows=1, slips=6),
+        Form(rows=1, line="hair"),
     ],
-    ids=["four", "header", "title", "one column", "name", "desk", "six slips"],
+    ids=["four", "header", "title", "one column", "name", "desk", "six slips", "hair"],
 )
 def test_slips_of_a_single_row(form, tmp_path):
     photo = draw(form)
     assert whole(photo, read(photo, tmp_path))
 
 
-@pytest.mark.parametrize("form", [Form(rows=1, line="hair"), Form(rows=1, paper="lined")], ids=["hair", "lined"])
-def test_a_slip_of_a_single_row_that_is_not_read_is_an_error(form, tmp_path):
+@pytest.mark.parametrize("paper", ["lined", "squared"])
+def test_a_slip_of_a_single_row_that_is_not_read_is_an_error(paper, tmp_path):
     with pytest.raises(sheets.SheetError, match="no ruled table found"):
-        read(draw(form), tmp_path)
+        read(draw(Form(rows=1, paper=paper)), tmp_path)
+
+
+def test_absent_on_a_slip_of_a_single_row_is_no_signature(tmp_path):
+    photo = draw(Form(rows=1, merged=(0,)))
+    counts = compare(photo, read(photo, tmp_path), NOT_FILED)
+    assert not counts["misfiled"]
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -147,7 +147,7 @@ def find_readings(
         if left < (RULED if paper else LEFT_OVER) * before:
             break
     if found and float((dark > 0.1).sum()) > CRUMBS * dark.size:
-        found += _slips(photo, dark, scale, config)
+        found += _slips(photo, dark, scale, config, [rule for readings in found for rule in readings.first.rules])
     if not found:
         small = max(photo.shape) < 800
         raise SheetError(
@@ -181,11 +181,11 @@ def _guessed(straight: Straightened, networks: list[Readings], config: Extractio
     return []
 
 
-def _slips(photo: np.ndarray, dark: np.ndarray, scale: float, config: ExtractionConfig) -> list[Readings]:
-    """Readings of small tables, each straightened by itself."""
+def _slips(photo, dark, scale, config, rules: list[np.ndarray] | None = None) -> list[Readings]:
+    """Readings of small tables, each straightened by itself; `rules` are printed on the paper around them."""
     return [
         Readings(straight, _turns(table, config), table, slip=True)
-        for straight, table in find_slips(photo, dark, scale, config)
+        for straight, table in find_slips(photo, dark, scale, config, rules or [])
     ]
 
 
@@ -203,7 +203,7 @@ def _either(slips: list[Readings], tables: list[Readings]) -> list[Readings]:
         shares = [_common(outline, _outline(slip.first)) for slip in slips]
         over = [part > 0.2 * min(own, cv2.contourArea(_outline(slip.first)))
                 for part, slip in zip(shares, slips, strict=True)]  # fmt: skip
-        if sum(over) < 2 and sum(shares) < 0.25 * own:
+        if sum(over) < 2 and sum(shares) < 0.15 * own:
             kept.append(readings)
             slips = [slip for slip, lies in zip(slips, over, strict=True) if not lies]
     return slips + kept

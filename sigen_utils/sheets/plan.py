@@ -23,6 +23,7 @@ from .ink import InkMap
 
 PRINT_HEIGHT = 0.45  # of the row: larger letters are not taken for print
 SAME_HEIGHT = 0.2  # by how much letters of one font may differ in height
+SHARP = 0.3  # distance below which a printed digit is read beyond doubt
 UNRULED = 0.35  # a side of a cell that is seen on less than this is not there: cells are merged
 ROLES = {
     "id": "id", "sig": "sig", "signature": "sig", "name": "print", "print": "print", "remark": "print", "-": "print"
@@ -221,6 +222,11 @@ def _found_columns(grid, marks, read, core, config) -> list[str]:
     cells = [[marks[row, col] for row in core if (row, col) in marks] for col in range(n)]
     share = np.array([len(own) / max(1, len(core)) for own in cells])
     columns = ["print" if _one_font(own, len(core)) else "sig" for own in cells]
+    if len(core) == 1:  # no other row shows what is print, but a number that is plainly read is none's signature
+        plain = [bool(own) and own[0].tall < PRINT_HEIGHT and read(core[0], col).worst <= SHARP
+                 for col, own in enumerate(cells)]  # fmt: skip
+        if plain[0]:  # else the slip may lie upside down, and 61 read as 19
+            columns = ["print" if number else "sig" for number in plain]
     numbers = [col for col in range(n) if columns[col] == "print" or col == 0]
     numbers = [col for col in numbers if _legible([read(row, col) for row in core if (row, col) in marks], config)]
     widths = np.linalg.norm(grid.points[0, 1:] - grid.points[0, :-1], axis=-1)
@@ -265,7 +271,7 @@ def _one_font(cells: list[Marks], rows: int) -> bool:
 
 def _legible(readings: list[Reading], config: ExtractionConfig) -> bool:
     clear = [bool(reading.text) and reading.worst <= config.id_distance for reading in readings]
-    sharp = [bool(reading.text) and reading.worst <= 0.3 for reading in readings]
+    sharp = [bool(reading.text) and reading.worst <= SHARP for reading in readings]
     return len(clear) > 0 and np.mean(clear) >= 0.5 and any(sharp)
 
 
@@ -289,6 +295,7 @@ class _Usual:
     print_tint: float
     signed_tall: float
     signed_tint: float
+    few: bool  # one or two rows, which hardly show what is usual
 
 
 def _usual(marks, columns, core) -> _Usual:
@@ -296,6 +303,9 @@ def _usual(marks, columns, core) -> _Usual:
     prints = [cell for (row, col), cell in marks.items() if columns[col] in ("id", "print") and row in rows]
     signed = [cell for (row, col), cell in marks.items() if columns[col] == "sig" and row in rows]
     high = float(np.median([cell.high for cell in [*prints, *signed]] or [1.0]))
+    few = len(core) < 3
+    if few:  # most of so few cells may be print: a header, or ABSENT
+        signed = [cell for cell in signed if not _line_of_letters(cell)]
     prints = prints or [Marks(0, 0, 0.16, 0, 0, (0, 0, 0, 0), 0, 0, 0, high)]
     signed = signed or [Marks(0, 0, 0.6, 0, 0, (0, 0, 0, 0), 0, 0, 0, high)]
     return _Usual(
@@ -303,7 +313,14 @@ def _usual(marks, columns, core) -> _Usual:
         float(np.median([cell.tint for cell in prints])),
         float(np.median([cell.tall * cell.high for cell in signed])),
         float(np.median([cell.tint for cell in signed])),
+        few,
     )
+
+
+def _line_of_letters(cell: Marks) -> bool:
+    """Whether a cell holds several small letters in line, of which two may touch: print, or a very neat hand."""
+    alike = cell.spread < 0.2 and cell.baseline < 0.03 and cell.widest < 2.2
+    return cell.letters >= 3 and cell.tall < 0.35 and alike
 
 
 def _is_print(cell: Marks, usual: _Usual) -> bool:
@@ -312,6 +329,7 @@ def _is_print(cell: Marks, usual: _Usual) -> bool:
     coloured = apart > 0.06
     neutral = coloured and abs(cell.tint - usual.print_tint) < 0.3 * apart
     set_in_line = cell.letters >= 3 and cell.spread < 0.16 and cell.baseline < 0.025 and cell.widest < 1.7
+    set_in_line = set_in_line or (usual.few and _line_of_letters(cell))
     tall, box = cell.tall * cell.high, cell.box[3] * cell.high
     low = box < 2.6 * usual.print_tall  # a whole signature is taller than a line of print
     small = tall < min(1.9 * usual.print_tall, 0.75 * usual.signed_tall) and low

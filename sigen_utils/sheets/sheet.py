@@ -24,6 +24,7 @@ from .plan import Block, Plan, make_plan, read_marks
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
 ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
+EMPTY = ("header", "blank")  # rows without a number or a signature
 LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
 NOT_FILED = {"skipped", "empty", "printed", "column_unsure"}  # flags of cells whose ink is given to nobody
 
@@ -169,6 +170,8 @@ def _sheets_of(photo, config, name, label, number, corrections) -> Iterator[Shee
     photo, tables = _upright_tables(photo, config, name)
     for readings in tables:
         grid, frame, ink, plan, read, flags = _best_reading(photo, readings, config, name)
+        if readings.slip and len(tables) > 1 and all(role in EMPTY for roles in plan.rows for role in roles):
+            continue  # a box with a date or a total, beside the tables of people
         for block, roles in zip(plan.blocks, plan.rows, strict=True):
             full = name if number == 0 else f"{name}#{number + 1}"
             rows = label if number == 0 else f"{label}_{number + 1}"

@@ -40,7 +40,7 @@ def darkness(photo: np.ndarray, config: ExtractionConfig) -> tuple[np.ndarray, f
 
 
 def find_slips(
-    photo: np.ndarray, dark: np.ndarray, scale: float, config: ExtractionConfig
+    photo: np.ndarray, dark: np.ndarray, scale: float, config: ExtractionConfig, rules: list[np.ndarray]
 ) -> list[tuple[Straightened, Table]]:
     """Tables of any number of rows that hang together with nothing else.
 
@@ -52,13 +52,16 @@ def find_slips(
         Its `darkness`, with that of known tables taken out.
     config
         Settings.
+    rules
+        Lines printed on the paper, each float ``[k, 2]`` in pixels of the photograph: they are no slip's.
 
     Returns
     -------
     list
         Each table with its own straightened picture, whose `to_photo` leads to the whole photograph.
     """
-    found, seen = [], np.zeros(dark.shape, np.uint8)
+    found, seen, dark = [], np.zeros(dark.shape, np.uint8), dark.copy()
+    _erase(dark, rules, scale)
     for outline in (outline for gap in GAPS for outline in _pieces(dark, gap)):
         x, y = np.rint(outline.mean(axis=0)).astype(int)
         if seen[y, x]:  # writing in a slip that was found
@@ -66,8 +69,8 @@ def find_slips(
         points = (outline + 0.5) / scale - 0.5
         low = np.floor(points.min(axis=0) - 8 / scale).astype(int).clip(0)
         high = np.ceil(points.max(axis=0) + 8 / scale).astype(int)
-        part = photo[low[1] : high[1], low[0] : high[0]]
-        own, own_scale = darkness(part, config)
+        own, own_scale = darkness(photo[low[1] : high[1], low[0] : high[0]], config)
+        _erase(own, [rule - low for rule in rules], own_scale)
         near = np.zeros(own.shape, np.uint8)
         cv2.fillConvexPoly(near, np.rint((points - low + 0.5) * own_scale - 0.5).astype(np.int32), 1)
         reach = int(6 * own_scale / scale) | 1
@@ -75,7 +78,8 @@ def find_slips(
         straight = straighten(cv2.copyMakeBorder(own, *[PAD] * 4, cv2.BORDER_CONSTANT, value=0.0), own_scale)
         area = cv2.contourArea(np.float32(points - low) * own_scale)
         tables, paper = find_tables(straight, least=1)
-        tables = [table for table in tables if _whole(table)] if paper is None else []
+        least = SMALLEST[1] * own_scale / scale
+        tables = [table for table in tables if _whole(table, least)] if paper is None else []
         if sum(float(np.ptp(table.rows) * np.ptp(table.cols)) for table in tables) < SHARE * area:
             continue
         cv2.fillConvexPoly(seen, outline, 1)
@@ -83,6 +87,19 @@ def find_slips(
         shift = np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
         found += [(replace(straight, to_photo=shift @ straight.to_photo), table) for table in tables]
     return found
+
+
+def _erase(dark: np.ndarray, lines: list[np.ndarray], scale: float) -> None:
+    """Take lines out of a picture of `scale` times the size that they are given in, where nothing darker crosses them.
+
+    Changes `dark`.
+    """
+    if not lines or not dark.any():
+        return
+    on = np.zeros(dark.shape, np.uint8)
+    for line in lines:
+        cv2.polylines(on, [np.rint((line + 0.5) * scale - 0.5).astype(np.int32)], False, 1, 5)
+    dark[(on > 0) & (dark < 0.6 * np.quantile(dark[dark > INK], 0.95))] = 0
 
 
 def _pieces(dark: np.ndarray, gap: int) -> list[np.ndarray]:
@@ -102,7 +119,8 @@ def _pieces(dark: np.ndarray, gap: int) -> list[np.ndarray]:
     return pieces
 
 
-def _whole(table: Table) -> bool:
-    """Whether all lines of a table are seen from end to end, and dark enough to be print."""
+def _whole(table: Table, least: float) -> bool:
+    """Whether all lines of a table are seen from end to end, dark enough for print, and `least` px apart in all."""
     level = min(float(np.median(table.row_rules.level)), float(np.median(table.col_rules.level)))
-    return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.1)
+    large = min(np.ptp(table.rows), np.ptp(table.cols)) > least
+    return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.05 and large)
