@@ -89,6 +89,7 @@ def test_further_seeds_have_folders_of_their_own_and_share_a_row():
     assert second.fingerprint() != first["vae_alone"].fingerprint()
     rows = comparison.samplers_of(first, data)
     assert [len(rows[name]) for name in ("vae_alone", comparison.GAUSSIANS)] == [2, 2]
+    assert comparison.further_seeds("vae_alone", data, second) == []  # a row holds no training twice
     assert comparison.further_seeds("vae_alone", toy_signatures(seed=1), first["vae_alone"]) == []  # other signatures
 
 

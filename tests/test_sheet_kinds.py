@@ -11,6 +11,7 @@ from forms import DESK, Form, Photo, compare, draw, quarter, scaled, warp
 from PIL import Image
 
 from sigen_utils import sheets
+from sigen_utils.sheets import doubts
 from sigen_utils.sheets.corrections import read_corrections
 from sigen_utils.sheets.sheet import NOT_FILED
 
@@ -97,6 +98,16 @@ def test_a_slip_of_a_single_row_that_is_not_read_is_an_error(paper, tmp_path):
         read(draw(Form(rows=1, paper=paper)), tmp_path)
 
 
+def test_a_missed_upright_line_is_doubted(tmp_path):
+    """Beside a footer the lines of a single row are half as long as the table is high, and are not seen."""
+    (sheet,) = read(draw(Form(rows=1, footer=True)), tmp_path)
+    assert "columns_wide" in sheet.flags and "columns_wide" in doubts.SHEET_DOUBTS
+    assert not any(
+        "columns_wide" in other.flags
+        for other in read(draw(Form(columns="id sig", rows=4, widths={"sig": 560})), tmp_path)
+    )
+
+
 def test_absent_on_a_slip_of_a_single_row_is_no_signature(tmp_path):
     photo = draw(Form(rows=1, merged=(0,)))
     counts = compare(photo, read(photo, tmp_path), NOT_FILED)
@@ -114,6 +125,22 @@ def test_a_slip_beside_a_large_sheet(rows, tmp_path):
     photo = Photo(np.concatenate([large.image, beside]), large.truth | moved)
     found = read(photo, tmp_path)
     assert whole(photo, found) and len(found) == 2
+
+
+def test_a_box_beside_a_sheet_is_set_aside_and_listed(tmp_path):
+    large = draw(Form(rows=6))
+    below = np.full((160, large.image.shape[1], 3), 226, np.uint8)
+    for corners in ((300, 40, 420, 110), (420, 40, 640, 110)):
+        below[corners[1] : corners[3] + 2, [*range(corners[0], corners[0] + 2), *range(corners[2], corners[2] + 2)]] = (
+            25
+        )
+        below[[*range(corners[1], corners[1] + 2), *range(corners[3], corners[3] + 2)], corners[0] : corners[2] + 2] = (
+            25
+        )
+    photo = Photo(np.concatenate([large.image, below]), large.truth)
+    found = read(photo, tmp_path)
+    assert whole(photo, found)
+    assert [(sheet.cells == [], sheet.aside != ()) for sheet in found[1:]] == [(True, True)]
 
 
 def test_pages_of_a_scan(tmp_path, monkeypatch):

@@ -84,6 +84,8 @@ def seeds(args: argparse.Namespace) -> int:
     from ..experiments import comparison
     from ..profiles import get_profile
 
+    if args.seeds < 1:
+        raise ValueError(f"--seeds {args.seeds}: ask for one or more")
     profile, device = get_profile(), pick_device()
     data = load_signatures(ensure_signatures(profile), device)
     names = args.models or [name for name in comparison.NAMES if name not in comparison.COMMITTED]

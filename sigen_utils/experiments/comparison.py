@@ -133,10 +133,11 @@ def obtain(
 
 
 def further_seeds(name: str, data: SignatureSet, run: checkpoint.Run) -> list[checkpoint.Run]:
-    """Finished trainings of the recipe `name` with seeds 1, 2, ..., of the length of `run`, up to the first missing."""
+    """Finished trainings like `run`, of the recipe `name`, with the next seeds, up to the first that is missing."""
     found: list[checkpoint.Run] = []
     while name not in COMMITTED:
-        another = finished(name, data, next(run.model.parameters()).device, len(found) + 1)
+        seed = run.config["training"]["seed"] + len(found) + 1
+        another = finished(name, data, next(run.model.parameters()).device, seed)
         if another is None or another.config["steps"] != run.config["steps"]:
             break
         found.append(another)

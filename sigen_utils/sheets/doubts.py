@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .files import SheetOutput
 
-QUIET = {"crosses_line"}  # told in the manifest; nothing to repair
+QUIET = {"crosses_line"}  # stands in the manifest; nothing to repair
 # Flags that a person has to look at, and what the file of suggestions says of each
 ROW_DOUBTS = {
     "id_unread": "the ID cannot be read; write it",
@@ -24,6 +24,8 @@ CELL_DOUBTS = {
 }
 SHEET_DOUBTS = {
     "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or use --columns",
+    "columns_wide": "cells are very wide: check that no upright line was missed; if one was, photograph the people's "
+    "rows alone",
     "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
 }
 SET_ASIDE = {

@@ -109,7 +109,6 @@ class Readings:
     fits: list[Lattice]
     table: Table | None = None  # where the table was found as a network of lines
     paper: PaperRules | None = None
-    slip: bool = False  # a small table that was looked for by itself
 
     @cached_property
     def first(self) -> Grid:
@@ -181,12 +180,10 @@ def _guessed(straight: Straightened, networks: list[Readings], config: Extractio
     return []
 
 
-def _slips(photo, dark, scale, config, rules: list[np.ndarray] | None = None) -> list[Readings]:
-    """Readings of small tables, each straightened by itself; `rules` are printed on the paper around them."""
-    return [
-        Readings(straight, _turns(table, config), table, slip=True)
-        for straight, table in find_slips(photo, dark, scale, config, rules or [])
-    ]
+def _slips(photo, dark, scale, config, lines: list[np.ndarray] | None = None) -> list[Readings]:
+    """Readings of small tables, each straightened by itself; `lines` are printed on the paper around them."""
+    found = find_slips(photo, dark, scale, config, lines or [])
+    return [Readings(straight, _turns(table, config), table) for straight, table in found]
 
 
 def _either(slips: list[Readings], tables: list[Readings]) -> list[Readings]:

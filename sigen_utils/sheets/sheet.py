@@ -24,7 +24,8 @@ from .plan import Block, Plan, make_plan, read_marks
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
 ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
-EMPTY = ("header", "blank")  # rows without a number or a signature
+WIDE = 7.0  # width over height of a signature's cell, above which an upright line may have been missed ...
+FEW = 3  # ... in a table of fewer rows: the lines of one person's row are short
 LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
 NOT_FILED = {"skipped", "empty", "printed", "column_unsure"}  # flags of cells whose ink is given to nobody
 
@@ -170,8 +171,6 @@ def _sheets_of(photo, config, name, label, number, corrections) -> Iterator[Shee
     photo, tables = _upright_tables(photo, config, name)
     for readings in tables:
         grid, frame, ink, plan, read, flags = _best_reading(photo, readings, config, name)
-        if readings.slip and len(tables) > 1 and all(role in EMPTY for roles in plan.rows for role in roles):
-            continue  # a box with a date or a total, beside the tables of people
         for block, roles in zip(plan.blocks, plan.rows, strict=True):
             full = name if number == 0 else f"{name}#{number + 1}"
             rows = label if number == 0 else f"{label}_{number + 1}"
@@ -226,10 +225,17 @@ def _sheet(name, label, photo, grid, frame, ink, plan, block, roles, read, flags
     flags = [*grid.flags, *flags]
     if sum(not reading.text or reading.worst > config.id_distance for reading in readings) > 0.5 * len(readings):
         flags.append("ids_unread")
+    if grid.n_rows < FEW and any(_aspect(cell.quad) > WIDE for cell in cells):
+        flags.append("columns_wide")
     if float(np.median([np.linalg.norm(cell.quad[1] - cell.quad[0]) for cell in cells] or [SMALL])) < SMALL:
         flags.append("low_resolution")
     return Sheet(name, photo, grid, frame, tuple(ids), tuple(map(tuple, id_flags)), cells, tuple(flags), plan, block,
                  aside, tuple(listed))  # fmt: skip
+
+
+def _aspect(quad: np.ndarray) -> float:
+    """Width over height of a cell's corners ``[4, 2]``, clockwise from the upper left."""
+    return float(np.linalg.norm(quad[1] - quad[0]) / max(np.linalg.norm(quad[3] - quad[0]), 1.0))
 
 
 def _best_reading(photo, readings: Readings, config, name):

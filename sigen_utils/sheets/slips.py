@@ -1,6 +1,6 @@
 """Small tables, such as slips of a single row: each is looked at by itself, as if it were a photograph of its own.
 
-In a whole photograph the upright lines of one row are too short to be told from writing, and slips on a desk share no
+In a whole photograph the upright lines of one row are too short to stand out from writing, and slips on a desk share no
 rotation or perspective. But the lines of a table hang together, so each connected piece of darkness that may be one is
 cut out of the photograph.
 """
@@ -73,8 +73,8 @@ def find_slips(
         _erase(own, [rule - low for rule in rules], own_scale)
         near = np.zeros(own.shape, np.uint8)
         cv2.fillConvexPoly(near, np.rint((points - low + 0.5) * own_scale - 0.5).astype(np.int32), 1)
-        reach = int(6 * own_scale / scale) | 1
-        own *= cv2.dilate(near, np.ones((reach, reach), np.uint8))
+        room = int(6 * own_scale / scale) | 1
+        own *= cv2.dilate(near, np.ones((room, room), np.uint8))
         straight = straighten(cv2.copyMakeBorder(own, *[PAD] * 4, cv2.BORDER_CONSTANT, value=0.0), own_scale)
         area = cv2.contourArea(np.float32(points - low) * own_scale)
         tables, paper = find_tables(straight, least=1)
