@@ -24,8 +24,9 @@ CELL_DOUBTS = {
 }
 SHEET_DOUBTS = {
     "columns_by_content": "no column of this sheet is ruled: check that none was cut in two, or use --columns",
-    "columns_wide": "cells are very wide: check that no upright line was missed; if one was, photograph the people's "
-    "rows alone",
+    "columns_wide": "a table of so few rows that an upright line may have been missed: check the columns; if one was, "
+    "photograph the people's rows alone",
+    "no_signatures": "no column looks signed: if one is, name the columns with --columns",
     "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
 }
 SET_ASIDE = {

@@ -225,8 +225,11 @@ def _sheet(name, label, photo, grid, frame, ink, plan, block, roles, read, flags
     flags = [*grid.flags, *flags]
     if sum(not reading.text or reading.worst > config.id_distance for reading in readings) > 0.5 * len(readings):
         flags.append("ids_unread")
-    if grid.n_rows < FEW and any(_aspect(cell.quad) > WIDE for cell in cells):
+    alone = len(block.signatures) == 1 and aside  # a footer is as high as the row, and has no upright lines
+    if grid.n_rows < FEW and (alone or any(_aspect(cell.quad) > WIDE for cell in cells)):
         flags.append("columns_wide")
+    if listed and not block.signatures:
+        flags.append("no_signatures")
     if float(np.median([np.linalg.norm(cell.quad[1] - cell.quad[0]) for cell in cells] or [SMALL])) < SMALL:
         flags.append("low_resolution")
     return Sheet(name, photo, grid, frame, tuple(ids), tuple(map(tuple, id_flags)), cells, tuple(flags), plan, block,
