@@ -20,6 +20,7 @@ from sigen_utils.models.prior import (
     PriorVAE,
     draw_references,
     flow_matching_loss,
+    time_grid,
 )
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.recipes import RECIPES
@@ -130,8 +131,19 @@ def test_guidance_goes_on_from_nobody_past_the_person():
     z, t = torch.randn(2, 4, 16, 16), torch.full((2,), 0.5)
     person = flow.people(flow.describe(z)[:, None], torch.ones(2, 1))
     own, nobody = flow(z, t, person), flow(z, t, flow.nobody_in(2))
-    assert torch.allclose(flow.guided(z, t, person), nobody + 3 * (own - nobody), atol=1e-4)
-    assert torch.equal(flow.guided(z, t, flow.nobody_in(2)), nobody)
+    velocity, push = flow.push(z, t, person)
+    assert torch.allclose(velocity, own, atol=1e-5)
+    assert torch.allclose(velocity + push, nobody + 3 * (own - nobody), atol=1e-4)
+    assert torch.allclose(flow.push(z, t, flow.nobody_in(2))[1], torch.zeros_like(push), atol=1e-5)
+
+
+def test_guidance_is_asked_for_at_every_second_step_and_not_at_the_first(monkeypatch):
+    flow, asked = Flow(replace(SMALL.flow, guidance=3.0)), []
+    monkeypatch.setattr(flow, "push", lambda z, t, person: asked.append(round(t[0].item(), 3)) or (z, 0.0))
+    flow.sample(2, person=flow.people(torch.randn(2, 1, flow.config.person), torch.ones(2, 1)), steps=5)
+    assert asked == [round(t.item(), 3) for t in time_grid(5, torch.device("cpu"))[[1, 3]]]
+    flow.sample(2, steps=5)
+    assert len(asked) == 2  # nobody is not guided
 
 
 def test_the_solver_is_of_second_order():

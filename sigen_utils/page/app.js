@@ -21,22 +21,24 @@ const joined = arrays => {
   return out;
 };
 
-async function velocity(z, t, person, guided) { // `Flow.guided`
-  const who = guided && person.count ? [person, nobody] : [person], n = who.length;
-  const out = (await run("velocity", {
-    z: [joined(who.map(() => z)), n, ...settings.code], t: [new Float32Array(n).fill(t), n],
-    description: [joined(who.map(one => one.description)), n, nobody.description.length],
-    count: [who.map(one => one.count), n],
+async function velocity(z, t, people) { // of the same code by each of `people`
+  const n = people.length, out = (await run("velocity", {
+    z: [joined(people.map(() => z)), n, ...settings.code], t: [new Float32Array(n).fill(t), n],
+    description: [joined(people.map(one => one.description)), n, nobody.description.length],
+    count: [people.map(one => one.count), n],
   })).velocity.data;
-  return n === 1 ? out : z.map((_, i) => out[size + i] + settings.guidance * (out[i] - out[size + i]));
+  return people.map((_, k) => out.subarray(k * size, (k + 1) * size));
 }
 
 async function flow(noise, person, steps = settings.steps, wanted = () => true) { // `Flow.sample`; null: not wanted
-  const times = settings.times[steps];
-  let z = Float32Array.from(noise), before = null;
+  const times = settings.times[steps], guided = person.count && steps === settings.steps;
+  let z = Float32Array.from(noise), before = null, push = new Float32Array(size);
   for (let k = 0; k < steps; k++) {
     if (!wanted()) return null;
-    const step = times[k + 1] - times[k], now = await velocity(z, times[k], person, steps === settings.steps);
+    const step = times[k + 1] - times[k];
+    const [own, without] = await velocity(z, times[k], guided && k % 2 ? [person, nobody] : [person]);
+    if (without) push = own.map((value, i) => (settings.guidance - 1) * (value - without[i]));
+    const now = own.map((value, i) => value + push[i]);
     const past = before, bend = k ? 0.5 * step / (times[k] - times[k - 1]) : 0;
     z = z.map((value, i) => value + step * (now[i] + (past ? bend * (now[i] - past[i]) : 0)));
     before = now;

@@ -13,7 +13,7 @@ from .config import ExtractionConfig, SheetError
 from .curves import crossings_of, trace
 from .lattice import Lattice, find_lattices
 from .lines import Straightened, straighten
-from .network import Table, find_tables
+from .network import Table, find_tables, with_short_lines
 from .paper import PaperRules
 from .ruling import BIN, Rules
 from .slips import darkness, find_slips
@@ -134,7 +134,10 @@ def find_readings(
     for _ in range(MOST_TABLES):
         straight = straighten(dark, scale)
         new = _networks(straight, config, first=not found)
-        if not found and not (new and _regular(new[0].table, straight.dark.shape)):
+        if not found and not _all_seen(new):
+            dashed = (_networks(straight, config, first=True, bridged=how) for how in ("crossings", "lines"))
+            new = next(filter(_all_seen, dashed), new)
+        if not found and not _all_seen(new):
             new = _either(_slips(photo, dark, scale, config), _guessed(straight, new, config) or new)
         if not new:
             break
@@ -157,15 +160,20 @@ def find_readings(
     return _in_reading_order(found)
 
 
-def _networks(straight: Straightened, config: ExtractionConfig, first: bool) -> list[Readings]:
-    """Readings of every network of lines that lies straight in a straightened picture, the largest first."""
-    tables, paper = find_tables(straight)
+def _networks(straight: Straightened, config: ExtractionConfig, first: bool, bridged: str = "") -> list[Readings]:
+    """Readings of every network of lines that lies straight in a straightened picture, the largest first.
+
+    See `find_tables` for `bridged`.
+    """
+    tables, paper = find_tables(straight, bridged=bridged)
     tables = [table for table in tables if table.tidy >= TIDY]
     tables = [table for table in tables if not any(_within(other, table) for other in tables)]  # a page's own edge
     largest = max((_area(table) for table in tables), default=0.0)
     least = max(0.1 * largest, (0.01 if first else 0.03) * straight.dark.size)
     main = tables[0] if first and tables else None
     tables = [table for table in tables if _area(table) >= least and (table is main or _certain(table))]
+    dark = straight.dark if paper is None else np.maximum(straight.dark - paper.level, 0)
+    tables = [with_short_lines(table, dark) for table in tables]
     return [Readings(straight, _turns(table, config), table, paper) for table in tables]
 
 
@@ -175,7 +183,7 @@ def _guessed(straight: Straightened, networks: list[Readings], config: Extractio
     if level is not None:
         return [Readings(straight, _turns(level, config), level)]
     fits = [fit for fit in find_lattices(straight, config) if _plausible(fit)]
-    if fits and (not networks or (len(networks) == 1 and _better(fits[0], networks[0].table))):
+    if fits and (not networks or (len(networks) == 1 and _better(fits[0], networks[0].table, straight.dark))):
         return [Readings(straight, [fit for fit in fits if fit.score > 0.72 * fits[0].score][:4])]
     return []
 
@@ -183,7 +191,18 @@ def _guessed(straight: Straightened, networks: list[Readings], config: Extractio
 def _slips(photo, dark, scale, config, lines: list[np.ndarray] | None = None) -> list[Readings]:
     """Readings of small tables, each straightened by itself; `lines` are printed on the paper around them."""
     found = find_slips(photo, dark, scale, config, lines or [])
-    return [Readings(straight, _turns(table, config), table) for straight, table in found]
+    found = [(straight, with_short_lines(table, straight.dark)) for straight, table in found]
+    slips = [Readings(straight, _turns(table, config), table) for straight, table in found]
+    outlines = [_outline(slip.first) for slip in slips]
+    areas = [cv2.contourArea(outline) for outline in outlines]
+    inside = [
+        any(
+            area < other and _common(outline, around) > 0.5 * area
+            for around, other in zip(outlines, areas, strict=True)
+        )
+        for outline, area in zip(outlines, areas, strict=True)
+    ]  # a signature that has the look of a table
+    return [slip for slip, within in zip(slips, inside, strict=True) if not within]
 
 
 def _either(slips: list[Readings], tables: list[Readings]) -> list[Readings]:
@@ -240,8 +259,11 @@ def _certain(table: Table) -> bool:
     return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.1)
 
 
-def _regular(table: Table, shape: tuple[int, int]) -> bool:
-    """Whether nothing hints at a line that was not seen."""
+def _all_seen(found: list[Readings]) -> bool:
+    """Whether there are tables, and nothing hints at a line of the largest that was not seen."""
+    if not found:
+        return False
+    table, shape = found[0].table, found[0].straight.dark.shape
     gaps = np.diff(table.rows)
     edges = np.array([[table.rows[0], shape[0] - table.rows[-1]], [table.cols[0], shape[1] - table.cols[-1]]])
     outside = edges < 0.02 * np.array(shape)[:, None]  # a line that the photograph ends at cannot be seen
@@ -250,19 +272,31 @@ def _regular(table: Table, shape: tuple[int, int]) -> bool:
     return bool(seen and table.tidy > 0.88 and gaps.max() < 1.7 * np.median(gaps))
 
 
-def _better(fit: Lattice, table: Table) -> bool:
+def _better(fit: Lattice, table: Table, dark: np.ndarray) -> bool:
     """Whether a lattice is to be preferred to a network.
 
     It is where it holds all lines of the network and one more that was seen, or where the network is untidy and holds
     all lines of the lattice: writing has made some of its lines.
     """
+    level = 0.4 * float(np.median(table.row_rules.level))
     pairs = (table.cols, table.rows) if fit.swapped else (table.rows, table.cols)
+    pictures = (cv2.transpose(dark), dark) if fit.swapped else (dark, cv2.transpose(dark))
     unknown = extra = 0
-    for own, lines, seen in zip(pairs, (fit.rows, fit.cols), (fit.row_seen, fit.col_seen), strict=True):
+    for own, across, lines, seen, picture in zip(
+        pairs, pairs[::-1], (fit.rows, fit.cols), (fit.row_seen, fit.col_seen), pictures, strict=True
+    ):
         unknown += int((np.abs(own[:, None] - lines[None]).min(axis=1) > 10).sum())
-        extra += int((seen & (np.abs(lines[:, None] - own[None]).min(axis=1) > 10)).sum())
+        new = seen & (np.abs(lines[:, None] - own[None]).min(axis=1) > 10)
+        extra += sum(_ruled(picture, at, across, level) for at in lines[new])
     all_seen = fit.row_seen.all() and fit.col_seen.all()
     return (not unknown and extra > 0) or (unknown > 0 and not extra and bool(all_seen) and table.tidy < 0.93)
+
+
+def _ruled(dark: np.ndarray, at: float, across: np.ndarray, level: float) -> bool:
+    """Whether there is ink along more of a level line, between the lines that it crosses, than writing leaves."""
+    low, high = int(max(across.min(), 0)) + 6, int(across.max()) - 6
+    near = dark[max(0, int(at) - 5) : int(at) + 6, low:high]
+    return near.size > 0 and float((near.max(axis=0) > level).mean()) > 0.55
 
 
 def _turns(table: Table, config: ExtractionConfig) -> list[Lattice]:

@@ -12,12 +12,19 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .lines import Straightened
+from .lines import Straightened, peaks
 from .paper import PaperRules, paper_rules
 from .ruling import BIN, Rules, find_rules
 
 NEAR = 14  # px: lines that end this close to each other meet
 SURE = 0.8  # a line that spans this share of its table is ruled
+FEW_ROWS = 4  # a table of fewer may hold lines that only one of its rows has
+SHORT_SEEN = 0.9  # share of such a line that is seen from one level line to the next ...
+SHORT_LEVEL = 0.4, 2.5  # ... from and up to these shares of the darkness of the level lines
+SHORTEST = 45  # px: in a row as low, letters reach from line to line
+SHORT_GAP = 11  # px: dashes are closer to each other
+WIDE_CELL = 2.5  # width over height of a cell from which on it may hold two
+DASHES = 17  # px between dashes of a line, at most
 COVER = 0.5  # one that spans less than this is writing, or belongs to a header only
 
 
@@ -63,10 +70,18 @@ class Table:
         return float(np.concatenate([self.sides.ravel(), self.tops.ravel()]).mean())
 
 
-def find_tables(straight: Straightened, least: int = 2) -> tuple[list[Table], PaperRules | None]:
-    """Tables of at least `least` rows, largest first, and the rules printed on the paper, if it has any."""
+def find_tables(straight: Straightened, least: int = 2, bridged: str = "") -> tuple[list[Table], PaperRules | None]:
+    """Tables of at least `least` rows, largest first, and the rules printed on the paper, if it has any.
+
+    Where dashes lie far apart, `bridged` closes the gaps between them: ``"crossings"`` only when it is asked whether
+    lines meet, ``"lines"`` before lines are looked for, at the risk that writing becomes lines.
+    """
     dark, dark_t = straight.dark, cv2.transpose(straight.dark)
-    level, upright = find_rules(dark), find_rules(dark_t)
+    closed = [cv2.morphologyEx(one, cv2.MORPH_CLOSE, np.ones((1, DASHES), np.uint8)) if bridged else one
+              for one in (dark, dark_t)]  # fmt: skip
+    if bridged == "lines":
+        dark, dark_t = closed
+    level, upright = replace(find_rules(dark), dark=closed[0]), replace(find_rules(dark_t), dark=closed[1])
     found = tables_of(level, upright, least)
     paper = paper_rules(level, upright, found[0]) if found else None
     if paper is not None:
@@ -95,6 +110,90 @@ def tables_of(level: Rules, upright: Rules, least: int = 2) -> list[Table]:
         if table is not None and min(len(table.rows), len(table.cols)) > least:
             found += _parts(table, least)
     return sorted(found, key=lambda t: -np.ptp(t.rows) * np.ptp(t.cols))
+
+
+def with_short_lines(table: Table, dark: np.ndarray) -> Table:
+    """A small table with the lines that only some of its rows have, or only some of its columns.
+
+    Beside a header or a footer, the upright lines of a few rows are no longer than strokes of a pen. So each row is
+    looked at by itself: a ruled line runs straight from the line above to that below.
+    """
+    table = _with_short_columns(table, dark)
+    return _with_short_columns(table.transposed(), cv2.transpose(dark)).transposed()
+
+
+def _with_short_columns(table: Table, dark: np.ndarray) -> Table:
+    if len(table.rows) - 1 > FEW_ROWS or not len(table.row_rules.at):
+        return table
+    width, level = dark.shape[1], float(np.median(table.row_rules.level))
+    along, path = (np.arange(table.row_rules.path.shape[1]) + 0.5) * BIN, iter(table.row_rules.smooth())
+    lines = [np.interp(np.arange(width), along, next(path)) if seen else np.full(width, at)
+             for at, seen in zip(table.rows, table.row_seen, strict=True)]  # fmt: skip
+    found = {}  # place of a line -> share of it that is seen in each row
+    for row, (top, bottom) in enumerate(zip(lines[:-1], lines[1:], strict=True)):
+        for x, share in _lines_between(dark, top, bottom, table.cols, level):
+            at = next((other for other in found if abs(other - x) < NEAR), x)
+            found.setdefault(at, np.zeros(len(table.rows) - 1))[row] = share
+    if not found:
+        return table
+    cols = np.concatenate([table.cols, list(found)])
+    order = np.argsort(cols)
+    bins = table.col_rules.path.shape[1]
+    at, places = np.array(list(found)), (np.arange(bins) + 0.5) * BIN
+    inside = [np.interp(places, (table.rows[:-1] + table.rows[1:]) / 2, share) > 0 for share in found.values()]
+    every = Rules(
+        np.concatenate([table.col_rules.at, at]),
+        np.concatenate([table.col_rules.path, np.repeat(at[:, None], bins, axis=1)]),
+        np.concatenate([table.col_rules.present, inside]),
+        np.concatenate([table.col_rules.level, np.full(len(at), level)]),
+        table.col_rules.dark,
+    )
+    seen = np.concatenate([table.col_seen, np.ones(len(at), bool)])[order]
+    lines = np.concatenate([table.col_lines, np.full(len(at), -1)])  # none of the picture's
+    by_place = np.argsort(every.at)
+    rows = list(range(len(table.row_rules.at)))
+    return replace(table, cols=cols[order], col_seen=seen, col_rules=every.chosen(by_place), col_lines=lines[by_place],
+                   sides=np.concatenate([table.sides, np.array(list(found.values())).T], axis=1)[:, order],
+                   tops=shares_of(table.row_rules, rows, cols[order], table.row_seen))  # fmt: skip
+
+
+def _lines_between(dark: np.ndarray, top: np.ndarray, bottom: np.ndarray, cols: np.ndarray, level: float):
+    """Upright lines (x, share that is seen) from one level line to the next, within cells wider than two of theirs.
+
+    `top` and `bottom` are the heights of the level lines at each x, `level` is how dark they are.
+    """
+    high = float(np.median(bottom - top))
+    if high < SHORTEST:
+        return []
+    down = np.linspace(5, high - 5, int(high) - 9)[:, None] / high
+    y = (top + down * (bottom - top)).astype(np.float32)
+    x = np.broadcast_to(np.arange(dark.shape[1], dtype=np.float32), y.shape)
+    band = cv2.remap(dark, x, y, cv2.INTER_LINEAR)
+    band = cv2.morphologyEx(band, cv2.MORPH_CLOSE, np.ones((SHORT_GAP, 1), np.uint8))  # dashes
+    wide = cv2.dilate(band, np.ones((1, 3), np.uint8))
+    inked = (wide > SHORT_LEVEL[0] * level).astype(np.float32)
+    h, w = inked.shape
+    x, down = np.arange(w)[None], np.linspace(-0.5, 0.5, h)[:, None]
+    best = np.zeros(w)
+    for tilt in range(-6, 7):
+        sheared = np.take_along_axis(inked, (x + np.rint(tilt * down).astype(int)).clip(0, w - 1), axis=1)
+        ends = np.minimum(sheared[: h // 6].mean(axis=0), sheared[-(h // 6) :].mean(axis=0))
+        best = np.maximum(best, np.where(ends > 0.7, sheared.mean(axis=0), 0))
+    beside = cv2.blur(inked.mean(axis=0, keepdims=True), (3, 1))[0]
+    at, shares = peaks(best, 40, NEAR, SHORT_SEEN)
+    found = []
+    for place, share in zip(at, shares, strict=True):
+        k = int(np.searchsorted(cols, place))
+        if not 0 < k < len(cols) or cols[k] - cols[k - 1] < WIDE_CELL * high:
+            continue
+        if min(place - cols[k - 1], cols[k] - place) < 2 * NEAR:
+            continue
+        own = np.median(wide[:, int(place)])
+        if own > max(SHORT_LEVEL[1] * level, 0.1):  # far darker than the table's lines: a pen's
+            continue
+        if max(beside[max(0, int(place) - 9)], beside[min(w - 1, int(place) + 9)]) < 0.6:  # else it is a blot
+            found.append((float(place), float(share)))
+    return found
 
 
 def _connected(meet: np.ndarray) -> np.ndarray:

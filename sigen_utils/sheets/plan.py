@@ -183,8 +183,10 @@ def make_plan(
         Where the user names more or fewer columns than are ruled.
     """
     merged = merged_rows(grid)
+    printed_rows = _printed_rows(grid, marks, read)
+    merged[printed_rows] = True
     core = [row for row in range(grid.n_rows) if not merged[row]]
-    columns = _named(grid, config, name) or _found_columns(grid, marks, read, core, config)
+    columns = _named(grid, config, name) or _found_columns(grid, marks, read, core, printed_rows, config)
     blocks = _blocks(columns)
     usual = _usual(marks, columns, core)
     printed = frozenset(
@@ -203,6 +205,23 @@ def merged_rows(grid: Grid) -> np.ndarray:
     return ((inner < UNRULED) & usual).any(axis=1)
 
 
+def _printed_rows(grid, marks, read) -> list[int]:
+    """Rows of nothing but print, such as headers: no letter is higher than the IDs, and no ID stands in front."""
+    rows = {row: [col for col in range(grid.n_columns + 1) if (row, col) in marks] for row in range(grid.n_rows)}
+    numbered = [row for row, cols in rows.items() if cols and read(row, cols[0]).worst <= SHARP]
+    if not numbered:
+        return []
+    high = max(marks[row, rows[row][0]].tall * marks[row, rows[row][0]].high for row in numbered)
+    return [
+        row
+        for row, cols in rows.items()
+        if row not in numbered
+        and len(cols) > (cols[:1] == [0])
+        and all(marks[row, col].tall * marks[row, col].high < 1.3 * high for col in cols)
+        and any(marks[row, col].letters > 3 for col in cols)
+    ]
+
+
 def _named(grid: Grid, config: ExtractionConfig, name: str) -> list[str] | None:
     """The user's columns; those of one block stand for all blocks."""
     if not config.layout:
@@ -217,11 +236,13 @@ def _named(grid: Grid, config: ExtractionConfig, name: str) -> list[str] | None:
     return given * times
 
 
-def _found_columns(grid, marks, read, core, config) -> list[str]:
+def _found_columns(grid, marks, read, core, printed_rows, config) -> list[str]:
     n = grid.n_columns + 1
     cells = [[marks[row, col] for row in core if (row, col) in marks] for col in range(n)]
     share = np.array([len(own) / max(1, len(core)) for own in cells])
-    columns = ["print" if _one_font(own, len(core)) else "sig" for own in cells]
+    heads = [[marks[row, col] for row in printed_rows if (row, col) in marks] for col in range(n)]
+    fonts = [_one_font(own, len(core)) or _font_of(head, own) for head, own in zip(heads, cells, strict=True)]
+    columns = ["print" if font else "sig" for font in fonts]
     if len(core) == 1:  # no other row shows what is print, but a number that is plainly read is none's signature
         plain = [bool(own) and own[0].tall < PRINT_HEIGHT and read(core[0], col).worst <= SHARP
                  for col, own in enumerate(cells)]  # fmt: skip
@@ -256,10 +277,11 @@ def _one_font(cells: list[Marks], rows: int) -> bool:
     """Whether most cells of a column hold letters of one height."""
     if len(cells) < max(2, 0.3 * rows):
         return False
-    tall = np.array([cell.tall for cell in cells])
+    usual = statistics.median([cell.high for cell in cells])
+    tall = np.array([cell.tall * cell.high / usual for cell in cells])  # a header's row is lower than the others
     alike = np.abs(tall / np.median(tall) - 1) < SAME_HEIGHT
-    top = np.array([cell.box[1] for cell in cells])
-    level = np.abs(top - np.median(top)) < 0.06
+    tops = np.array([[cell.box[1], cell.box[1] + cell.box[3] / 2] for cell in cells])  # and of the middle
+    level = (np.abs(tops - np.median(tops, axis=0)) < 0.06).any(axis=1)
     if len(cells) < 4:  # what two or three cells share may be chance: their letters have to stand in line as well
         set_in_line = [cell.letters > 1 and cell.spread < 0.16 and cell.baseline < 0.03 for cell in cells]
         return bool(tall.max() < 0.3 and alike.all() and level.all() and all(set_in_line))
@@ -267,6 +289,15 @@ def _one_font(cells: list[Marks], rows: int) -> bool:
     if np.median(tall) > PRINT_HEIGHT or (separate < 0.5 and np.median(tall) > 0.24):
         return False  # letters run together only where print is small
     return bool(alike.mean() >= 0.75 and level.mean() >= 0.6)
+
+
+def _font_of(heads: list[Marks], cells: list[Marks]) -> bool:
+    """Whether the few cells of a column are printed as its header is."""
+    if not heads or not 0 < len(cells) < 4:
+        return False
+    usual = statistics.median([head.tall * head.high for head in heads])
+    alike = [abs(cell.tall * cell.high / usual - 1) < SAME_HEIGHT for cell in cells]
+    return all(alike) and np.mean([_line_of_letters(cell) for cell in cells]) > 0.5
 
 
 def _legible(readings: list[Reading], config: ExtractionConfig) -> bool:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from .. import paths
-from ..augment import AugmentConfig, augment
 from ..data import SignatureSet
 from ..models import prior, vae
 from ..synthesis import Corpus, CrowdConfig
@@ -30,7 +29,6 @@ class PriorTrainConfig(ModelTrainConfig):
     warmup_steps: int = 300  # over which the learning rate rises
     decay_from: float = 0.6  # share of the training after which the rate falls linearly to `rate_end`
     replay_writers: int = REPLAYED  # synthetic writers: half of each batch, when the flow meets a class; 0: none
-    copies: int = 3  # of each person of a class, all signatures augmented alike, as somebody who signs like them
 
 
 class PriorTrainer(ModelTrainer):
@@ -50,7 +48,7 @@ class PriorTrainer(ModelTrainer):
             model.flow.load_state_dict(self.start.flow.state_dict())
         model = model.to(self.device)
         net = model.vae
-        self.codes = [self.codes_of_people(net)]
+        self.codes = [encode_sets(net, self.train_set, self.device)]
         if not isinstance(self.data, Corpus) and self.config.replay_writers:
             self.codes.append(encode_sets(net, replayed(self.config.replay_writers), self.device))
         self.batch *= len(self.codes) * self.codes[0][0].shape[1]  # signatures a step: sets of them, of each source
@@ -60,15 +58,6 @@ class PriorTrainer(ModelTrainer):
             variance = mu.var((0, 1, 3, 4)) + logvar.exp().mean((0, 1, 3, 4))
             model.flow.scale.copy_(variance.sqrt().view(1, -1, 1, 1))
         return model
-
-    def codes_of_people(self, net: vae.VAE) -> tuple[Tensor, Tensor]:
-        """Posteriors of the training signatures, and those of the copies of a class."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        parts = [encode_sets(net, self.train_set, self.device)]
-        for _ in range(0 if isinstance(self.data, Corpus) else self.config.copies):
-            parts.append(encode_sets(net, self.train_set, self.device, self.config.augment, generator))
-        mu, logvar = (torch.cat(side) for side in zip(*parts, strict=True))
-        return mu, logvar
 
     @property
     def n_items(self) -> int:
@@ -151,24 +140,9 @@ def ink_of(data: Corpus | SignatureSet, index: Tensor, device: torch.device) -> 
 
 
 @torch.no_grad()
-def encode_sets(
-    net: vae.VAE,
-    data: Corpus | SignatureSet,
-    device: torch.device,
-    config: AugmentConfig | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Posteriors of `sets_of_writers`: mean and log-variance ``[writers, size, channels, 16, 16]``, half precision.
-
-    With `config` the signatures of a set are augmented before, all in the same way.
-    """
+def encode_sets(net: vae.VAE, data: Corpus | SignatureSet, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Posteriors of `sets_of_writers`: mean and log-variance ``[writers, size, channels, 16, 16]``, half precision."""
     sets = sets_of_writers(data)
-    parts = []
-    for some in sets.split(max(1, ENCODED // sets.shape[1])):
-        x = ink_of(data, some.flatten(), torch.device("cpu") if config else device)
-        if config:  # a set is one picture of several channels; ink stays binary, as the VAE knows it
-            x = augment(x[:, 0].unflatten(0, some.shape), config, generator).flatten(0, 1)[:, None]
-            x = (x > 0.5).float().to(device)
-        parts.append(net.encode(x))
+    parts = [net.encode(ink_of(data, some, device)) for some in sets.flatten().split(ENCODED)]
     mu, logvar = (torch.cat([part[k].half() for part in parts]) for k in (0, 1))
     return mu.unflatten(0, sets.shape), logvar.unflatten(0, sets.shape)
