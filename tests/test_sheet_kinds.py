@@ -11,7 +11,7 @@ from forms import DESK, Form, Photo, compare, draw, quarter, scaled, warp
 from PIL import Image
 
 from sigen_utils import sheets
-from sigen_utils.sheets import doubts
+from sigen_utils.sheets import doubts, grid
 from sigen_utils.sheets.corrections import read_corrections
 from sigen_utils.sheets.sheet import NOT_FILED
 
@@ -98,22 +98,60 @@ def test_a_slip_of_a_single_row_that_is_not_read_is_an_error(paper, tmp_path):
         read(draw(Form(rows=1, paper=paper)), tmp_path)
 
 
-@pytest.mark.parametrize("columns", ["id sig sig sig sig", "id name sig sig", "id sig sig -"])
-def test_a_missed_upright_line_is_doubted(columns, tmp_path):
-    """Beside a footer the lines of a single row are half as long as the table is high, and are not seen."""
-    photo = draw(Form(columns=columns, rows=1, footer=True))
+SMALL = {
+    "a row and a footer": Form(rows=1, footer=True),
+    "a row, a name and a footer": Form(columns="id name sig sig", rows=1, footer=True),
+    "a row, a remark and a footer": Form(columns="id sig sig -", rows=1, footer=True),
+    "hairlines and a footer": Form(columns="id sig sig -", rows=1, footer=True, line="hair"),
+    "two headers": Form(columns="id sig sig", rows=1, header=2),
+    "two headers and a name": Form(columns="id name sig sig", rows=1, header=2),
+    "two headers, grey": Form(columns="id sig", rows=1, header=2, line="grey", first=140),
+    "two headers on a desk": Form(columns="id sig sig", rows=1, header=2, desk=60, first=20),
+    "dashed": Form(columns="id sig sig", rows=2, line="dashed", first=20),
+    "dashed, a single row": Form(columns="id sig sig", rows=1, line="dashed"),
+    "dashed, header, footer, title": Form(
+        columns="id name sig sig", rows=2, header=1, footer=True, line="dashed", title=True
+    ),
+    "two slips with headers": Form(columns="id name sig sig", rows=3, header=1, line="dashed", slips=2, first=140),
+    "two slips with a remark": Form(columns="id sig sig -", rows=1, slips=2, first=140),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_small_tables(kind, tmp_path):
+    """In the whole picture the lines of a few rows are no longer than strokes; most rows may be headers."""
+    photo = draw(SMALL[kind])
+    assert whole(photo, read(photo, tmp_path))
+
+
+@pytest.mark.parametrize("line", ["solid", "hair", "dotted", "grey"])
+def test_slips_of_many_rows_that_lie_askew_to_each_other(line, tmp_path):
+    photo = draw(Form(columns="id sig", header=1, slips=2, line=line, first=20))
+    assert whole(photo, read(photo, tmp_path))
+
+
+def test_a_very_wide_cell_of_a_small_table_is_doubted(tmp_path):
+    photo = draw(Form(columns="id sig", rows=1, widths={"sig": 560}))
     (sheet,) = read(photo, tmp_path)
-    assert ("columns_wide" in sheet.flags) == (not whole(photo, [sheet]))  # the second is read right
-    assert "columns_wide" in doubts.SHEET_DOUBTS
+    assert "columns_wide" in sheet.flags and "columns_wide" in doubts.SHEET_DOUBTS
     assert not any("columns_wide" in other.flags for other in read(draw(Form(columns="id sig", rows=4)), tmp_path))
+
+
+def test_a_table_that_is_missed_beside_another_is_doubted(tmp_path, monkeypatch):
+    photo = draw(Form(columns="id sig", rows=4, slips=2))
+    assert not any("ink_outside" in sheet.flags for sheet in read(photo, tmp_path))
+    upper = grid.find_readings(photo.image)[:1]
+    monkeypatch.setattr(grid, "_networks", lambda straight, config, first, bridged="": upper if first else [])
+    monkeypatch.setattr(grid, "_slips", lambda *args: [])
+    (sheet,) = read(photo, tmp_path)
+    assert "ink_outside" in sheet.flags and "ink_outside" in doubts.SHEET_DOUBTS
 
 
 def test_a_table_without_a_signed_column_is_doubted(tmp_path):
     photo = draw(Form(columns="id sig", rows=2, header=2, first=20))
-    (sheet,) = read(photo, tmp_path)
-    assert whole(photo, [sheet]) or ("no_signatures" in sheet.flags and "no_signatures" in doubts.SHEET_DOUBTS)
+    assert whole(photo, read(photo, tmp_path))
     (unsigned,) = read(draw(Form(columns="id name", rows=5)), tmp_path)
-    assert "no_signatures" in unsigned.flags
+    assert "no_signatures" in unsigned.flags and "no_signatures" in doubts.SHEET_DOUBTS
 
 
 def test_absent_on_a_slip_of_a_single_row_is_no_signature(tmp_path):

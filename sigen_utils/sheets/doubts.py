@@ -27,6 +27,7 @@ SHEET_DOUBTS = {
     "columns_wide": "a table of so few rows that an upright line may have been missed: check the columns; if one was, "
     "photograph the people's rows alone",
     "no_signatures": "no column looks signed: if one is, name the columns with --columns",
+    "ink_outside": "much of the photograph lies outside of the tables that were found: check that none is missing",
     "turn_unsure": "nothing printed can be read on this sheet: check that it is read upright",
 }
 SET_ASIDE = {

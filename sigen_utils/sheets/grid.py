@@ -23,6 +23,7 @@ TIDY = 0.8  # share of the sides of cells that are ruled, from which on a networ
 FAINT = 0.15  # darkness of a line below which it is not traced pixel by pixel
 MOST_TABLES = 6  # rounds of looking for tables: each straightens what is left, because slips lie askew to each other
 LEFT_OVER = 0.04  # share of the darkness outside of the tables found that may hold another one, of two rows or more
+MOSTLY = 0.35  # the same that slips may leave, if nothing else is a table: titles, a desk
 RULED = 0.12  # the same where the paper itself is ruled
 CRUMBS = 0.0005  # share of the photograph that is dark beside the tables, below which there is no room for a slip
 
@@ -101,7 +102,7 @@ def find_grid(photo: np.ndarray, config: ExtractionConfig | None = None, name: s
     return find_readings(photo, config, name)[0].first
 
 
-@dataclass(frozen=True)
+@dataclass
 class Readings:
     """One table of a photograph and the ways in which it may be read, the likeliest first."""
 
@@ -109,6 +110,7 @@ class Readings:
     fits: list[Lattice]
     table: Table | None = None  # where the table was found as a network of lines
     paper: PaperRules | None = None
+    outside: float = 0.0  # share of the photograph's darkness outside of all of its tables
 
     @cached_property
     def first(self) -> Grid:
@@ -129,24 +131,23 @@ def find_readings(
     config = config or ExtractionConfig()
     if min(photo.shape[:2]) < 64:
         raise SheetError(f"{name}: {photo.shape[1]} x {photo.shape[0]} pixels is too small; photograph the whole page")
-    dark, scale = darkness(photo, config)
+    every, scale = darkness(photo, config)
+    dark = every
     found: list[Readings] = []
     for _ in range(MOST_TABLES):
         straight = straighten(dark, scale)
         new = _networks(straight, config, first=not found)
-        if not found and not _all_seen(new):
-            dashed = (_networks(straight, config, first=True, bridged=how) for how in ("crossings", "lines"))
-            new = next(filter(_all_seen, dashed), new)
-        if not found and not _all_seen(new):
-            new = _either(_slips(photo, dark, scale, config), _guessed(straight, new, config) or new)
+        rest = _without(dark, [readings.first for readings in new], scale) if new else dark
+        if not found and not (_all_seen(new) and _nearly_all(dark, rest, new)):
+            new = _first_tables(straight, new, _slips(photo, dark, scale, config), dark, scale, config)
+            rest = _without(dark, [readings.first for readings in new], scale)
         if not new:
             break
         found += new
-        rest = _without(dark, [readings.first for readings in new], scale)
         paper = max((readings.paper.level for readings in new if readings.paper), default=0.0)
-        before, left = (float((picture > 0.1).sum()) for picture in (dark, rest))
+        done = _nearly_all(dark, rest, new)
         dark = np.maximum(rest - paper, 0) if paper else rest
-        if left < (RULED if paper else LEFT_OVER) * before:
+        if done:
             break
     if found and float((dark > 0.1).sum()) > CRUMBS * dark.size:
         found += _slips(photo, dark, scale, config, [rule for readings in found for rule in readings.first.rules])
@@ -157,7 +158,35 @@ def find_readings(
             + (f"it has only {photo.shape[1]} x {photo.shape[0]} pixels: send the original, no thumbnail; " * small)
             + "photograph the whole page, flat and in even light, or remove the file"
         )
-    return _in_reading_order(found)
+    rest = float((_without(every, [readings.first for readings in found], scale) > 0.1).sum())
+    found = _in_reading_order(found)
+    found[0].outside = rest / max(float((every > 0.1).sum()), 1.0)
+    return found
+
+
+def _nearly_all(dark: np.ndarray, rest: np.ndarray, found: list[Readings]) -> bool:
+    """Whether so little of the darkness lies outside of some tables that there is no other one."""
+    ruled = any(readings.paper for readings in found)
+    before, left = (float((picture > 0.1).sum()) for picture in (dark, rest))
+    return left < (RULED if ruled else LEFT_OVER) * before
+
+
+def _first_tables(straight, tables: list[Readings], slips: list[Readings], dark, scale, config) -> list[Readings]:
+    """The first tables of a photograph: as networks of lines, as slips looked at one by one, or guessed."""
+    cells = [sum(one.table.sides.size for one in some) for some in (slips, tables)]
+    if slips and (len(slips) > 1 or cells[0] > cells[1] or not _all_seen(tables)):
+        shares = [_common(_outline(slip.first), _outline(table.first)) for slip in slips for table in tables]
+        covered = sum(shares) >= 0.7 * sum(cv2.contourArea(_outline(table.first)) for table in tables)
+        rest = _without(dark, [slip.first for slip in slips], scale)
+        left = float((rest > 0.1).sum()) / float((dark > 0.1).sum())
+        if left < LEFT_OVER or (covered and left < MOSTLY):
+            return slips  # each is straight by itself; as they lie askew, the photograph is straight for none of them
+    if not _all_seen(tables):
+        dashed = (_networks(straight, config, first=True, bridged=how) for how in ("crossings", "lines"))
+        tables = next(filter(_all_seen, dashed), tables)
+    if not _all_seen(tables):
+        tables = _either(slips, _guessed(straight, tables, config) or tables)
+    return tables
 
 
 def _networks(straight: Straightened, config: ExtractionConfig, first: bool, bridged: str = "") -> list[Readings]:
@@ -260,16 +289,19 @@ def _certain(table: Table) -> bool:
 
 
 def _all_seen(found: list[Readings]) -> bool:
-    """Whether there are tables, and nothing hints at a line of the largest that was not seen."""
-    if not found:
-        return False
-    table, shape = found[0].table, found[0].straight.dark.shape
+    """Whether there are tables, and nothing hints at a line of one of them that was not seen."""
+    return bool(found) and all(map(_regular, found))
+
+
+def _regular(readings: Readings) -> bool:
+    table, shape = readings.table, readings.straight.dark.shape
     gaps = np.diff(table.rows)
     edges = np.array([[table.rows[0], shape[0] - table.rows[-1]], [table.cols[0], shape[1] - table.cols[-1]]])
     outside = edges < 0.02 * np.array(shape)[:, None]  # a line that the photograph ends at cannot be seen
     ends = np.array([table.row_seen[[0, -1]], table.col_seen[[0, -1]]])
     seen = table.row_seen[1:-1].all() and table.col_seen[1:-1].all() and (ends | outside).all()
-    return bool(seen and table.tidy > 0.88 and gaps.max() < 1.7 * np.median(gaps))
+    usual = np.median(gaps) if len(gaps) > 4 else gaps.min()
+    return bool(seen and table.tidy > 0.88 and gaps.max() < 1.7 * usual)
 
 
 def _better(fit: Lattice, table: Table, dark: np.ndarray) -> bool:

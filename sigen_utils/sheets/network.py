@@ -20,7 +20,7 @@ NEAR = 14  # px: lines that end this close to each other meet
 SURE = 0.8  # a line that spans this share of its table is ruled
 FEW_ROWS = 4  # a table of fewer may hold lines that only one of its rows has
 SHORT_SEEN = 0.9  # share of such a line that is seen from one level line to the next ...
-SHORT_LEVEL = 0.4, 2.5  # ... from and up to these shares of the darkness of the level lines
+SHORT_LEVEL = 0.4, 2.5  # ... from and up to these shares of the darkness of the faintest line, and of the darkest
 SHORTEST = 45  # px: in a row as low, letters reach from line to line
 SHORT_GAP = 11  # px: dashes are closer to each other
 WIDE_CELL = 2.5  # width over height of a cell from which on it may hold two
@@ -123,19 +123,39 @@ def with_short_lines(table: Table, dark: np.ndarray) -> Table:
 
 
 def _with_short_columns(table: Table, dark: np.ndarray) -> Table:
-    if len(table.rows) - 1 > FEW_ROWS or not len(table.row_rules.at):
+    rows = len(table.rows) - 1
+    if rows > FEW_ROWS or not len(table.row_rules.at):
         return table
-    width, level = dark.shape[1], float(np.median(table.row_rules.level))
+    width, levels = dark.shape[1], np.concatenate([table.row_rules.level, table.col_rules.level])
     along, path = (np.arange(table.row_rules.path.shape[1]) + 0.5) * BIN, iter(table.row_rules.smooth())
     lines = [np.interp(np.arange(width), along, next(path)) if seen else np.full(width, at)
              for at, seen in zip(table.rows, table.row_seen, strict=True)]  # fmt: skip
-    found = {}  # place of a line -> share of it that is seen in each row
-    for row, (top, bottom) in enumerate(zip(lines[:-1], lines[1:], strict=True)):
-        for x, share in _lines_between(dark, top, bottom, table.cols, level):
+    bands = [
+        _Band.between(dark, top, bottom, SHORT_LEVEL[0] * float(levels.min()))
+        for top, bottom in zip(lines[:-1], lines[1:], strict=True)
+    ]
+    if rows == 1:  # its lines are as long as it is high; so are some strokes, but they are not straight
+        straight = [bands[0].share_at(x) > SHORT_SEEN for x in table.cols]
+        kept = np.array(straight) | ~table.col_seen | (np.arange(len(straight)) % (len(straight) - 1) == 0)
+        return table if kept.all() else _chosen_columns(table, kept)
+    found: dict[float, np.ndarray] = {}  # place of a line -> share of it that is seen in each row
+    for row, band in enumerate(bands):
+        for x, share in band.lines(table.cols, SHORT_LEVEL[1] * float(levels.max())):
             at = next((other for other in found if abs(other - x) < NEAR), x)
-            found.setdefault(at, np.zeros(len(table.rows) - 1))[row] = share
-    if not found:
-        return table
+            found.setdefault(at, np.zeros(rows))[row] = share
+    return _with_columns(table, found, float(np.median(levels))) if found else table
+
+
+def _chosen_columns(table: Table, kept: np.ndarray) -> Table:
+    """A table with some of its upright lines, bool ``[columns + 1]``."""
+    seen, cols = kept[table.col_seen], table.cols[kept]
+    tops = shares_of(table.row_rules, list(range(len(table.row_rules.at))), cols, table.row_seen)
+    return replace(table, cols=cols, col_seen=table.col_seen[kept], col_lines=table.col_lines[seen],
+                   col_rules=table.col_rules.chosen(seen), sides=table.sides[:, kept], tops=tops)  # fmt: skip
+
+
+def _with_columns(table: Table, found: dict[float, np.ndarray], level: float) -> Table:
+    """A table with more upright lines: their places, and the share of each that is seen in each row."""
     cols = np.concatenate([table.cols, list(found)])
     order = np.argsort(cols)
     bins = table.col_rules.path.shape[1]
@@ -151,49 +171,68 @@ def _with_short_columns(table: Table, dark: np.ndarray) -> Table:
     seen = np.concatenate([table.col_seen, np.ones(len(at), bool)])[order]
     lines = np.concatenate([table.col_lines, np.full(len(at), -1)])  # none of the picture's
     by_place = np.argsort(every.at)
-    rows = list(range(len(table.row_rules.at)))
     return replace(table, cols=cols[order], col_seen=seen, col_rules=every.chosen(by_place), col_lines=lines[by_place],
                    sides=np.concatenate([table.sides, np.array(list(found.values())).T], axis=1)[:, order],
-                   tops=shares_of(table.row_rules, rows, cols[order], table.row_seen))  # fmt: skip
+                   tops=shares_of(table.row_rules, list(range(len(table.row_rules.at))), cols[order],
+                                  table.row_seen))  # fmt: skip
 
 
-def _lines_between(dark: np.ndarray, top: np.ndarray, bottom: np.ndarray, cols: np.ndarray, level: float):
-    """Upright lines (x, share that is seen) from one level line to the next, within cells wider than two of theirs.
+@dataclass(frozen=True)
+class _Band:
+    """What lies between two level lines, straightened: darkness ``[h, w]``, and how straight upright lines are.
 
-    `top` and `bottom` are the heights of the level lines at each x, `level` is how dark they are.
+    `share` is float ``[w]``: the share of a straight line through each x, tilted by a few pixels at most, that is
+    inked; 0 where it does not reach both level lines. `high` is how far these are from each other.
     """
-    high = float(np.median(bottom - top))
-    if high < SHORTEST:
-        return []
-    down = np.linspace(5, high - 5, int(high) - 9)[:, None] / high
-    y = (top + down * (bottom - top)).astype(np.float32)
-    x = np.broadcast_to(np.arange(dark.shape[1], dtype=np.float32), y.shape)
-    band = cv2.remap(dark, x, y, cv2.INTER_LINEAR)
-    band = cv2.morphologyEx(band, cv2.MORPH_CLOSE, np.ones((SHORT_GAP, 1), np.uint8))  # dashes
-    wide = cv2.dilate(band, np.ones((1, 3), np.uint8))
-    inked = (wide > SHORT_LEVEL[0] * level).astype(np.float32)
-    h, w = inked.shape
-    x, down = np.arange(w)[None], np.linspace(-0.5, 0.5, h)[:, None]
-    best = np.zeros(w)
-    for tilt in range(-6, 7):
-        sheared = np.take_along_axis(inked, (x + np.rint(tilt * down).astype(int)).clip(0, w - 1), axis=1)
-        ends = np.minimum(sheared[: h // 6].mean(axis=0), sheared[-(h // 6) :].mean(axis=0))
-        best = np.maximum(best, np.where(ends > 0.7, sheared.mean(axis=0), 0))
-    beside = cv2.blur(inked.mean(axis=0, keepdims=True), (3, 1))[0]
-    at, shares = peaks(best, 40, NEAR, SHORT_SEEN)
-    found = []
-    for place, share in zip(at, shares, strict=True):
-        k = int(np.searchsorted(cols, place))
-        if not 0 < k < len(cols) or cols[k] - cols[k - 1] < WIDE_CELL * high:
-            continue
-        if min(place - cols[k - 1], cols[k] - place) < 2 * NEAR:
-            continue
-        own = np.median(wide[:, int(place)])
-        if own > max(SHORT_LEVEL[1] * level, 0.1):  # far darker than the table's lines: a pen's
-            continue
-        if max(beside[max(0, int(place) - 9)], beside[min(w - 1, int(place) + 9)]) < 0.6:  # else it is a blot
-            found.append((float(place), float(share)))
-    return found
+
+    wide: np.ndarray
+    inked: np.ndarray
+    share: np.ndarray
+    high: float
+
+    @classmethod
+    def between(cls, dark: np.ndarray, top: np.ndarray, bottom: np.ndarray, least: float) -> _Band:
+        """`top` and `bottom` are the heights of the level lines at each x; ink is darker than `least`."""
+        high = float(np.median(bottom - top))
+        down = np.linspace(5, max(high - 5, 6), max(int(high) - 9, 2))[:, None] / high
+        y = (top + down * (bottom - top)).astype(np.float32)
+        x = np.broadcast_to(np.arange(dark.shape[1], dtype=np.float32), y.shape)
+        band = cv2.remap(dark, x, y, cv2.INTER_LINEAR)
+        band = cv2.morphologyEx(band, cv2.MORPH_CLOSE, np.ones((SHORT_GAP, 1), np.uint8))  # dashes
+        wide = cv2.dilate(band, np.ones((1, 3), np.uint8))
+        inked = (wide > least).astype(np.float32)
+        h, w = inked.shape
+        column, middle = np.arange(w)[None], np.linspace(-0.5, 0.5, h)[:, None]
+        share, end = np.zeros(w), max(h // 6, 1)
+        for tilt in range(-6, 7):
+            at = (column + np.rint(tilt * middle).astype(int)).clip(0, w - 1)
+            sheared = np.take_along_axis(inked, at, axis=1)
+            ends = np.minimum(sheared[:end].mean(axis=0), sheared[-end:].mean(axis=0))
+            share = np.maximum(share, np.where(ends > 0.7, sheared.mean(axis=0), 0))
+        return cls(wide, inked.mean(axis=0), share, high)
+
+    def share_at(self, x: float) -> float:
+        """The best share within a few pixels of `x`."""
+        near = self.share[max(0, int(x) - 5) : int(x) + 6]
+        return float(near.max(initial=0.0))
+
+    def lines(self, cols: np.ndarray, most: float) -> list[tuple[float, float]]:
+        """Lines (x, share that is seen) no darker than `most`, within cells so wide that they may be two."""
+        found: list[tuple[float, float]] = []
+        if self.high < SHORTEST:
+            return found
+        w = len(self.share)
+        for place, share in zip(*peaks(self.share, 40, NEAR, SHORT_SEEN), strict=True):
+            k = int(np.searchsorted(cols, place))
+            if not 0 < k < len(cols) or cols[k] - cols[k - 1] < WIDE_CELL * self.high:
+                continue
+            own = np.median(self.wide[:, int(place)])
+            beside = max(self.inked[max(0, int(place) - 9)], self.inked[min(w - 1, int(place) + 9)])
+            apart = min(place - cols[k - 1], cols[k] - place) >= 2 * NEAR
+            # Far darker than the table's lines is a pen, ink on both sides a blot
+            if apart and own <= max(most, 0.1) and beside < 0.6:
+                found.append((float(place), float(share)))
+        return found
 
 
 def _connected(meet: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def paper_rules(level: Rules, upright: Rules, table: Table) -> PaperRules | None
         frame = others.at[crossing[others.level[crossing] >= strong]]
         if len(frame) < 2:
             continue
-        margin = 0.045 * np.ptp(frame)
+        margin = max(0.045 * np.ptp(frame), 2 * BIN)
         ends = rules.extents()
         before, behind = ends[:, 0] < frame.min() - margin, ends[:, 1] > frame.max() + margin
         faint, share = rules.level < strong, rules.present.mean(axis=1)

@@ -26,6 +26,7 @@ ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, 
 SMALL = 100  # px: signature columns narrower than this in the photograph leave little of a pen's stroke
 WIDE = 7.0  # width over height of a signature's cell, above which an upright line may have been missed ...
 FEW = 3  # ... in a table of fewer rows: the lines of one person's row are short
+OUTSIDE = 0.3  # of all darkness: the title and margins of a page are less
 LISTED = ("person", "merged", "print", "ink")  # rows of people, whether they signed or not
 NOT_FILED = {"skipped", "empty", "printed", "column_unsure"}  # flags of cells whose ink is given to nobody
 
@@ -270,7 +271,8 @@ def _best_reading(photo, readings: Readings, config, name):
         best = min(tried, key=lambda t: t[1] - 0.08 * (t is tried[0]))
         best = best if best[1] < 0.25 else tried[0]  # nothing reads as print: the look of the table decides
     unsure = best[0] <= 0.34 and best[1] > 0.3 and len(tried) > 1
-    return *best[2], ["turn_unsure"] if unsure else []
+    flags = ["turn_unsure"] * unsure + ["ink_outside"] * (readings.outside > OUTSIDE)
+    return *best[2], flags
 
 
 def _upright_cell(image: np.ndarray, quad: np.ndarray, height: int) -> np.ndarray:

@@ -18,12 +18,15 @@ from .lines import Straightened, straighten, thin_darkness
 from .network import Table, find_tables
 from .photo import darkest_channel
 
-GAPS = 7, 1  # px: a line broken by less hangs together; then without, because slips lie close to each other
+GAPS = 7, 1, 15  # px: a line broken by less hangs together; then without, because slips lie close to each other; ...
+SHORT_GAP = 7  # ... then, only if that shows none, for dashes far apart
 SMALLEST = (100, 18)  # px: longer and shorter side of the smallest table that is looked for, at the finding scale
 SHARE = 0.6  # of the area that hangs together, which a table has to fill: less, and it is a part of something else
 FULL = 0.5  # of its outline that is dark: more, and it is writing
 MOST = 30  # pieces that are looked at, the largest first: a desk may have any number of marks
 PAD = 48  # px: room around a piece, so that none of its lines is taken for one that the picture cuts
+FAINTER = 0.2  # darkness of the lines over that of the darkest slip beside them: less, and they are edges of pages
+LEAST_INK = 25  # px of ink in the cells of a table, at least
 INK = 0.06  # darkness from which on a pixel may be of a line
 
 
@@ -62,7 +65,8 @@ def find_slips(
     """
     found, seen, dark = [], np.zeros(dark.shape, np.uint8), dark.copy()
     _erase(dark, rules, scale)
-    for outline in (outline for gap in GAPS for outline in _pieces(dark, gap)):
+    tries = (gap for gap in GAPS if gap <= SHORT_GAP or not found)
+    for outline, gap in ((outline, closed) for closed in tries for outline in _pieces(dark, closed)):
         x, y = np.rint(outline.mean(axis=0)).astype(int)
         if seen[y, x]:  # writing in a slip that was found
             continue
@@ -77,16 +81,17 @@ def find_slips(
         own *= cv2.dilate(near, np.ones((room, room), np.uint8))
         straight = straighten(cv2.copyMakeBorder(own, *[PAD] * 4, cv2.BORDER_CONSTANT, value=0.0), own_scale)
         area = cv2.contourArea(np.float32(points - low) * own_scale)
-        tables, paper = find_tables(straight, least=1)
+        tables, paper = find_tables(straight, least=1, bridged="" if gap <= SHORT_GAP else "crossings")
         least = SMALLEST[1] * own_scale / scale
-        tables = [table for table in tables if _whole(table, least)] if paper is None else []
+        tables = [t for t in tables if _whole(t, least) and _filled(t, straight.dark)] if paper is None else []
         if sum(float(np.ptp(table.rows) * np.ptp(table.cols)) for table in tables) < SHARE * area:
             continue
         cv2.fillConvexPoly(seen, outline, 1)
         x, y = low - PAD / own_scale
         shift = np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
         found += [(replace(straight, to_photo=shift @ straight.to_photo), table) for table in tables]
-    return found
+    darkest = max((_level(table) for _, table in found), default=0.0)
+    return [(straight, table) for straight, table in found if _level(table) > FAINTER * darkest]
 
 
 def _erase(dark: np.ndarray, lines: list[np.ndarray], scale: float) -> None:
@@ -121,6 +126,20 @@ def _pieces(dark: np.ndarray, gap: int) -> list[np.ndarray]:
 
 def _whole(table: Table, least: float) -> bool:
     """Whether all lines of a table are seen from end to end, dark enough for print, and `least` px apart in all."""
-    level = min(float(np.median(table.row_rules.level)), float(np.median(table.col_rules.level)))
     large = min(np.ptp(table.rows), np.ptp(table.cols)) > least
-    return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and level > 0.05 and large)
+    return bool(table.tidy > 0.9 and table.row_seen.all() and table.col_seen.all() and _level(table) > 0.05 and large)
+
+
+def _level(table: Table) -> float:
+    """How dark its lines are, those of the fainter direction."""
+    return min(float(np.median(table.row_rules.level)), float(np.median(table.col_rules.level)))
+
+
+def _filled(table: Table, dark: np.ndarray) -> bool:
+    """Whether there is ink in some cell: an ID at least, and not the edges of a page side by side."""
+    cells = [
+        dark[int(top) + 7 : int(bottom) - 6, int(left) + 7 : int(right) - 6]
+        for top, bottom in zip(table.rows[:-1], table.rows[1:], strict=True)
+        for left, right in zip(table.cols[:-1], table.cols[1:], strict=True)
+    ]
+    return sum(int((cell > 0.1).sum()) for cell in cells) >= LEAST_INK
