@@ -174,7 +174,8 @@ def _nearly_all(dark: np.ndarray, rest: np.ndarray, found: list[Readings]) -> bo
 def _first_tables(straight, tables: list[Readings], slips: list[Readings], dark, scale, config) -> list[Readings]:
     """The first tables of a photograph: as networks of lines, as slips looked at one by one, or guessed."""
     cells = [sum(one.table.sides.size for one in some) for some in (slips, tables)]
-    if slips and (len(slips) > 1 or cells[0] > cells[1] or not _all_seen(tables)):
+    even = all(_even(slip.table) for slip in slips)
+    if slips and even and (len(slips) > 1 or cells[0] > cells[1] or not _all_seen(tables)):
         shares = [_common(_outline(slip.first), _outline(table.first)) for slip in slips for table in tables]
         covered = sum(shares) >= 0.7 * sum(cv2.contourArea(_outline(table.first)) for table in tables)
         rest = _without(dark, [slip.first for slip in slips], scale)
@@ -302,6 +303,12 @@ def _regular(readings: Readings) -> bool:
     seen = table.row_seen[1:-1].all() and table.col_seen[1:-1].all() and (ends | outside).all()
     usual = np.median(gaps) if len(gaps) > 4 else gaps.min()
     return bool(seen and table.tidy > 0.88 and gaps.max() < 1.7 * usual)
+
+
+def _even(table: Table) -> bool:
+    """Whether rows are of such heights that none may be several, whose lines were not seen."""
+    gaps = np.diff(table.rows)
+    return bool(gaps.max() < 3 * gaps.min())
 
 
 def _better(fit: Lattice, table: Table, dark: np.ndarray) -> bool:
