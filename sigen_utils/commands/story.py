@@ -20,7 +20,7 @@ from pathlib import Path
 NOTEBOOKS = ("01_data_extraction", "02_vae", "03_gan", "04_comparison", "05_usefulness", "06_what_matters")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FORK = re.compile(r'^(REPO|BRANCH) = "[^"\n]*"  # @param .*$', re.MULTILINE)  # the form fields of a set-up cell
-HEAVY = 60_000  # characters of a picture in a notebook above which it is kept in ...
+HEAVY = 30_000  # characters of a picture in a notebook above which it is kept in ...
 SHADES, COLORS = 16, 128  # ... so many shades of grey, or so many colours where it has any
 
 
