@@ -239,15 +239,15 @@ def test_a_stamp_is_told_of(tmp_path):
     "spoiled", [Form(rows=6, coffee=True), Form(rows=6, paper="squared")], ids=["coffee", "squared"]
 )
 def test_what_is_not_the_pens_is_taken_out_and_strokes_stay_whole(spoiled, tmp_path):
-    """A ring over cells, or the paper's own rules: the same ink as on a plain page, and a stain is told of."""
+    """A ring over cells, or the paper's own rules: the same ink as on a plain page, and a stain is flagged."""
     plain, other = (
         read(warp(draw(form), degrees=1.5, pad=10), tmp_path)[0] for form in (replace(spoiled, **PLAIN), spoiled)
     )
     ink = np.array([[cell.mask.astype(bool).sum() for cell in sheet.cells] for sheet in (plain, other)])
-    told = np.array(["foreign_ink" in cell.flags for cell in other.cells])
+    flagged = np.array(["foreign_ink" in cell.flags for cell in other.cells])
     more = np.abs(ink[1] / ink[0] - 1)
-    assert more[~told].max() < 0.06 and more.max() < 0.2
-    assert told.any() == spoiled.coffee
+    assert more[~flagged].max() < 0.06 and more.max() < 0.2
+    assert flagged.any() == spoiled.coffee
 
 
 def test_the_user_has_the_word_on_columns(tmp_path):

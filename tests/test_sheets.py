@@ -281,8 +281,8 @@ def test_bad_sheets_are_named_and_the_others_done(sheets, tmp_path):
     Image.fromarray(noise).save(folder / "garden.jpg")
     result = ex.extract(folder, tmp_path / "out", workers=1, progress=None)
     assert result.n_sheets == 1 and result.n_people == 4
-    told = {error.split(":")[0] for error in result.errors}
-    assert told == {"cut.jpg", "words.png", "phone.heic", "garden.jpg"}
+    named = {error.split(":")[0] for error in result.errors}
+    assert named == {"cut.jpg", "words.png", "phone.heic", "garden.jpg"}
     assert all(";" in error for error in result.errors)  # what is wrong; what to do
 
 

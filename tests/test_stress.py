@@ -1,4 +1,4 @@
-"""The stress test: easy grades are read whole, what is not read is counted and told of, and the status says so."""
+"""The stress test: easy grades are read whole, what is not read is counted and listed, and the status says so."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def run(out: Path, conditions, monkeypatch, capsys) -> tuple[int, dict, str, str
     """Exit status, stress.json, output and errors of the command on other conditions."""
     monkeypatch.setattr(stress, "CONDITIONS", conditions)
     status = main(["stress", "--out", str(out), "--seeds", "1", "--workers", "1"])
-    told = capsys.readouterr()
-    return status, json.loads((out / "stress.json").read_text(encoding="utf-8")), told.out, told.err
+    printed = capsys.readouterr()
+    return status, json.loads((out / "stress.json").read_text(encoding="utf-8")), printed.out, printed.err
 
 
 def test_easy_conditions_are_read_whole(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from .parts import parts_of
 
 APART = 0.3  # least distance of two colours, where white to pure blue is about 1
 SHARE = 0.06  # of the ink, at least, that a second colour has
-SAMPLE = 4000  # pixels that colours are told from
+SAMPLE = 4000  # pixels that colours are estimated from
 ROUND = 0.03  # of its radius: by how much a stamp's ring departs from a circle
 
 
@@ -29,7 +29,7 @@ def without_stamp(mask: np.ndarray, rgb: np.ndarray, contrast: np.ndarray) -> tu
     -------
     mask, found
         The signature's ink, and ``stamp`` if another was taken out, ``two_inks`` if there are two and neither can be
-        told for a stamp or print, or nothing.
+        recognised as a stamp or print, or nothing.
     """
     parts = _colours(mask, rgb, contrast)
     if parts is None:

@@ -98,7 +98,7 @@ def iter_pages(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Iterato
         A picture in any format that Pillow knows, whatever its suffix says; HEIC and PDF where ``pillow-heif`` and
         ``pypdfium2`` are installed.
     max_pixels
-        Largest page, told from the header before anything is decoded.
+        Largest page, known from the header before anything is decoded.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Printed lines around a signature: found, told from the pen's strokes, and taken out without cutting those."""
+"""Printed lines around a signature: found, kept apart from the pen's strokes, and taken out without cutting those."""
 
 from __future__ import annotations
 

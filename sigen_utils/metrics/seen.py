@@ -15,7 +15,7 @@ from .features import FeatureExtractor, SignatureExtractor
 from .store import Store, digests
 from .strokes import stroke_statistics
 
-VERIFIER = SignatureExtractor.name  # in whose features people are told apart
+VERIFIER = SignatureExtractor.name  # in whose features people are distinguished
 USED_IN_TRAINING = {
     FeatureExtractor.name: "no: trained on photographs, and no training or search asks it",
     SignatureExtractor.name: "no: trained on synthetic writers only, and no training or search asks it",

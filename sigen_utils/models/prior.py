@@ -24,7 +24,7 @@ MAX_REFERENCES = 3
 COARSE, FINE = 4, 8  # places a side of the two maps that describe a person
 FREQUENCIES = 64  # of the embedding of time
 LATE = 1.0  # shift of the logit of times: codes carry the noise of q(z|x), so little is left to learn near t = 0
-STEPS = 5  # from noise to a code; more come nearer to the flow's own samples, whose strokes are wider than genuine ones
+STEPS = 5  # from noise to a code; with more, strokes come out thinner than genuine ones (docs/learned_prior.md)
 LIKELIHOOD_STEPS = 10  # of `Flow.log_prob`, which has to be near to the flow itself
 
 

@@ -17,7 +17,7 @@ def without_stamps(strokes, bridges, contrast, cells, frame, grid) -> tuple[np.n
     Returns
     -------
     tuple
-        The strokes that are left, the cells that such a mark lies over, and whether all marks could be told from
+        The strokes that are left, the cells that such a mark lies over, and whether all marks could be parted from
         the pens by how dark they are.
     """
     n_cols = grid.n_columns + 1

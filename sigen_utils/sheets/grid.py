@@ -23,8 +23,8 @@ TIDY = 0.8  # share of the sides of cells that are ruled, from which on a networ
 FAINT = 0.15  # darkness of a line below which it is not traced pixel by pixel
 MOST_TABLES = 6  # rounds of looking for tables: each straightens what is left, because slips lie askew to each other
 LEFT_OVER = 0.04  # share of the darkness outside of the tables found that may hold another one, of two rows or more
-MOSTLY = 0.35  # the same that slips may leave, if nothing else is a table: titles, a desk
 RULED = 0.12  # the same where the paper itself is ruled
+MOSTLY = 0.35  # the same that slips may leave, if nothing else is a table: titles, a desk
 CRUMBS = 0.0005  # share of the photograph that is dark beside the tables, below which there is no room for a slip
 
 

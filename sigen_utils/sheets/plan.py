@@ -1,6 +1,6 @@
 """What each column and row of a table is: printed numbers, other print, signatures; people, headers, merged rows.
 
-Print is told from handwriting by what a column shows over its rows: letters of one font have one height, signatures
+Print is parted from handwriting by what a column shows over its rows: letters of one font have one height, signatures
 of different people do not. Nothing here looks at meaning: a handwritten name beside the signatures is taken for one
 of them, unless the user says otherwise (`ExtractionConfig.layout`).
 """

@@ -151,7 +151,7 @@ def score_photo(path: Path, truth: dict, config: ExtractionConfig | None = None)
     begun = time.perf_counter()
     try:
         sheet = extract_sheet(path, config)
-    except SheetError as error:  # nothing found, nothing misfiled, and somebody is told about all of it
+    except SheetError as error:  # nothing found, nothing misfiled, and somebody is asked to look at all of it
         scores = dict(cells=len(true_quads), found=0, flagged=len(true_quads), misfiled=0, silent=0)
         return scores | dict(seconds=time.perf_counter() - begun, flags=(), error=str(error)), None
     seconds = time.perf_counter() - begun
@@ -308,7 +308,7 @@ HEADER = f"{'condition':<20}{'grade':>9}  {'bar':<4}{'cells':>6}{'found':>7}{'sh
 
 
 def table_row(result: Summary) -> str:
-    """One line of the plain table; `flagged` counts those of the lost cells that somebody is told about."""
+    """One line of the plain table; `flagged` counts those of the lost cells that somebody is asked to look at."""
     flagged = f"{result.flagged}/{result.cells - result.found}"
     return (
         f"{result.condition:<20}{result.grade:>9}  {'yes' if result.required else 'no':<4}{result.cells:>6}"
