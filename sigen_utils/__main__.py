@@ -113,6 +113,8 @@ def _score_commands(command: Command) -> None:
     sub.add_argument("--train-per-person", type=int, help="as in the training")
     words = "folders of runs; NAME=DIR,DIR is one model trained with several seeds"
     sub.add_argument("--runs", nargs="+", default=[], metavar="DIR", help=words)
+    words = "what another program drew, one .npz a row, judged like a run (docs/protocol.md says what is in it)"
+    sub.add_argument("--drawn", nargs="+", default=[], metavar="NAME=FILE", help=words)
     words = "signatures of people that no model has seen, four or more each; without it there are no tables A and C"
     sub.add_argument("--unseen", metavar="DIR", help=words)
     words = "signatures that the models were pretrained on, for instance a crowd: they count as known"
@@ -166,14 +168,14 @@ def _study_commands(command: Command) -> None:
     sub.add_argument("--models", nargs="+", metavar="NAME", help="only these (default: all)")
 
     sub = command("ablate", models.ablate, "the same training with one setting changed at a time, scored by table A")
-    sub.add_argument("study", choices=("reports", "repair", "gan", "beta"))
+    sub.add_argument("study", choices=("reports", "repair", "gan", "beta", "writers"))
     sub.add_argument("--data", required=True)
     sub.add_argument("--unseen", required=True, help="signatures of people that no model has seen")
-    sub.add_argument("--corpus", help="corpus.npz: for the last arm of the repair")
+    sub.add_argument("--corpus", help="corpus.npz: for the last arm of the repair, and the study writers")
     sub.add_argument("--arms", nargs="+", help="only these (default: all)")
     sub.add_argument("--seeds", type=int, default=3, help="0 to this, exclusive (default: %(default)s)")
     sub.add_argument("--images", type=int, required=True, help="signatures seen in one training")
-    sub.add_argument("--start", help="of the study gan: a run of `train vae`")
+    sub.add_argument("--start", help="of the study gan a run of `train vae`, of writers one of `train corpus_decoder`")
     sub.add_argument("--out", required=True, help="folder for the runs and a table as JSON; finished runs are loaded")
     words = "also store the result in report/generated/results.json, for the notebooks and the report"
     sub.add_argument("--record", action="store_true", help=words)

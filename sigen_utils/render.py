@@ -133,15 +133,17 @@ def render(x: torch.Tensor, link: bool = True) -> torch.Tensor:
     torch.Tensor
         float32 ``[N, 1, H, W]`` in [0, 1] on the device of `x`.
     """
-    parts = pen_parts(find_ink(x, link).float()) > PEN
-    fine = F.pixel_shuffle(parts.to(torch.uint8), SUBPIXELS)[:, 0].cpu().numpy()
-    for picture in fine:
-        _, components, stats, _ = cv2.connectedComponentsWithStats(picture, connectivity=8)
+    parts = (pen_parts(find_ink(x, link).float()) > PEN).to(torch.uint8)
+    out = parts.sum(1, keepdim=True, dtype=torch.uint8)
+    fine = F.pixel_shuffle(parts, SUBPIXELS)[:, 0].cpu().numpy()
+    for k, picture in enumerate(fine):
+        _, components, stats, _ = cv2.connectedComponentsWithStats(picture, connectivity=8, ltype=cv2.CV_16U)
         dust = stats[:, cv2.CC_STAT_AREA] < SPECK * SUBPIXELS**2
         dust[0] = False  # component 0 is the paper
         if dust.any():
             picture[dust[components]] = 0
-    return F.avg_pool2d(torch.from_numpy(fine)[:, None].to(x.device).float(), SUBPIXELS)
+            out[k] = F.pixel_unshuffle(torch.from_numpy(picture)[None], SUBPIXELS).sum(0, dtype=torch.uint8)
+    return out.float() / SUBPIXELS**2
 
 
 def blur(x: torch.Tensor, sigma: float) -> torch.Tensor:

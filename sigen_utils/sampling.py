@@ -64,6 +64,13 @@ class WithoutPeople:
         self.new, self.like = model.new, model.like
 
 
+class Unrendered:
+    """A sampler whose new people are scored as grey as they are drawn: it shows what `render` does to a model."""
+
+    def __init__(self, sampler: Sampler):
+        self.new = sampler.new
+
+
 def sampler_of(model: nn.Module) -> Sampler:
     """What draws signatures by a trained model."""
     if isinstance(model, VAE):

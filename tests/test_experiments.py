@@ -28,7 +28,7 @@ def differing(a, b):
     return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
 
 
-@pytest.mark.parametrize("study", ["reports", "repair", "gan", "beta"])
+@pytest.mark.parametrize("study", ["reports", "repair", "gan", "beta", "writers"])
 def test_an_arm_differs_from_its_neighbour_or_the_first_in_one_field(study):
     arms = studies.arms_of(study)
     arms.pop("more writers", None)  # the last recipe again, on other signatures

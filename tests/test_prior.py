@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from killed import toy_corpus
+from killed import FLOW, toy_corpus, train_vae
 
 from sigen_utils.models.prior import (
     Flow,
@@ -27,6 +27,7 @@ from sigen_utils.recipes import RECIPES
 from sigen_utils.sampling import offers, sampler_of
 from sigen_utils.synthesis import Corpus, CrowdConfig
 from sigen_utils.training.averaging import Average
+from sigen_utils.training.prior import PriorTrainer
 
 SMALL = PriorConfig(
     vae=VAEConfig(width_fine=8, width_encoder=16, width_decoder=16),
@@ -242,3 +243,11 @@ def test_both_stages_train_resume_exactly_and_leave_no_picture_of_a_person(corpu
 def test_the_flow_needs_a_vae_to_start_from(corpus: Corpus, tmp_path):
     with pytest.raises(ValueError, match="codes of a VAE"):
         RECIPES["corpus_prior"].changed("model", SMALL).fit(corpus, tmp_path / "run", 64, progress=False)
+
+
+def test_the_flow_may_know_fewer_writers_of_a_corpus(tmp_path):
+    codes = train_vae(tmp_path / "codes", 8)
+    recipe = RECIPES["corpus_prior"].changed("model.flow", FLOW).changed("train.writers", 3)
+    recipe = recipe.for_class(toy_corpus(), codes)
+    trainer = PriorTrainer(toy_corpus(), recipe.model, recipe.train, torch.device("cpu"), start=codes.model)
+    assert trainer.n_items == 3 and len(trainer.checked[0]) == 2  # as many are held out as always

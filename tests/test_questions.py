@@ -23,6 +23,7 @@ from sigen_utils.metrics import (
     registering,
     scores,
 )
+from sigen_utils.metrics.drawn import Drawn
 from sigen_utils.metrics.seen import VERIFIER, Eye
 from sigen_utils.metrics.store import Store, keys_of
 from sigen_utils.models.vae import VAE, VAEConfig
@@ -374,6 +375,51 @@ def test_all_tables_by_rows_that_can_fill_them(data, unseen, capsys, monkeypatch
     assert alone["new"] is None and alone["like"] is None
     with pytest.raises(ValueError, match="also in the training data"):
         questions.evaluate(data, {}, eye, data, progress=lambda line: None)
+
+
+def test_what_another_program_drew_is_judged_like_a_model(tmp_path, data, unseen, monkeypatch):
+    monkeypatch.setattr(questions, "_draws", lambda data: 2)
+    rows = {"copies": [no_model.Copies(data.train)]}
+    asked: dict[str, torch.Tensor] = {}
+    for name, shape in dict(new=(16, 4), known=(data.n_people, 2), like=(16, 16)).items():
+        generator = torch.Generator().manual_seed(0)  # as `evaluate` asks with seed 0
+        one = unseen.x.view(16, 4, 1, 128, 128)[:, 0].repeat_interleave(16, 0)[:, None]
+        y = torch.arange(data.n_people).repeat_interleave(2)
+        whom = dict(new=shape, known=(y,), like=(one,))[name]
+        asked[name] = getattr(rows["copies"][0], name)(*whom, generator).view(*shape, 128, 128)
+    np.savez(tmp_path / "theirs.npz", **{name: (x * 255).to(torch.uint8).numpy() for name, x in asked.items()})
+    eye, writers = open_eye(), make_set(people=24, each=4, seed=5).x.view(24, 4, 1, 128, 128)
+    samplers = rows | {"theirs": [Drawn(tmp_path / "theirs.npz")]}
+    result = questions.evaluate(data, samplers, eye, unseen, writers, progress=lambda line: None)
+    for table in ("new", "known"):
+        mine, theirs = (result[table]["rows"][row]["scores"] for row in ("copies", "theirs"))
+        assert {name: mine[name]["value"] for name in theirs} == {name: one["value"] for name, one in theirs.items()}
+    like = result["like"]["rows"]
+    assert like["theirs, 16"]["scores"] == like["copies, 16"]["scores"]
+
+
+def test_files_of_drawn_signatures_that_do_not_fit_are_refused(tmp_path):
+    for name, arrays, why in (
+        ("none", dict(x=np.zeros(3)), "none of the arrays"),
+        ("grey", dict(new=np.zeros((2, 4, 128, 128))), "not uint8"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        with pytest.raises(ValueError, match=why):
+            Drawn(tmp_path / f"{name}.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(ValueError, match="not an archive"):
+        Drawn(tmp_path / "text.npz")
+    np.savez(tmp_path / "few.npz", new=np.zeros((2, 4, 128, 128), np.uint8))
+    few = Drawn(tmp_path / "few.npz")
+    assert sampling.offers(few, "new") and not sampling.offers(few, "known")
+    with pytest.raises(ValueError, match="4 signatures of 2 people, asked for are 4 of 3"):
+        few.new(3, 4)
+
+
+def test_a_grey_model_is_also_scored_without_rendering():
+    grey = torch.full((2, 1, 128, 128), 0.25)
+    eye = Eye([Tiny(VERIFIER)], render=torch.zeros_like)
+    assert torch.equal(eye(grey, rendered=False).x, grey) and not eye(grey).x.any()
 
 
 def test_planted_faults_are_seen(monkeypatch):

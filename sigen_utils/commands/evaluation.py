@@ -28,6 +28,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from ..data import load_signatures
     from ..device import pick_device
     from ..metrics import questions
+    from ..metrics.drawn import Drawn
     from ..metrics.no_model import draw_writers, rows_without_a_model
     from ..metrics.seen import VERIFIER, Eye
     from ..report import update_results
@@ -42,6 +43,13 @@ def evaluate(args: argparse.Namespace) -> int:
     cohort = questions.COHORT if unseen else 0
     writers = draw_writers(cohort + min((unseen or data).n_people, questions.PEOPLE), folder)
     samplers, labels = _samplers(args.runs, data, device)
+    for word in args.drawn:
+        name, _, file = word.rpartition("=")
+        sampler = Drawn(file)
+        name = name or sampler.label
+        if name in samplers:
+            raise ValueError(f"{word}: two rows of one name")
+        samplers[name], labels[name] = [sampler], name
     rows = rows_without_a_model(
         data.train, writers[cohort:], lambda x: eye(x, strokes=False).features[VERIFIER],
         load_run(paths.weights_dir() / "prior").model.vae,

@@ -13,7 +13,7 @@ from .. import paths
 from ..data import SignatureSet
 from ..profiles import Profile
 from ..recipes import RECIPES
-from ..sampling import Sampler, gaussians_of
+from ..sampling import Sampler, Unrendered, gaussians_of
 from ..training import checkpoint
 
 COMMITTED = {"corpus_gan_alone": "gan_alone"}  # recipes of which only the weights below ``weights`` are compared
@@ -21,11 +21,13 @@ NAMES = ("report_vae", "vae_alone", "prior_alone", "vae", "report_gan", "gan_alo
 GAUSSIANS = "vae_alone Gaussians"  # a row of its own: the same decoder, codes from a mixture of Gaussians
 LABELS = {  # rows of models for readers, in the order of every table and figure
     "report_vae": "VAE as reported",
+    "report_vae raw": "VAE as reported, not rendered",
     "vae_alone": "VAE, N(0, I)",
     GAUSSIANS: "VAE, Gaussians",
     "prior_alone": "VAE, learned prior, class alone",
     "vae": "VAE, learned prior",
     "report_gan": "GAN as reported",
+    "report_gan raw": "GAN as reported, not rendered",
     "gan_alone": "GAN from noise",
     "corpus_gan_alone": "GAN from noise, 24,000 writers",
     "gan": "GAN from the prior",
@@ -151,6 +153,8 @@ def samplers_of(trained: Mapping[str, checkpoint.Run], data: SignatureSet) -> di
     """
     runs = {name: [run, *further_seeds(name, data, run)] for name, run in trained.items()}
     samplers = {name: [run.sampler for run in several] for name, several in runs.items()}
+    for name in {"report_vae", "report_gan"} & set(runs):
+        samplers[f"{name} raw"] = [Unrendered(sampler) for sampler in samplers[name]]
     if "vae_alone" in runs:
         samplers[GAUSSIANS] = [gaussians_of(run.model, data.train.x) for run in runs["vae_alone"]]
     return {name: samplers[name] for name in LABELS if name in samplers}

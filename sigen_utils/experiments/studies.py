@@ -1,8 +1,8 @@
 """Studies: the same training with one thing changed, several seeds each, scored alike on people no model has seen.
 
-An *arm* is a recipe. `arms_of` has four studies: the reports' models and their variants, the repair of the reports' GAN
-step by step, what each part of the best GAN adds, and what beta does to a VAE drawn from N(0, I). Results are
-stored in ``results.json`` with the command and the commit; notebook 06 and the report show the stored ones.
+An *arm* is a recipe. `arms_of` has five studies: the reports' models and their variants, the repair of the reports' GAN
+step by step, what each part of the best GAN adds, what beta does to a VAE drawn from N(0, I), and what more synthetic
+writers do for the learned prior. Results are stored in ``results.json`` with the command and the commit; notebook 06 and the report show the stored ones.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ SCORES = {  # of table A, by their name there: how a study shows them
 COLLAPSED = 0.1  # share of genuine signatures covered below which a training has collapsed
 CONVERGED = dict(frechet=25.0, coverage=COLLAPSED)  # what a cheap GAN from noise has to reach; a blank page lies at 58
 BETAS = (0.1, 2.0, 8.0)  # beside our own
+WRITERS = (500, 4_000)  # beside all of the corpus
 
 WITHOUT = {  # of the best GAN: the field that is changed, and its value
     "single pictures": ("model.sets", False),
@@ -67,7 +68,10 @@ def arms_of(study: str) -> dict[str, Recipe]:
     if study == "beta":
         ours = RECIPES["vae_alone"]
         return {f"beta {ours.model.beta:g}": ours} | {f"beta {b:g}": ours.changed("model.beta", b) for b in BETAS}
-    raise ValueError(f"a study called {study!r}: choose reports, repair, gan or beta")
+    if study == "writers":
+        ours = RECIPES["corpus_prior"]
+        return {"all writers": ours} | {f"{n:,} writers": ours.changed("train.writers", n) for n in WRITERS}
+    raise ValueError(f"a study called {study!r}: choose reports, repair, gan, beta or writers")
 
 
 class Judge:
@@ -112,7 +116,7 @@ def train_arms(
     judge
         Scores, and the signatures to train on.
     arms
-        Recipes by name; the arm "more writers" is trained on `corpus`, and left out without one.
+        Recipes by name; "more writers" and recipes of a corpus are trained on `corpus`, and left out without one.
     folder
         For the runs; finished ones are loaded.
     images
@@ -135,7 +139,7 @@ def train_arms(
     """
     out: dict[str, list[dict[str, Any]]] = {}
     for name, arm in arms.items():
-        data = corpus if name == "more writers" else judge.data
+        data = corpus if name == "more writers" or arm.name.startswith("corpus") else judge.data
         if data is None:
             continue
         begin = start if arm.start else None
@@ -157,7 +161,7 @@ def train_arms(
 
 
 def _curve(history: list[dict], points: int = 40) -> list[dict[str, float]]:
-    keys = ("images", "d_loss", "g_loss", "real_logit", "fake_logit", "g_gradient_norm", "loss")
+    keys = ("images", "d_loss", "g_loss", "real_logit", "fake_logit", "g_gradient_norm", "loss", "test_loss")
     rows = [row for row in history if math.isfinite(row["loss"])]
     return [{key: round(row[key], 4) for key in keys if key in row} for row in rows[:: max(1, len(rows) // points)]]
 

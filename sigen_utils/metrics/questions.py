@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..sampling import offers
+from ..sampling import Unrendered, offers
 from . import few_shot, known_people, likelihood, new_people
 from .scores import Goal, Score, draws_of_people, in_words, mean_over_people, over_seeds, rankings
 from .seen import USED_IN_TRAINING, VERIFIER, Eye, Seen
@@ -173,7 +173,8 @@ def _new(samplers, names, eye: Eye, unseen: torch.Tensor, known, seed: int, cloc
     for row, several in samplers.items():
         if all(offers(one, "new") for one in several):
             drawn = [_draw(clock, lambda one=one: one.new(people, each, _generator(seed))) for one in several]
-            rows[row] = _over_seeds([new_people.score_new(reference, _measure(clock, eye, x), seed) for x in drawn])
+            seen = [_measure(clock, eye, x, rendered=not isinstance(several[0], Unrendered)) for x in drawn]
+            rows[row] = _over_seeds([new_people.score_new(reference, one, seed) for one in seen])
     floors = {name: dict(mean=float(values.mean()), low=float(values.min()), high=float(values.max()))
               for name, values in reference.floor.items()}  # fmt: skip
     table = _table(rows, names, new_people.goals(reference), new_people.score_strangers(reference))
@@ -253,9 +254,9 @@ def _draw(clock: _Clock, make: Callable[[], Any]) -> Any:
         return make()
 
 
-def _measure(clock: _Clock, eye: Eye, x: torch.Tensor, strokes: bool = True) -> Seen:
+def _measure(clock: _Clock, eye: Eye, x: torch.Tensor, strokes: bool = True, rendered: bool = True) -> Seen:
     with clock("rendering and features"):
-        return eye(x, strokes)
+        return eye(x, strokes, rendered)
 
 
 def _over_seeds(several: Sequence[Mapping[str, Score]]) -> dict[str, Score]:

@@ -86,8 +86,10 @@ class Eye:
     def names(self) -> list[str]:
         return [extractor.name for extractor in self.extractors]
 
-    def __call__(self, raw: torch.Tensor, strokes: bool = True) -> Seen:
-        """`Seen` of raw ink ``[n, 1, 128, 128]``; `strokes` False leaves the counting out.
+    def __call__(self, raw: torch.Tensor, strokes: bool = True, rendered: bool = True) -> Seen:
+        """`Seen` of raw ink ``[n, 1, 128, 128]``.
+
+        `strokes` False leaves the counting out, `rendered` False takes the grey pictures as they are.
 
         Raises
         ------
@@ -100,7 +102,8 @@ class Eye:
         first = {key: place for place, key in reversed(list(enumerate(keys)))}  # equal pictures once
         place = {key: k for k, key in enumerate(first)}
         once = raw[torch.tensor(list(first.values()), dtype=torch.int64)]
-        parts = [self.render(part.to(self.device)).cpu() for part in once.split(256)]
+        drawn = self.render if rendered else lambda x: x.float().clamp(0, 1)
+        parts = [drawn(part.to(self.device)).cpu() for part in once.split(256)]
         x = torch.cat(parts)[[place[key] for key in keys]] if parts else raw
         features = {extractor.name: extractor.features(x) for extractor in self.extractors}
         return Seen(x, features, stroke_statistics(x) if strokes else {})

@@ -28,6 +28,7 @@ class PriorTrainConfig(ModelTrainConfig):
 
     warmup_steps: int = 300  # over which the learning rate rises
     decay_from: float = 0.6  # share of the training after which the rate falls linearly to `rate_end`
+    writers: int = 0  # of a corpus, the first so many; 0: all
     replay_writers: int = REPLAYED  # synthetic writers: half of each batch, when the flow meets a class; 0: none
 
 
@@ -48,7 +49,10 @@ class PriorTrainer(ModelTrainer):
             model.flow.load_state_dict(self.start.flow.state_dict())
         model = model.to(self.device)
         net = model.vae
-        self.codes = [encode_sets(net, self.train_set, self.device)]
+        known = self.train_set
+        if isinstance(known, Corpus) and self.config.writers:
+            known = Corpus(known.bits[: self.config.writers])
+        self.codes = [encode_sets(net, known, self.device)]
         if not isinstance(self.data, Corpus) and self.config.replay_writers:
             self.codes.append(encode_sets(net, replayed(self.config.replay_writers), self.device))
         self.batch *= len(self.codes) * self.codes[0][0].shape[1]  # signatures a step: sets of them, of each source
