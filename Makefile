@@ -12,18 +12,22 @@ export SIGEN_PROFILE SIGEN_SHEETS SIGEN_HOME PYTHON TORCH_INDEX REQUIREMENTS
 # photographs may hold spaces, which make's own rules cannot.
 quote = '$(subst ','\'',$(1))'
 ROOT := $(or $(SIGEN_HOME),$(if $(filter smoke,$(SIGEN_PROFILE)),.smoke,.))
+RESULTS := $(or $(SIGEN_HOME),$(if $(filter smoke,$(SIGEN_PROFILE)),.smoke,own))
 SHEETS := $(or $(SIGEN_SHEETS),$(ROOT)/data/sheets)
 KEY := $(shell printf '%s|%s|%s' $(call quote,$(SIGEN_PROFILE)) $(call quote,$(SIGEN_SHEETS)) \
 	$(call quote,$(SIGEN_HOME)) | cksum | cut -d' ' -f1)
 RUN := build/run-$(KEY).stamp
-STALE := $(shell test -f $(call quote,$(ROOT)/report/generated/results.json) || echo results; \
+STALE := $(shell test -f $(call quote,$(RESULTS)/report/generated/results.json) || echo results; \
 	find $(call quote,$(SHEETS)) -newer $(RUN) 2>/dev/null | head -n 1)
 SOURCES := $(wildcard sigen_utils/*.py sigen_utils/*/*.py sigen_utils/*/*.mplstyle sigen_utils/*/*.j2 notebooks/*.ipynb \
 	report/*.j2 report/*.bib weights/*/*)
 
-.PHONY: all setup test test-long audit report bench stress studies prior extractor page test-colab lock clean help FORCE
+.PHONY: all results setup test test-long audit report bench stress studies prior extractor page test-colab lock clean help FORCE
 
-all: $(RUN) ## everything: set-up, data, models, comparison, figures, report
+all: $(RUN) ## everything: set-up, data, models, comparison; figures and report go to own/, beside the committed ones
+
+results: $(RUN) ## put the results of `make` in the place of the committed ones, if every model of ours has converged
+	$(PY) -m sigen_utils regenerate
 
 $(RUN): .venv/ready $(SOURCES) $(if $(STALE),FORCE)
 	@tools/setup.sh tex
@@ -48,9 +52,9 @@ test-long: .venv/ready ## a hundred kills of all that takes long, large pictures
 	$(PY) -m pytest -m long -s tests
 	$(PY) tools/fuzz.py --n 10000
 
-report: .venv/ready ## the numbers, tables and PDF anew from report/generated/results.json
+report: .venv/ready ## README's table, docs/results.md and the PDF anew from the committed numbers
 	@tools/setup.sh tex
-	$(PY) -m sigen_utils report
+	SIGEN_HOME="$(CURDIR)" $(PY) -m sigen_utils report
 
 bench: .venv/ready ## speed beside the plain way of doing it, in one run
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done

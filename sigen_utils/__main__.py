@@ -200,6 +200,10 @@ def _publish_commands(command: Command) -> None:
 def _story_commands(command: Command) -> None:
     """The notebooks and the report."""
     command("report", story.report, "numbers, tables and, where there is TeX, the PDF")
+    text = (
+        "put the results of a whole run in the place of the committed ones: numbers, figures, notebooks, README, report"
+    )
+    command("regenerate", story.regenerate, text)
 
     text = "what this machine has of what is needed, and the command that brings what is missing; status 1 if required"
     command("doctor", doctor.doctor, text)

@@ -1,8 +1,9 @@
 """Every path of the project in one place.
 
 All outputs hang below one root, `home()`: the repository itself, or the folder named by the environment
-variable ``SIGEN_HOME``, or ``<repository>/.smoke`` in the smoke profile, so that a quick check can never
-overwrite a committed figure or number. ``SIGEN_SHEETS`` names another folder of photographs to read.
+variable ``SIGEN_HOME``, or ``<repository>/.smoke`` in the smoke profile. Figures and numbers of a run in the repository
+go to its folder ``own``, so that nobody overwrites the committed ones unawares; ``make results`` puts them there.
+``SIGEN_SHEETS`` names another folder of photographs to read.
 Functions, not constants: a notebook may choose its profile after the import.
 """
 
@@ -43,14 +44,19 @@ def runs_dir() -> Path:
     return home() / "runs"
 
 
+def results_root() -> Path:
+    """Root of figures and numbers: `home()`, or ``own`` below a repository that is the root by default."""
+    return REPO / "own" if home() == REPO and not os.environ.get("SIGEN_HOME") else home()
+
+
 def figures_dir() -> Path:
     """Folder of the figures that the report shows."""
-    return home() / "figures"
+    return results_root() / "figures"
 
 
 def report_dir() -> Path:
     """Folder of the report's LaTeX source and PDF."""
-    return home() / "report"
+    return results_root() / "report"
 
 
 def generated_dir() -> Path:

@@ -108,9 +108,9 @@ def test_the_copy_test_sees_bent_copies_and_passes_genuine_signatures():
     bad = copy_test.copy_test(reference, misfits(reference.references[y], bent(own, 5)), y, times, source)
     assert bad["copy_auc"].value < 0.1 and bad["copy_z"].value < -5 and bad["copy_named"].value > 0.9
     assert bad["copy_below_tenth"].value > 0.8 and bad["copy_margin_auc"].value > 0.8
-    assert bad["copy_z_in_turn"].value < -5
+    assert bad["copy_z_leave_one_out"].value < -5
     good = copy_test.copy_test_of_genuine(reference, times)
-    assert abs(good["copy_z_in_turn"].value) < 2
+    assert abs(good["copy_z_leave_one_out"].value) < 2
     low, high = good["copy_auc"].interval()
     assert abs(good["copy_z"].value) < 2 and low < 0.5 < high and "copy_named" not in good
     stranger = copy_test.copy_test(reference, misfits(reference.references[y], own.roll(3, 0)), y, times)
@@ -414,6 +414,21 @@ def test_files_of_drawn_signatures_that_do_not_fit_are_refused(tmp_path):
     assert sampling.offers(few, "new") and not sampling.offers(few, "known")
     with pytest.raises(ValueError, match="4 signatures of 2 people, asked for are 4 of 3"):
         few.new(3, 4)
+
+
+def test_what_a_code_costs_is_measured_with_training_signatures_drawn_again(data):
+    eye = open_eye()
+    held_out = [data.test.x[data.test.labels == person] for person in range(data.n_people)]
+    train = [data.train.x[data.train.labels == person] for person in range(data.n_people)]
+    reference = copy_test.copy_reference(train, held_out, eye.misfits)
+    times = scores.draws_of_people(data.n_people, 0)
+
+    def auc(redraw):
+        return copy_test.copy_test_of_redrawn(reference, held_out, redraw, eye.misfits, times).value
+
+    genuine = copy_test.copy_test_of_genuine(reference, times)["copy_auc"].value
+    assert auc(lambda x: x) == pytest.approx(genuine)  # a perfect code costs nothing
+    assert auc(lambda x: x.flip(-1)) > max(0.9, genuine)  # a mirrored signature is like nobody's
 
 
 def test_a_grey_model_is_also_scored_without_rendering():

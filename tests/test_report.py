@@ -46,8 +46,8 @@ def sample_results() -> dict:
     of = [f"{e}/{s}" for e in (PHOTOGRAPHS, WRITERS) for s in scores]
     strokes = [f"stroke_{name}" for name in ("ink", "components", "specks", "width", "grey", "aspect")]
     new = table([*of, "near_tenth", "collisions", *strokes], LABELS | TRIVIAL)
-    copy = ("copy_auc", "copy_z", "copy_auc_in_turn", "copy_z_in_turn", "copy_below_median", "copy_below_tenth",
-            "copy_margin_auc")  # fmt: skip
+    copy = ("copy_auc", "copy_z", "copy_auc_leave_one_out", "copy_z_leave_one_out", "copy_below_median",
+            "copy_below_tenth", "copy_margin_auc")  # fmt: skip
     knows = [row for row in (LABELS | TRIVIAL) if row in ("prior_alone", "vae", "gan", *TRIVIAL)]
     known = table(
         [*(f"{e}/{s}" for e in (PHOTOGRAPHS, WRITERS) for s in ("energy", "top1", "within")), *copy],

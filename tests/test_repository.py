@@ -125,8 +125,9 @@ STAND_IN = """#!/bin/sh
 echo "$*" >>calls.txt
 test ! -e fail || exit 3
 root=${SIGEN_HOME:-.}
-mkdir -p "$root/report/generated" "$root/data/sheets"
-touch "$root/report/generated/results.json"
+results=${SIGEN_HOME:-own}
+mkdir -p "$results/report/generated" "$root/data/sheets"
+touch "$results/report/generated/results.json"
 test -e "$root/data/sheets/sheet 01.jpg" || touch "$root/data/sheets/sheet 01.jpg"
 """
 
@@ -178,7 +179,7 @@ def test_a_photograph_or_the_results_gone_runs_it_again(copy):
     time.sleep(0.02)
     (copy / "data/sheets/sheet 01.jpg").unlink()
     assert make(copy) == (0, 1)
-    (copy / "report/generated/results.json").unlink()
+    (copy / "own/report/generated/results.json").unlink()
     assert make(copy) == (0, 1)
 
 
@@ -187,6 +188,14 @@ def test_a_failed_run_is_not_taken_for_done(copy):
     assert make(copy) == (2, 1)
     (copy / "fail").unlink()
     assert make(copy) == (0, 1)
+
+
+def test_only_make_results_touches_what_is_committed(copy):
+    make(copy)
+    assert "-m sigen_utils regenerate" not in (copy / "calls.txt").read_text()
+    make(copy, "results")
+    assert (copy / "calls.txt").read_text().splitlines() == ["-m sigen_utils regenerate"]  # the run itself is there
+    assert not list((copy / "report").iterdir())
 
 
 def test_another_choice_is_another_run(copy, tmp_path):

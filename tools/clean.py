@@ -70,7 +70,14 @@ def main() -> None:
     data = home / "data"
     files = synthetic_sheets(data / "sheets") + extracted_signatures(data / "signatures")
     files += [path for ending in LATEX for path in (home / "report").glob(f"*.{ending}")]
-    folders = [home / "runs", REPO / "build", REPO / ".smoke", REPO / ".pytest_cache", REPO / ".ruff_cache"]
+    folders = [
+        home / "runs",
+        REPO / "own",
+        REPO / "build",
+        REPO / ".smoke",
+        REPO / ".pytest_cache",
+        REPO / ".ruff_cache",
+    ]
     folders += [path for path in REPO.glob("**/__pycache__") if ".venv" not in path.parts]
     remove_files(home, files)
     for folder in filter(Path.is_dir, folders):

@@ -14,7 +14,7 @@ COLUMNS = {  # of what is printed; the file holds all scores
     ),
     "known": (
         "efflite0_block10/energy", "signature_crowd/energy", "signature_crowd/top1", "signature_crowd/within",
-        "copy_auc", "copy_z", "copy_z_in_turn", "copy_below_tenth", "copy_named",
+        "copy_auc", "copy_z", "copy_z_leave_one_out", "copy_below_tenth", "copy_named",
     ),
     "like": ("euclidean/global", "s_norm/global", "svm_rbf/global", "svm_rbf/person"),
 }  # fmt: skip

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -27,20 +28,18 @@ SHADES, COLORS = 16, 128  # ... so many shades of grey, or so many colours where
 def report(args: argparse.Namespace) -> int:
     from .. import paths, report
 
-    if paths.home() == paths.REPO:
+    if paths.results_root() == paths.REPO:
         report.write_markdown()
     report.build_pdf()
     return 0
 
 
 def run_all(args: argparse.Namespace) -> int:
-    """Notebooks 01 to 06 by papermill, each kept as executed, then the report.
-
-    Where the repository is the root of what is written, so that its figures and its report are made anew, the notebooks
-    in it show what these runs showed.
-    """
+    """Notebooks 01 to 06 by papermill, each kept as executed, then the report, then what the committed results say."""
     from .. import paths
     from ..profiles import get_profile
+    from ..report import load_results
+    from ..report.verdict import verdicts
 
     profile = get_profile(args.profile)
     environment = dict(os.environ, SIGEN_PROFILE=profile.name, PYTHONUNBUFFERED="1")
@@ -49,7 +48,7 @@ def run_all(args: argparse.Namespace) -> int:
         if number < args.first:
             continue
         print(f"[{number}/{len(NOTEBOOKS)}] {name} (profile {profile.name})", flush=True)
-        out = paths.runs_dir() / "notebooks" / f"{name}.ipynb"
+        out = executed(name)
         out.parent.mkdir(parents=True, exist_ok=True)
         source = paths.REPO / "notebooks" / f"{name}.ipynb"
         command = [sys.executable, "-m", "papermill", str(source), str(out), "--cwd", str(source.parent)]
@@ -59,10 +58,48 @@ def run_all(args: argparse.Namespace) -> int:
         if code:
             print(f"{name} stopped; the part that ran is kept in {out}", file=sys.stderr)
             return code
-        if paths.home() == paths.REPO:
-            keep_outputs(out, source)
         print(f"[{number}/{len(NOTEBOOKS)}] done after {(time.monotonic() - started) / 60:.1f} min", flush=True)
-    return report(args)
+    status = report(args)
+    if paths.results_root() != paths.REPO:
+        print("\n".join(verdicts(load_results(), load_results(paths.REPO))))
+    return status
+
+
+def executed(name: str) -> Path:
+    """The notebook `name` as `run_all` executed it."""
+    from .. import paths
+
+    return paths.runs_dir() / "notebooks" / f"{name}.ipynb"
+
+
+def regenerate(args: argparse.Namespace) -> int:
+    """Put the results of a whole run in the place of the committed ones: numbers, figures, notebooks, README, report.
+
+    Raises
+    ------
+    ReportError
+        If the run was not whole, a training is unfinished or one of our models has not converged: then nothing changes.
+    """
+    from .. import paths, report
+    from ..report.verdict import refuse_unfit
+
+    root = paths.results_root()
+    if root == paths.REPO:
+        raise report.ReportError("SIGEN_HOME is the repository itself: its results are the committed ones already")
+    results = report.load_results()
+    refuse_unfit(results)
+    committed = sorted(path for path in (paths.REPO / "figures").iterdir() if path.suffix in (".png", ".pdf", ".gif"))
+    numbers = root / "report" / "generated" / "results.json"
+    for name in NOTEBOOKS:
+        keep_outputs(executed(name), paths.REPO / "notebooks" / f"{name}.ipynb")
+    made = [root / "figures" / path.name for path in committed]
+    for source in [numbers, *(path for path in made if path.is_file())]:
+        with paths.atomic_write(paths.REPO / source.relative_to(root)) as temporary:
+            shutil.copyfile(source, temporary)
+    os.environ["SIGEN_HOME"] = str(paths.REPO)  # what is written from here on is what is committed
+    report.write_markdown()
+    report.build_pdf()
+    return 0
 
 
 def keep_outputs(executed: Path, source: Path) -> None:

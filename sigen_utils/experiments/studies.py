@@ -2,7 +2,8 @@
 
 An *arm* is a recipe. `arms_of` has five studies: the reports' models and their variants, the repair of the reports' GAN
 step by step, what each part of the best GAN adds, what beta does to a VAE drawn from N(0, I), and what more synthetic
-writers do for the learned prior. Results are stored in ``results.json`` with the command and the commit; notebook 06 and the report show the stored ones.
+writers do for the learned prior. Results are stored in ``results.json`` with the command and the commit; notebook 06
+and the report show the stored ones.
 """
 
 from __future__ import annotations
@@ -186,9 +187,10 @@ def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str
 
 
 def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:
-    """The stored study if it was measured on these signatures, else None."""
-    if not (paths.generated_dir() / "results.json").exists():
-        return None
-    found = report.load_results().get("studies", {}).get(name)
-    fits = found is not None and found["provenance"]["data_fingerprint"] == data.fingerprint()
-    return found if fits else None
+    """The stored study if it was measured on these signatures, one's own before the committed one; else None."""
+    for root in dict.fromkeys((paths.results_root(), paths.REPO if paths.home() == paths.REPO else paths.home())):
+        if (root / "report" / "generated" / "results.json").exists():
+            found = report.load_results(root).get("studies", {}).get(name)
+            if found is not None and found["provenance"]["data_fingerprint"] == data.fingerprint():
+                return found
+    return None

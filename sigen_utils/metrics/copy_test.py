@@ -14,7 +14,7 @@ References: van Elteren 1960 (Mann-Whitney tests of several strata added up).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +26,11 @@ from .store import keys_of
 
 GOALS = {
     "copy_auc": Goal("genuine .5, copies 0", 0.5),
-    "copy_auc_in_turn": Goal("genuine .5, copies 0", 0.5),
+    "copy_auc_leave_one_out": Goal("genuine .5, copies 0", 0.5),
     "copy_below_median": Goal("genuine .5, copies 1", 0.5),
     "copy_below_tenth": Goal("genuine .1, copies 1", 0.1),
     "copy_margin_auc": Goal("genuine .5, one source 1", 0.5),
+    "copy_auc_redrawn": Goal("a perfect code .5", 0.5),
 }
 
 
@@ -104,10 +105,37 @@ def copy_reference(train: Sequence[torch.Tensor], held_out: Sequence[torch.Tenso
     genuine, swapped = [], []
     for own, new in zip(references, held_out, strict=True):
         genuine.append(misfits(own[None].expand(len(new), *own.shape), new))
-        places = range(min(k, OTHERS))
-        known = [torch.cat([own[:j], own[j + 1 :], new[:1]]) for j in places]
-        swapped.append(misfits(torch.stack(known), own[: len(places)]))
+        swapped.append(misfits(_leave_one_out(own, new[0]), own[:OTHERS]))
     return CopyReference(references, genuine, swapped)
+
+
+def _leave_one_out(own: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """References ``[k, 1, H, H]`` of each of the first `OTHERS` of `own`: the other ones, and `new` in its place."""
+    return torch.stack([torch.cat([own[:j], own[j + 1 :], new[None]]) for j in range(min(len(own), OTHERS))])
+
+
+def copy_test_of_redrawn(
+    reference: CopyReference,
+    held_out: Sequence[torch.Tensor],
+    redraw: Callable[[torch.Tensor], torch.Tensor],
+    misfits: Misfits,
+    times: np.ndarray,
+) -> Score:
+    """``copy_auc`` of training signatures that a model has drawn again: what its code alone costs.
+
+    Parameters
+    ----------
+    reference, held_out
+        `copy_reference` and what it was made of.
+    redraw
+        Rendered reconstructions of rendered signatures, both ``[n, 1, H, H]``.
+    misfits, times
+        As in `copy_reference` and `copy_test`.
+    """
+    drawn = redraw(reference.references[:, :OTHERS].flatten(0, 1)).unflatten(0, (len(held_out), -1))
+    people = zip(reference.references, held_out, drawn, strict=True)
+    left = np.concatenate([misfits(_leave_one_out(own, new[0]), x) for own, new, x in people])
+    return copy_test(reference, left, np.arange(len(held_out)).repeat(drawn.shape[1]), times)["copy_auc"]
 
 
 def copy_test(
@@ -131,7 +159,7 @@ def copy_test(
     dict
         ``copy_auc``: how often a sample leaves more over than a held-out signature of the same person (.5 for genuine
         ones, 0 for copies, above .5 for pictures that are not like the person). ``copy_z``: the same as a z-score.
-        ``copy_auc_in_turn``, ``copy_z_in_turn``: the same beside training signatures held out in turn.
+        ``copy_auc_leave_one_out``, ``copy_z_leave_one_out``: the same beside training signatures held out in turn.
         ``copy_below_median``, ``copy_below_tenth``: share of samples that leave less over than one half, or one tenth,
         of all held-out signatures do; the second sees a sampler that copies only now and then. ``copy_margin_auc``: how
         often one reference stands out more clearly than for a held-out signature. ``copy_named``: share of samples
@@ -142,7 +170,7 @@ def copy_test(
     if any(len(rows) == 0 for rows in own):
         raise ValueError("the copy test compares within people: every person needs a sample")
     out: dict[str, Score] = {}
-    for ending, genuine in (("", reference.held_out), ("_in_turn", reference.others)):
+    for ending, genuine in (("", reference.held_out), ("_leave_one_out", reference.others)):
         wins = [_wins(least[rows], one.min(1)) for rows, one in zip(own, genuine, strict=True)]
         out[f"copy_auc{ending}"] = mean_over_people(np.array([won.mean() for won in wins]), times)
         spread = sum(a * b * (a + b + 1) / 12 for a, b in (won.shape for won in wins))
@@ -168,7 +196,7 @@ def copy_test_of_genuine(reference: CopyReference, times: np.ndarray) -> dict[st
     for samples, stratified in ((reference.others, False), (reference.held_out, True)):
         y = np.repeat(np.arange(len(samples)), [len(one) for one in samples])
         found = copy_test(reference, np.concatenate(samples), y, times)
-        out |= {name: score for name, score in found.items() if name.endswith("_in_turn") == stratified}
+        out |= {name: score for name, score in found.items() if name.endswith("_leave_one_out") == stratified}
     return out
 
 

@@ -19,6 +19,7 @@ import torch
 
 from ..sampling import Unrendered, offers
 from . import few_shot, known_people, likelihood, new_people
+from .copy_test import copy_test_of_redrawn
 from .scores import Goal, Score, draws_of_people, in_words, mean_over_people, over_seeds, rankings
 from .seen import USED_IN_TRAINING, VERIFIER, Eye, Seen
 
@@ -200,11 +201,27 @@ def _known(
             with clock("registration"):
                 eye.misfits(reference.copies.references[y], made.x)
             sources = None if sources is None else sources.numpy()
-            scores.append(known_people.score_known(reference, made, y.numpy(), eye.misfits, seed, sources))
+            found = known_people.score_known(reference, made, y.numpy(), eye.misfits, seed, sources)
+            if callable(getattr(one, "reconstruct", None)):
+                with clock("registration"):
+                    found["copy_auc_redrawn"] = _redrawn(one, eye, reference, seed)
+            scores.append(found)
         rows[row] = _over_seeds(scores)
     goals = known_people.goals(eye.names)
     table = _table(rows, names, goals, known_people.score_genuine(reference, seed))
     return table | dict(references=reference.copies.references.shape[1])
+
+
+def _redrawn(model, eye: Eye, reference: known_people.Known, seed: int) -> Score:
+    """`copy_test_of_redrawn` with the reconstructions of a model."""
+
+    def redraw(x: torch.Tensor) -> torch.Tensor:
+        parts = [model.reconstruct((part > 0.5).float().to(eye.device)).cpu() for part in x.split(64)]
+        return eye(torch.cat(parts), strokes=False).x
+
+    held_out = [reference.held_out.x[rows] for rows in reference.held_out_rows]
+    times = draws_of_people(len(held_out), seed)
+    return copy_test_of_redrawn(reference.copies, held_out, redraw, eye.misfits, times)
 
 
 def _like(samplers, names, eye: Eye, unseen: torch.Tensor, cohort, seed: int, clock: _Clock) -> dict[str, Any]:

@@ -36,15 +36,15 @@ def _check(value: object, where: str) -> None:
         raise ReportError(f"results.json: {where} is a {kind}; convert it with int(), float(), str() or tolist()")
 
 
-def load_results() -> dict:
-    """The measured values of all notebooks.
+def load_results(root: Path | None = None) -> dict:
+    """The measured values of all notebooks, of `paths.results_root` or of another root.
 
     Raises
     ------
     ReportError
         If there are none yet or the file is not whole JSON; the message names it and the remedy.
     """
-    path = paths.generated_dir() / "results.json"
+    path = (root / "report" / "generated" if root else paths.generated_dir()) / "results.json"
     if not path.exists():
         raise ReportError(f"{paths.display(path)}: no results yet; run the notebooks 01 to 06 first")
     try:
@@ -81,7 +81,11 @@ def update_results(section: str, values: dict, without: Sequence[str] = ()) -> P
         raise ReportError(f"results.json: section {section} takes a dict, not a {type(values).__name__}")
     _check(values, section)
     path = paths.generated_dir() / "results.json"
-    results = load_results() if path.exists() else {}
+    if path.exists():
+        results = load_results()
+    else:  # the stored studies take hours: a run of one's own begins with the committed ones
+        own = paths.results_root() == paths.REPO / "own"
+        results = {name: value for name, value in load_results(paths.REPO).items() if name == "studies"} if own else {}
     kept = {name: value for name, value in results.get(section, {}).items() if name not in without}
     results[section] = {**kept, **values}
     whole = {name: results[name] for name in sorted(results)}  # below that, rows and arms keep their order
