@@ -65,12 +65,14 @@ stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a h
 # Studies: the same training with one thing changed, three seeds each, scored on another synthetic class
 UNSEEN := data/.signatures_unseen
 STUDY := --data data/signatures --unseen $(UNSEEN) --seeds 3 --record
-studies: $(RUN) ## the four studies anew, hours on two cores, kept in results.json; finished trainings are loaded
+studies: $(RUN) ## the five studies anew, hours on two cores, kept in results.json; finished trainings are loaded
 	$(PY) -m sigen_utils ablate reports $(STUDY) --images 16000 --out build/studies/reports
-	$(PY) -m sigen_utils ablate repair $(STUDY) --images 64000 --out build/studies/repair \
+	$(PY) -m sigen_utils ablate repair $(STUDY) --images 8000 --out build/studies/repair \
 		$(if $(wildcard $(WRITERS)),--corpus $(WRITERS))
 	$(PY) -m sigen_utils ablate gan $(STUDY) --images 4800 --out build/studies/gan --start runs/vae
 	$(PY) -m sigen_utils ablate beta $(STUDY) --images 16000 --out build/studies/beta
+	test ! -f $(WRITERS) || $(PY) -m sigen_utils ablate writers $(STUDY) --images 64000 --out build/studies/writers \
+		--corpus $(WRITERS) --start build/prior/decoder
 
 # The weights in the repository: card.json beside them says on what, how long and where they were trained
 WRITERS := build/writers.npz

@@ -97,3 +97,11 @@ def test_a_study_is_kept_with_where_it_came_from(judge):
     assert stored["command"] == "ablate beta --images 8" and stored["provenance"]["commit"]
     assert report.load_results()["studies"]["beta"]["images"] == 8
     assert studies.recorded("beta", make_set(people=10, each=4, seed=7)) is None
+
+
+def test_stored_samples_come_back_as_ink():
+    ink = (torch.rand(2, 1, 128, 128, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    ink = torch.nn.functional.max_pool2d(ink, 9, 1, 4).round()  # no specks, which rendering removes
+    ink[:, :, ::32] = 0
+    again = studies.unpack(studies.pack(ink))
+    assert again.shape == ink.shape and (again - ink).abs().mean() < 0.01

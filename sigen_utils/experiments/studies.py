@@ -8,6 +8,7 @@ and the report show the stored ones.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from ..data import SignatureSet
 from ..metrics import new_people
 from ..metrics.seen import Eye
 from ..recipes import RECIPES, Recipe, repair_steps
+from ..render import render
 from ..synthesis import Corpus
 from ..training import checkpoint
 
@@ -34,6 +36,7 @@ SCORES = {  # of table A, by their name there: how a study shows them
 COLLAPSED = 0.1  # share of genuine signatures covered below which a training has collapsed
 CONVERGED = dict(frechet=25.0, coverage=COLLAPSED)  # what a cheap GAN from noise has to reach; a blank page lies at 58
 BETAS = (0.1, 2.0, 8.0)  # beside our own
+PICTURES = 8  # samples of an arm that are stored
 WRITERS = (500, 4_000)  # beside all of the corpus
 
 WITHOUT = {  # of the best GAN: the field that is changed, and its value
@@ -135,8 +138,9 @@ def train_arms(
     -------
     dict
         ``images, n, arms``: name -> a list with an entry a seed, of ``seed, minutes``, the scores of `Judge`,
-        and ``curve`` (rows of the history: images, logits, norm of G's gradient). A training whose loss became no
-        number has ``diverged`` instead of scores.
+        ``pictures`` (of the first seed: `PICTURES` samples as `pack` writes them) and ``curve`` (rows of the history:
+        images, logits, norm of G's gradient). A training whose loss became no number has ``diverged`` instead of
+        scores.
     """
     out: dict[str, list[dict[str, Any]]] = {}
     for name, arm in arms.items():
@@ -155,16 +159,31 @@ def train_arms(
                 out.setdefault(name, []).append(entry | dict(diverged=True))
                 continue
             entry |= judge(run, seed) | dict(minutes=run.history[-1]["seconds"] / 60, curve=_curve(run.history))
+            if seed == seeds[0]:
+                entry["pictures"] = pack(run.sample(PICTURES, seed=seed))
             out.setdefault(name, []).append(entry)
             if progress:
                 progress(f"{name}, seed {seed}: Frechet {entry['frechet']:.1f}, coverage {entry['coverage']:.2f}")
     return dict(images=images, n=judge.reference.people * judge.reference.per_person, scores=SCORES, arms=out)
 
 
+def pack(x: torch.Tensor) -> str:
+    """Rendered samples ``[n, 1, 128, 128]`` as text for a JSON file, a bit a pixel."""
+    return base64.b64encode(np.packbits(render(x.cpu())[:, 0].numpy() > 0.5)).decode()
+
+
+def unpack(pictures: str) -> torch.Tensor:
+    """Ink ``[n, 1, 128, 128]`` in {0, 1} of what `pack` wrote."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(pictures), np.uint8))
+    return torch.from_numpy(bits).view(-1, 1, 128, 128).float()
+
+
 def _curve(history: list[dict], points: int = 40) -> list[dict[str, float]]:
     keys = ("images", "d_loss", "g_loss", "real_logit", "fake_logit", "g_gradient_norm", "loss", "test_loss")
     rows = [row for row in history if math.isfinite(row["loss"])]
-    return [{key: round(row[key], 4) for key in keys if key in row} for row in rows[:: max(1, len(rows) // points)]]
+    every = max(1, len(rows) // points)
+    kept = [row for place, row in enumerate(rows) if place % every == 0 or "test_loss" in row]
+    return [{key: round(row[key], 4) for key in keys if key in row} for row in kept]
 
 
 def in_lines(found: Mapping[str, Any]) -> list[str]:
