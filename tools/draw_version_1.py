@@ -4,8 +4,8 @@
     cd build/v1 && python -m sigen_utils train vae --data DATA --run runs/vae     # and with --scratch, and gan
     python draw_version_1.py DATA UNSEEN OUT name=runs/vae ...
 
-DATA and UNSEEN are folders of signatures, as for `evaluate`; OUT gets ``<name>.npz`` for each run. Those models remember
-training signatures: a sample of a person is one of theirs, warped and drawn again.
+DATA and UNSEEN are folders of signatures, as for `evaluate`; OUT gets ``<name>.npz`` for each run. Those models
+remember training signatures: a sample of a person is one of theirs, warped and drawn again.
 """
 
 from __future__ import annotations
