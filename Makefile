@@ -56,8 +56,8 @@ report: .venv/ready ## README's table, docs/results.md and the PDF anew from the
 	@tools/setup.sh tex
 	SIGEN_HOME="$(CURDIR)" $(PY) -m sigen_utils report
 
-bench: .venv/ready ## speed beside the plain way of doing it, in one run
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+bench: .venv/ready ## speed beside the plain way and public alternatives, in one process; docs/speed.md
+	$(PY) benchmarks/run.py
 
 stress: .venv/ready ## the extraction on harder and harder synthetic sheets; a heat map in build/stress
 	$(PY) -m sigen_utils stress --out build/stress

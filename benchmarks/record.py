@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,97 +20,88 @@ from sigen_utils.provenance import commit
 
 HISTORY, PAGE = REPO / "benchmarks" / "results.jsonl", REPO / "docs" / "speed.md"
 START, END = "<!-- speed: written by `python benchmarks/run.py --page` -->", "<!-- /speed -->"
-PACKAGES = "torch torchvision numpy scipy pillow opencv-python-headless opencv-contrib-python".split()
-OPTIONAL = "kornia img2table torch-fidelity clean-fid".split()
-BUSY = 0.5  # load before the start, a core
+ALTERNATIVES = "kornia img2table torch-fidelity clean-fid".split()
+PACKAGES = "torch torchvision numpy scipy pillow opencv-python-headless".split() + ALTERNATIVES
+BUSY = 0.5  # a load a core above which the page says that the machine was busy
+Line = Mapping[str, Any]
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Date, commit, machine, versions and number type of what is measured now."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES + OPTIONAL:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-        cpu = next((value.strip() for key, _, value in lines if key.strip() == "model name"), cpu)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    installed = {one.name.lower().replace("_", "-"): one.version for one in metadata.distributions() if one.name}
+    cpu, known = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    if known.is_file():
+        rows = (line.partition(":") for line in known.read_text().splitlines())
+        cpu = next((value.strip() for key, _, value in rows if key.strip() == "model name"), cpu)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None  # not on Windows
     return dict(
-        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         commit=commit(),
-        machine=dict(cpu=cpu, cores=cores, threads=torch.get_num_threads(), gpu=gpu, load=load),
+        machine=dict(cpu=cpu, gpu=gpu, cores=os.cpu_count(), threads=torch.get_num_threads(), load=load),
         number_type=str(precision(device)).removeprefix("torch."),
-        versions=versions,
+        versions=dict(python=platform.python_version()) | {k: installed[k] for k in PACKAGES if k in installed},
     )
 
 
-def describe(line: Mapping[str, Any]) -> str:
-    """The machine of a line, in words."""
-    on, versions = line["machine"], line["versions"]
-    packages = ", ".join(f"{name} {version}" for name, version in versions.items())
-    load = on["load"]
-    busy = "" if load is None else f" Load before the start: {load:g}"
-    busy += ", so the machine was busy with other work." if load and load > BUSY * on["cores"] else "." if busy else ""
-    where = (f"{on['gpu']}, " if on["gpu"] else "") + f"{on['cpu']}, {on['cores']} cores, {on['threads']} threads"
-    return f"{line['date']}, commit {line['commit']}: {where}, {line['number_type']}.{busy} {packages}."
+def described(line: Line) -> str:
+    """When and on what a line was measured, in words."""
+    on = line["machine"]
+    where = ", ".join(filter(None, (on["gpu"], on["cpu"], f"{on['cores']} cores", f"{on['threads']} threads")))
+    busy = on["load"] is not None and on["load"] > BUSY * on["cores"]
+    load = f"load {on['load']} before the start" + (": **the machine was busy**" if busy else "")
+    versions = ", ".join(f"{name} {version}" for name, version in line["versions"].items())
+    text = f"{line['date']}, commit {line['commit']}, {where}, {line['number_type']}, {load}. {versions}."
+    return textwrap.fill(text, 120, break_on_hyphens=False)
 
 
 def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def cells(line: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:
-    """(way, its median, its speed-up, notes) of every way of a line, in words."""
+def rows(line: Line) -> Iterator[tuple[str, str, str, str]]:
+    """Of every way its name, median, speed-up and notes, in words."""
     for name, way in line["ways"].items():
         if "problem" in way:
             yield name, way["problem"], "", ""
             continue
-        spread = f"{number(way['speed_up'])} [{number(way['low'])}, {number(way['high'])}]"
-        notes = ", ".join(f"{key} {number(value)}" for key, value in way["notes"].items())
-        yield name, f"{number(way['median'])} {line['unit']}", "1" if name == "plain" else spread, notes
+        faster = f"{number(way['speed_up'])} [{number(way['low'])}, {number(way['high'])}]"
+        notes = ", ".join(f"{key} {number(value)}" for key, value in way["notes"].items()).replace(", of", " of")
+        yield name, f"{number(way['median'])} {line['unit']}", "1" if name == "plain" else faster, notes
 
 
-def as_text(line: Mapping[str, Any]) -> str:
+def as_text(line: Line) -> str:
     """A line for a terminal."""
-    rows = [(name, median, fast and f"x {fast}", notes) for name, median, fast, notes in cells(line)]
-    width = max(len(row[0]) for row in rows)
-    found = [f"  {name:{width}}  {median:26} {fast:24} {notes}".rstrip() for name, median, fast, notes in rows]
+    found = ("  {:46}{:28}{:26}{}".format(*row).rstrip() for row in rows(line))
     return "\n".join([f"{line['benchmark']}: {line['what']}", *found])
 
 
-def append(line: Mapping[str, Any], path: Path = HISTORY) -> None:
+def append(line: Line, path: Path = HISTORY) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def table(lines: Iterable[Mapping[str, Any]]) -> str:
+def table(lines: Iterable[Line]) -> str:
     """Tables in Markdown, one a machine, of the last line of every benchmark there."""
-    machines: dict[tuple, dict[str, Mapping[str, Any]]] = {}
+    machines: dict[tuple, dict[str, Line]] = {}
     for line in lines:
         key = tuple(line["machine"][name] for name in ("gpu", "cpu", "cores", "threads"))
         machines.setdefault(key, {})[line["benchmark"]] = line
     parts = []
     for last in machines.values():
-        rows = ["| benchmark | way | measured | times as fast as plain | also |", "|---|---|---:|---:|---|"]
+        found = ["| benchmark | way | measured | times as fast as plain | also |", "|---|---|---:|---:|---|"]
         for line in last.values():
             first = f"`{line['benchmark']}`: {line['what']}"
-            for name, *others in cells(line):
-                bold = "**" if name == "ours" else ""
-                rows.append(" | ".join((f"| {first}", f"{bold}{name}{bold}", *others)).rstrip() + " |")
+            for name, *others in rows(line):
+                found.append(" | ".join((f"| {first}", f"**{name}**" if name == "ours" else name, *others)) + " |")
                 first = ""
-        parts.append("\n".join(rows))
-        parts += [f"- {one}" for one in dict.fromkeys(map(describe, last.values()))]
+        parts += ["\n".join(found), *dict.fromkeys(map(described, last.values()))]
     return "\n\n".join(parts)
 
 
 def write_page(page: Path = PAGE, history: Path = HISTORY) -> None:
     """Write the table of `history` between the marks of `page`."""
-    lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines() if line]
+    lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
     head, rest = page.read_text(encoding="utf-8").split(START)
     with atomic_write(page) as temporary:
         temporary.write_text(f"{head}{START}\n\n{table(lines)}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")

@@ -31,9 +31,7 @@ ROUNDS = 5  # at least
 SHORT = 0.05  # seconds; what takes less is repeated within a round
 
 
-def take_turns(
-    ways: Mapping[str, Callable[[], int]], seconds: float, wait: Callable[[], None] = lambda: None
-) -> dict[str, list[float]]:
+def take_turns(runs: Mapping[str, Callable[[], int]], seconds: float, wait: Callable[[], None]) -> dict[str, list]:
     """Seconds an item of every way, a number a round, in rounds A B C A B C ... for about so many `seconds`."""
 
     def timed(run: Callable[[], int], times: int) -> tuple[float, int]:
@@ -42,46 +40,41 @@ def take_turns(
         wait()
         return time.perf_counter() - started, items
 
-    times = {name: max(1, math.ceil(SHORT / max(timed(run, 1)[0], 1e-9))) for name, run in ways.items()}
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    end, rounds = time.perf_counter() + seconds, 0
-    while rounds < ROUNDS or time.perf_counter() < end:
-        for name, run in ways.items():
+    times = {name: max(1, math.ceil(SHORT / timed(run, 1)[0])) for name, run in runs.items()}
+    found, end = {name: [] for name in runs}, time.perf_counter() + seconds
+    while min(map(len, found.values())) < ROUNDS or time.perf_counter() < end:
+        for name, run in runs.items():
             took, items = timed(run, times[name])
             found[name].append(took / items)
-        rounds += 1
     return found
 
 
 def speed_up(plain: Sequence[float], other: Sequence[float]) -> dict[str, float]:
-    """How many times as fast as the plain way, by rounds: median, 10th and 90th percentile."""
+    """How many times as fast as the plain way, over rounds: median, 10th and 90th percentile."""
     low, middle, high = np.quantile(np.divide(plain, other), (0.1, 0.5, 0.9)).tolist()
     return dict(speed_up=middle, low=low, high=high)
 
 
-def measure(
-    benchmark: cases.Benchmark, setting: cases.Setting, seconds: float, wait: Callable[[], None] = lambda: None
-) -> dict[str, dict]:
+def problem_of(way: cases.Way) -> str:
+    """Why an alternative cannot run, or nothing; the first call is not timed, as it makes what is made only once."""
+    try:
+        way.run()
+    except Exception as error:
+        if not way.package:
+            raise
+        missing = isinstance(error, ModuleNotFoundError)
+        return f"not installed: pip install {way.package}" if missing else f"failed: {type(error).__name__}: {error}"
+    return ""
+
+
+def measure(ways: cases.Ways, unit: str, seconds: float, wait: Callable[[], None] = lambda: None) -> dict[str, dict]:
     """Of every way its median, speed-up and notes, or its problem."""
-    ways = benchmark.ways(setting)
-    problems = {name: way.problem for name, way in ways.items() if way.problem}
-    for name, way in ways.items():  # once untimed: what is made only once
-        try:
-            if not way.problem:
-                way.run()
-        except Exception as error:
-            if name in ("plain", "ours"):
-                raise
-            problems[name] = f"failed: {type(error).__name__}: {error}"
-    found = take_turns({name: way.run for name, way in ways.items() if name not in problems}, seconds, wait)
-    unit, out = cases.UNITS[benchmark.unit], {}
-    for name, way in ways.items():
-        if name in problems:
-            out[name] = dict(problem=problems[name])
-            continue
-        times = found[name]
-        out[name] = dict(median=unit(float(np.median(times))), rounds=len(times)) | speed_up(found["plain"], times)
-        out[name] |= dict(notes=way.notes())
+    out = {name: dict(problem=problem_of(way)) for name, way in ways.items()}
+    runs = {name: way.run for name, way in ways.items() if not out[name]["problem"]}
+    found = take_turns(runs, seconds, wait)
+    for name, times in found.items():
+        out[name] = dict(median=cases.UNITS[unit](float(np.median(times))), rounds=len(times))
+        out[name] |= speed_up(found["plain"], times) | dict(notes=ways[name].notes())
     return out
 
 
@@ -98,18 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     device = pick_device()
     machine = record.machine(device)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    print(record.describe(machine))
+    print(record.described(machine))
     with tempfile.TemporaryDirectory() as folder:
         setting = cases.Setting(device, Path(folder))
-        for one in cases.BENCHMARKS:
-            if one.name not in args.only:
-                continue
-            line = dict(benchmark=one.name, what=one.what, unit=one.unit)
-            line |= dict(ways=measure(one, setting, args.seconds, wait))
+        for one in (one for one in cases.BENCHMARKS if one.name in args.only):
+            wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+            ways = measure(one.ways(setting), one.unit, args.seconds, wait)
+            line = dict(benchmark=one.name, what=one.what, unit=one.unit, ways=ways) | machine
             print("\n" + record.as_text(line), flush=True)
             if args.record:
-                record.append(line | machine)
+                record.append(line)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ import numpy as np
 import torch
 import torch._dynamo  # noqa: F401 an optimiser imports it when it is made, 3 million calls
 
-from sigen_utils import __main__, sheets, synthesis
+from sigen_utils import __main__, metrics, paths, sheets, synthesis
+from sigen_utils.data import SignatureSet
+from sigen_utils.metrics import no_model, questions
+from sigen_utils.metrics.seen import VERIFIER
 from sigen_utils.models.prior import FlowConfig
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.recipes import RECIPES
@@ -62,6 +65,35 @@ def train_flow(folder: Path, start, images: int = 96, **options):
     return recipe.fit(toy_corpus(), folder, images, start, **dict(progress=False) | options)
 
 
+def train_gan(folder: Path, images: int = 24, **options):
+    """A tiny GAN from noise, six steps by default."""
+    small = dict(latent_dim=8, widths=(8, 8, 8, 8), widths_d=(8, 8, 8, 8))
+    recipe = RECIPES["corpus_gan_alone"]
+    few = FEW | dict(n_fixed=2)
+    recipe = replace(recipe, model=replace(recipe.model, **small), train=replace(recipe.train, **few))
+    return recipe.fit(toy_corpus(), folder, images, **dict(progress=False) | options)
+
+
+def train_game(folder: Path, start, images: int = 48, **options):
+    """A tiny GAN that begins as the run `start` of a prior, six steps by default."""
+    recipe = replace(RECIPES["gan"], people=False)
+    recipe = replace(recipe, model=replace(recipe.model, width=8, blocks=1, widths_d=(8, 8, 8, 8)))
+    recipe = replace(recipe.for_class(toy_corpus(), start), train=replace(recipe.train, **FEW))
+    return recipe.fit(toy_corpus(), folder, images, start, **dict(progress=False) | options)
+
+
+class Squares(metrics.FeatureExtractor):
+    """Features that cost nothing: ink averaged over squares, in the name of an extractor."""
+
+    dim, version = 64, "0"
+
+    def __init__(self, name: str):
+        self.name, self.device, self._cache = name, torch.device("cpu"), {}
+
+    def _compute(self, ink: torch.Tensor) -> np.ndarray:
+        return torch.nn.functional.avg_pool2d(ink, 16).flatten(1).numpy()
+
+
 # Each job: what is made once, what is killed (it gets the folder of `prepare` and one to write to), and its result
 
 
@@ -91,13 +123,36 @@ def _sample_job(made: Path, out: Path) -> None:
     assert __main__.main(words) == 0
 
 
+def _gan_job(made: Path, out: Path) -> None:
+    train_gan(out / "run")
+
+
+def _game_job(made: Path, out: Path) -> None:
+    train_game(out / "run", checkpoint.load_run(made / "prior"))
+
+
+def _evaluate_job(made: Path, out: Path) -> None:
+    """Judge copies, with numbers cached below `out`; what is measured again has to be the same."""
+    images = 255 * (torch.rand(64, 128, 128, generator=torch.Generator().manual_seed(0)) < 0.1).to(torch.uint8)
+    labels, names = torch.arange(16).repeat_interleave(4), [f"{k}.png" for k in range(64)]
+    last, people = torch.arange(64) % 4 == 3, [str(k) for k in range(8)]
+    halves = slice(0, 32), slice(32, 64)
+    sets = [SignatureSet(images[half], labels[half] % 8, people, names[half], last[half]) for half in halves]
+    eye = metrics.Eye([Squares("other"), Squares(VERIFIER)], folder=out / "cache")
+    rows = {"copies": [no_model.Copies(sets[0].train)]}
+    result = questions.evaluate(sets[0], rows, eye, sets[1], progress=lambda line: None)
+    paths.write_json(out / "result.json", {name: part for name, part in result.items() if "seconds" not in name})
+
+
 def _extract_job(made: Path, out: Path) -> None:
     sheets.extract(made / "sheets", out / "signatures", workers=1, progress=None)
 
 
 JOBS: dict[str, tuple[Callable, Callable]] = dict(
     vae=(lambda folder: None, _vae_job), flow=(_codes, _flow_job),
+    gan=(lambda folder: None, _gan_job), game=(_prior, _game_job),
     extract=(_sheets, _extract_job), sample=(_prior, _sample_job),
+    evaluate=(lambda folder: None, _evaluate_job),
 )  # fmt: skip
 TIMED = (checkpoint.HISTORY, checkpoint.STATE)  # hold seconds; compared below without them
 
@@ -171,7 +226,7 @@ def main(job: str, kills: int) -> dict[str, int]:
         assert forked(lambda: prepare(made), None)
         assert forked(lambda: work(made, whole), None, root / "calls")
         expected, calls = contents(whole), int((root / "calls").read_text())
-        again = job in ("extract", "sample")  # replace what is there; a finished training is only loaded
+        again = job in ("extract", "sample", "evaluate")  # replace what is there; a finished training is only loaded
         while done < kills:
             if not again or not out.exists():
                 shutil.rmtree(out, ignore_errors=True)
