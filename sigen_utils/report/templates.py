@@ -27,6 +27,8 @@ NOTHING = "-"  # a score that does not apply to a row
 
 def environment(latex: bool) -> jinja2.Environment:
     """Jinja with strict names and the filters of this module; for LaTeX with other delimiters."""
+    from ..experiments.studies import CONVERGED  # it stores results itself
+
     marks: dict[str, Any] = {}
     if latex:
         marks = dict(
@@ -41,6 +43,7 @@ def environment(latex: bool) -> jinja2.Environment:
         number=number, share=share, interval=interval, percent=percent, thousands=thousands, escape_latex=escape_latex
     )
     found.globals |= dict(cell=cell, plain=plain, rate=rate, like_rows=like_rows, sentences=_sentences)
+    found.globals |= dict(spread=spread, converged=CONVERGED)
     return found
 
 
@@ -97,6 +100,12 @@ def number(value: float | None, digits: int = 2) -> str:
 def share(value: float | None, digits: int = 0) -> str:
     """A share in per cent, with its sign in the words of a sentence."""
     return NOTHING if value is None else f"{100 * value:.{digits}f} %"
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean and range of a study's seeds, ``1.23 [1.01, 1.40]``."""
+    low, high = (f"{end(values):.{digits}f}" for end in (min, max))
+    return f"{sum(values) / len(values):.{digits}f} [{low}, {high}]"
 
 
 def interval(score: Mapping[str, float] | None, digits: int = 2) -> str:
