@@ -15,8 +15,8 @@ from sigen_utils.metrics import few_shot
 from sigen_utils.report import templates
 
 FIGURES = {  # that the notebooks export and the report shows
-    "extraction_steps.png", "comparison_panel.png", "study_repair.pdf", "study_gan.pdf", "faults.png",
-    "duplicates.pdf",
+    "extraction_steps.png", "comparison_panel.png", "study_repair.pdf", "study_samples.png", "study_gan.pdf",
+    "faults.png", "duplicates.pdf",
 }  # fmt: skip
 PHOTOGRAPHS, WRITERS = "efflite0_block10", "signature_crowd"
 TRIVIAL = dict(blank="blank page", mean_image="mean image", copies="copies", warps="registration warps",
