@@ -203,9 +203,7 @@ def registration_ways(setting: Setting) -> Ways:
 def page_ways(setting: Setting, megapixels: int) -> Ways:
     """Ways to find the cells of one synthetic sheet, on one core."""
     cv2.setNumThreads(1)
-    import_module("threadpoolctl").threadpool_limits(
-        1
-    )  # of scikit-learn; it stays: pages are measured last
+    import_module("threadpoolctl").threadpool_limits(1)  # of scikit-learn; it stays: pages are measured last
     sheets, path = setting.folder / "sheets", setting.folder / f"{megapixels}.jpg"
     if not sheets.exists():
         synthesize(sheets, SynthesisConfig(people=12), progress=None)

@@ -31,8 +31,8 @@ def machine(device: torch.device) -> dict[str, Any]:
     installed = {one.name.lower().replace("_", "-"): one.version for one in metadata.distributions() if one.name}
     cpu, known = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if known.is_file():
-        rows = (line.partition(":") for line in known.read_text().splitlines())
-        cpu = next((value.strip() for key, _, value in rows if key.strip() == "model name"), cpu)
+        pairs = (line.partition(":") for line in known.read_text().splitlines())
+        cpu = next((value.strip() for key, _, value in pairs if key.strip() == "model name"), cpu)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None  # not on Windows
     return dict(
@@ -47,7 +47,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 def described(line: Line) -> str:
     """When and on what a line was measured, in words."""
     on = line["machine"]
-    where = ", ".join(filter(None, (on["gpu"], on["cpu"], f"{on['cores']} cores", f"{on['threads']} threads")))
+    where = ", ".join(filter(None, (on["gpu"], on["cpu"], f"{on['cores']} cores", f"torch on {on['threads']}")))
     busy = on["load"] is not None and on["load"] > BUSY * on["cores"]
     load = f"load {on['load']} before the start" + (": **the machine was busy**" if busy else "")
     versions = ", ".join(f"{name} {version}" for name, version in line["versions"].items())
@@ -85,7 +85,7 @@ def table(lines: Iterable[Line]) -> str:
     """Tables in Markdown, one a machine, of the last line of every benchmark there."""
     machines: dict[tuple, dict[str, Line]] = {}
     for line in lines:
-        key = tuple(line["machine"][name] for name in ("gpu", "cpu", "cores", "threads"))
+        key = tuple(line["machine"][name] for name in ("gpu", "cpu", "cores"))
         machines.setdefault(key, {})[line["benchmark"]] = line
     parts = []
     for last in machines.values():

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from ..images import is_picture
 from ..layouts import JUNK, Found, natural
@@ -280,7 +281,9 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[tuple[list[SheetOutput], s
 
 
 def _one_thread() -> None:
+    """Every core has a worker of its own: more threads in each would wait for one another."""
     cv2.setNumThreads(1)
+    threadpool_limits(1)
 
 
 def _work(job: tuple) -> tuple[list[SheetOutput], str | None]:
