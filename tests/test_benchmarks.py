@@ -43,8 +43,8 @@ def a_line(benchmark: str, speed_up: float, **changes) -> dict:
     first = dict(median=0.0314, rounds=5, speed_up=1.0, low=1.0, high=1.0, notes={})
     ways = {"plain": first, "ours": ours, "other": dict(problem="not installed: pip install other")}
     on = dict(cpu="Abacus", gpu="", cores=2, threads=2, load=1.9)
-    told = dict(date="2026-01-02", commit="0123456789ab", machine=on, number_type="float32", versions=dict(torch="2"))
-    return dict(benchmark=benchmark, what="beads moved", unit="images a second", ways=ways) | told | changes
+    about = dict(date="2026-01-02", commit="0123456789ab", machine=on, number_type="float32", versions=dict(torch="2"))
+    return dict(benchmark=benchmark, what="beads moved", unit="images a second", ways=ways) | about | changes
 
 
 def test_names_are_unique_and_units_known():

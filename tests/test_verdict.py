@@ -109,6 +109,12 @@ def test_regenerating_replaces_numbers_figures_and_outputs_or_nothing(tmp_path, 
 
     score_of(own, "vae")["value"] = 2.0
     (repo / "own/report/generated/results.json").write_text(json.dumps(own))
+    ran = repo / "runs" / "notebooks" / source.name
+    ran.rename(ran.with_suffix(".away"))
+    with pytest.raises(report.ReportError, match="not executed as it is now"):
+        story.regenerate(argparse.Namespace())
+    assert (repo / "figures/gallery.png").read_bytes() == b"old" and not made
+    ran.with_suffix(".away").rename(ran)
     assert story.regenerate(argparse.Namespace()) == 0
     assert [path.name for path in (repo / "figures").iterdir()] == ["gallery.png"]
     assert (repo / "figures/gallery.png").read_bytes() == b"new"

@@ -90,8 +90,12 @@ def regenerate(args: argparse.Namespace) -> int:
     refuse_unfit(results)
     committed = sorted(path for path in (paths.REPO / "figures").iterdir() if path.suffix in (".png", ".pdf", ".gif"))
     numbers = root / "report" / "generated" / "results.json"
-    for name in NOTEBOOKS:
-        keep_outputs(executed(name), paths.REPO / "notebooks" / f"{name}.ipynb")
+    pairs = [(executed(name), paths.REPO / "notebooks" / f"{name}.ipynb") for name in NOTEBOOKS]
+    for done, source in pairs:  # all of them before the first is written
+        if not done.is_file() or digest_of_code(_read(done)) != digest_of_code(_read(source)):
+            raise report.ReportError(f"{paths.display(source)}: not executed as it is now; run `make` first")
+    for done, source in pairs:
+        keep_outputs(done, source)
     made = [root / "figures" / path.name for path in committed]
     for source in [numbers, *(path for path in made if path.is_file())]:
         with paths.atomic_write(paths.REPO / source.relative_to(root)) as temporary:
@@ -115,7 +119,7 @@ def keep_outputs(executed: Path, source: Path) -> None:
     """
     from .. import paths
 
-    done, notebook = (json.loads(path.read_text(encoding="utf-8")) for path in (executed, source))
+    done, notebook = _read(executed), _read(source)
     if digest_of_code(done) != digest_of_code(notebook):
         raise ValueError(f"{paths.display(source)}: its code was changed while it ran; run it again")
     for cell, ran in zip(_code(notebook), _code(done), strict=True):
@@ -153,6 +157,10 @@ def digest_of_code(notebook: dict) -> str:
     """A short digest of the code cells of a notebook, read from JSON; whose fork they name does not count."""
     code = FORK.sub("", "\0".join("".join(cell["source"]) for cell in _code(notebook)))
     return hashlib.sha256(code.encode()).hexdigest()[:12]
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _code(notebook: dict) -> list[dict]:

@@ -207,7 +207,7 @@ def record(name: str, found: Mapping[str, Any], data: SignatureSet, command: str
 
 def recorded(name: str, data: SignatureSet) -> dict[str, Any] | None:
     """The stored study if it was measured on these signatures, one's own before the committed one; else None."""
-    for root in dict.fromkeys((paths.results_root(), paths.REPO if paths.home() == paths.REPO else paths.home())):
+    for root in dict.fromkeys((paths.results_root(), paths.home())):
         if (root / "report" / "generated" / "results.json").exists():
             found = report.load_results(root).get("studies", {}).get(name)
             if found is not None and found["provenance"]["data_fingerprint"] == data.fingerprint():
