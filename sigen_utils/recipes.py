@@ -96,7 +96,8 @@ _REPORTS = dict(batch_size=64, augment=AugmentConfig(shear=0.0, elastic=0.0, noi
 
 _REPORTED_GAN = GANConfig(
     network="dcgan",
-    pairing="bce",
+    side=128,
+    norm_d=True,
     penalty=0.0,
     augment_generated=False,
     ema_images=1.0,
@@ -119,7 +120,7 @@ RECIPES = {
             "report_gan",
             GANTrainer,
             _REPORTED_GAN,
-            TrainConfig(**_REPORTS, checks=8),
+            TrainConfig(**_REPORTS, rate_end=1.0, checks=8),
             images=dict(smoke=128, cpu=12_800, gpu=384_000),
         ),
         # On the class alone, from random weights
@@ -144,7 +145,7 @@ RECIPES = {
             GANTrainer,
             GANConfig(),
             TrainConfig(batch_size=16, augment=AugmentConfig(shear=0.0, elastic=0.0), checks=8),
-            images=dict(smoke=64, cpu=16_000, gpu=640_000),
+            images=dict(smoke=64, cpu=24_000, gpu=640_000),
         ),
         # From the committed weights: the models of the lesson
         Recipe(
@@ -202,7 +203,7 @@ RECIPES = {
             GANTrainer,
             GANConfig(),
             TrainConfig(batch_size=16, checks=8, augment=AugmentConfig(probability=0.0)),
-            images=dict(smoke=64, cpu=64_000, gpu=2_000_000),
+            images=dict(smoke=64, cpu=192_000, gpu=2_000_000),
         ),
         Recipe(
             "extractor",
@@ -226,11 +227,13 @@ REPAIRS: tuple[tuple[str, str, Any], ...] = (
     ("balanced rates", "model.rates", GANConfig().rates),
     ("no pixel noise", "train.augment.noise", 0.0),
     ("no lattice", "model.network", "resampled"),
+    ("half the size", "model.side", GANConfig().side),
+    ("no norm in D", "model.norm_d", False),
     ("R1 + R2", "model.penalty", GANConfig().penalty),
-    ("both sides augmented", "model.augment_generated", True),
-    ("relativistic pairing", "model.pairing", "relativistic"),
-    ("averaged weights", "model.ema_images", GANConfig().ema_images),
     ("no momentum in Adam", "model.adam_betas", GANConfig().adam_betas),
+    ("both sides augmented", "model.augment_generated", True),
+    ("averaged weights", "model.ema_images", GANConfig().ema_images),
+    ("falling rates", "train.rate_end", TrainConfig().rate_end),
 )
 
 

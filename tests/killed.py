@@ -67,7 +67,7 @@ def train_flow(folder: Path, start, images: int = 96, **options):
 
 def train_gan(folder: Path, images: int = 24, **options):
     """A tiny GAN from noise, six steps by default."""
-    small = dict(latent_dim=8, widths=(8, 8, 8, 8), widths_d=(8, 8, 8, 8))
+    small = dict(latent_dim=8, width=4)
     recipe = RECIPES["corpus_gan_alone"]
     few = FEW | dict(n_fixed=2)
     recipe = replace(recipe, model=replace(recipe.model, **small), train=replace(recipe.train, **few))

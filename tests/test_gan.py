@@ -16,7 +16,8 @@ from sigen_utils.render import render
 from sigen_utils.sampling import invert
 from sigen_utils.training.gan import PriorGANTrainer
 
-SMALL = GANConfig(latent_dim=8, widths=(8, 8, 16, 16), widths_d=(8, 8, 16, 16))
+SMALL = GANConfig(latent_dim=8, width=8)
+FULL = replace(SMALL, side=128)
 BEST = PriorGANConfig(
     vae=VAEConfig(width_fine=8, width_encoder=16, width_decoder=16),
     flow=FlowConfig(widths=(16, 16, 16), embedding=16),
@@ -31,16 +32,19 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("config", [SMALL, GANConfig(network="dcgan")])
-def test_noise_becomes_ink_and_ink_a_logit(config):
+@pytest.mark.parametrize("side", [64, 128])
+@pytest.mark.parametrize("network", gan.NETWORKS)
+def test_noise_becomes_ink_and_ink_a_logit(network, side):
+    config = replace(SMALL, network=network, side=side)
     g, d = Generator(config), Discriminator(config)
     fake = g(g.noise(3, seeded()))
-    assert fake.shape == (3, 1, 128, 128) and d(fake).shape == (3,)
+    assert fake.shape == (3, 1, side, side) and d(fake).shape == (3,)
+    assert gan.reduce(toy_signatures().x[:3], side).shape == fake.shape
     drawn = g.new(2, 2, seeded())
     assert drawn.shape == (4, 1, 128, 128) and 0 <= drawn.min() and drawn.max() <= 1 and not hasattr(g, "known")
 
 
-@pytest.mark.parametrize("wrong", [dict(network="mlp"), dict(pairing="triplet")])
+@pytest.mark.parametrize("wrong", [dict(network="mlp"), dict(pairing="triplet"), dict(side=96)])
 def test_unknown_choices_are_refused(wrong):
     with pytest.raises(ValueError, match="choose"):
         GANConfig(**wrong)
@@ -81,7 +85,7 @@ def test_penalty_flattens_the_discriminator():
     x, slopes = toy_signatures().x[:6], []
     for penalty in (0.0, 50.0):
         torch.manual_seed(0)
-        d, fake = Discriminator(SMALL), torch.rand(6, 1, 128, 128)
+        d, fake = Discriminator(FULL), torch.rand(6, 1, 128, 128)
         optimizer = torch.optim.Adam(d.parameters(), 1e-3)
         for k in range(20):
             optimizer.zero_grad()
@@ -96,7 +100,7 @@ def test_penalty_flattens_the_discriminator():
 @pytest.mark.parametrize("pairing", ["relativistic", "bce"])
 def test_steps_reach_their_own_network_only(pairing):
     g, d = Generator(SMALL), Discriminator(SMALL)
-    real, fake = toy_signatures().x[:3], g(torch.randn(3, 8))
+    real, fake = gan.reduce(toy_signatures().x[:3], SMALL.side), g(torch.randn(3, 8))
     out = gan.d_step(d, real, fake.detach(), pairing, 1.0)
     out["loss"].backward()
     assert all(p.grad is None for p in g.parameters()) and {"loss", "real", "fake", "r1", "r2"} == set(out)
@@ -122,7 +126,7 @@ def test_a_step_against_a_fixed_discriminator_lowers_the_generators_loss():
 
 
 def test_an_interpolating_generator_paints_no_checkerboard():
-    """A transposed convolution with random weights repeats every two pixels; interpolation does not."""
+    """Transposed convolutions with random weights repeat every four pixels and every two; interpolation does less."""
 
     def share(config):
         torch.manual_seed(0)
@@ -146,10 +150,20 @@ def test_rendered_ink_is_what_is_shown_and_has_a_gradient_where_a_stroke_breaks(
     assert (logits.grad[..., 41:43, 60:62] > 1e-3).all()
 
 
+def test_a_signature_at_half_the_size_is_rendered_as_it_was():
+    x = toy_signatures().x[:6]
+    again, still = render(gan.enlarge(gan.reduce(x, 64))), render(x)
+    assert torch.equal(gan.reduce(x, 128), x) and torch.equal(gan.enlarge(x), x)
+    assert (again - still).abs().sum() < 0.12 * still.sum() < (still - still.roll(2, 3)).abs().sum()
+
+
 def test_inversion_finds_noise_that_draws_a_given_picture():
     torch.manual_seed(0)
-    g = Generator(SMALL).eval().requires_grad_(False)
-    target = (torch.sigmoid(g.logits(torch.randn(2, 8))) > 0.12).float()  # an untrained generator's ink is pale
+    g = Generator(SMALL).requires_grad_(False)
+    for _ in range(40):
+        g(torch.randn(32, 8))  # the statistics of its BatchNorm layers
+    drawn = g.eval().ink(torch.randn(2, 8))
+    target = (drawn > drawn.mean()).float()
 
     def cost(drawn):
         return torch.nn.functional.binary_cross_entropy(drawn, target)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from sigen_utils.training.progress import Budget, Moments, cosine
 from sigen_utils.training.vae import ModelTrainConfig, VAETrainer
 
 VAE_SMALL = VAEConfig(width_fine=8, width_encoder=16, width_decoder=16)
-GAN_SMALL = GANConfig(latent_dim=8, widths=(8, 8, 16, 16))
+GAN_SMALL = GANConfig(latent_dim=8, width=8)
 PRIOR_SMALL = PriorConfig(VAE_SMALL, FlowConfig(widths=(16, 16, 16), embedding=16), n_people=6)
 TINY_VAE = ("width_fine=8", "width_encoder=16", "width_decoder=16")  # the same by --set
 QUICK = dict(batch_size=4, log_every=3, checks=3, snapshots=3, n_fixed=4, checkpoint_seconds=0.0)
@@ -154,6 +155,25 @@ tensors.save_tensors({path!r}, dict(weight=torch.zeros(64)))
 """
 
 
+def test_a_run_is_of_the_code_that_its_training_uses(tmp_path, monkeypatch):
+    shutil.copytree(checkpoint.PACKAGE, tmp_path / "sigen_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(checkpoint, "PACKAGE", tmp_path / "sigen_utils")
+    names = ("vae_alone", "vae", "gan", "extractor")
+
+    def after(path: str, line: str) -> set[str]:
+        """Recipes whose code a line at the end of a file changes."""
+        before = {name: checkpoint.code_fingerprint(RECIPES[name].trainer) for name in names}
+        with open(tmp_path / "sigen_utils" / path, "a", encoding="utf-8") as file:
+            file.write(line)
+        return {name for name in names if checkpoint.code_fingerprint(RECIPES[name].trainer) != before[name]}
+
+    assert after("models/gan.py", "\n# A comment\n") == set()
+    assert after("models/gan.py", "\nANOTHER = 1\n") == {"gan"}
+    assert after("models/prior.py", "\nANOTHER = 1\n") == {"vae", "gan"}
+    assert after("training/loop.py", "\nANOTHER = 1\n") == set(names)
+    assert after("training/checkpoint.py", "\nANOTHER = 1\n") == set()
+
+
 def test_half_a_file_is_hidden_and_swept(tmp_path):
     (tmp_path / ".kept").write_text("someone else's")
     code = KILLED_WRITER.format(path=str(tmp_path / "last.safetensors"))
@@ -230,7 +250,7 @@ def test_two_processes_train_one_model(tmp_path):
     write_folder(tmp_path / "signatures", toy_signatures())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sigen_utils"]
     command += ["train", "gan_alone", "--data", str(tmp_path / "signatures"), "--folder", str(tmp_path / "run")]
-    command += ["--steps", "4", "--set", "widths=[8,8,16,16]", "batch_size=4", "n_fixed=4"]
+    command += ["--steps", "4", "--set", "width=8", "batch_size=4", "n_fixed=4"]
     subprocess.run(command, cwd=REPO, check=True, timeout=120, env=dict(os.environ, OMP_NUM_THREADS="1"))
     run = checkpoint.load_run(tmp_path / "run")
     assert run.history[-1]["step"] == 4 and run.history[-1]["images"] == 32 and run.config["world"] == 2
@@ -398,6 +418,7 @@ def test_overrides_are_checked():
     for pair in ("batch_size=many", "rate_end=[1]", "augment=0.3", "seed=0.5"):
         with pytest.raises(ValueError, match="of that kind"):
             overrides.parse_overrides(TrainConfig(), [pair])
-    assert overrides.parse_overrides(GAN_SMALL, ["widths=[4,4]", "latent_dim=2"]).widths == (4, 4)
-    assert json.loads(json.dumps(checkpoint.config_dict("vae", VAE_SMALL, changed, toy_signatures())))["kind"] == "vae"
+    assert overrides.parse_overrides(GAN_SMALL, ["rates=[1e-3,2e-3]", "latent_dim=2"]).rates == (1e-3, 2e-3)
+    described = checkpoint.config_dict(RECIPES["vae_alone"].trainer, VAE_SMALL, changed, toy_signatures())
+    assert json.loads(json.dumps(described))["kind"] == "vae"
     assert RECIPES["report_vae"].train.learning_rate == 1e-5

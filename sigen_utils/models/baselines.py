@@ -6,6 +6,7 @@ References: Radford et al. 2016 (DCGAN).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -67,17 +68,16 @@ class ReportVAE(nn.Module):
 
 
 class ReportGenerator(nn.Module):
-    """DCGAN generator, noise ``[N, latent_dim]`` to logits of ink ``[N, 1, 128, 128]``."""
+    """DCGAN generator, noise ``[N, latent_dim]`` to logits of ink ``[N, 1, side, side]``; the report's side is 128."""
 
-    def __init__(self, latent_dim: int = 100, width: int = 32):
+    def __init__(self, latent_dim: int = 100, width: int = 32, side: int = 128):
         super().__init__()
+        widths = [8 * width, 4 * width, 2 * width, width] + [width] * (side == 128)
         layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1))]
-        inside = latent_dim
-        for k, outside in enumerate((8 * width, 4 * width, 2 * width, width, width)):
+        for k, (inside, outside) in enumerate(pairwise([latent_dim, *widths])):
             stride, padding = (2, 1) if k else (1, 0)
             layers += [nn.ConvTranspose2d(inside, outside, 4, stride, padding, bias=False)]
             layers += [nn.BatchNorm2d(outside), nn.ReLU()]
-            inside = outside
         self.net = nn.Sequential(*layers, nn.ConvTranspose2d(width, 1, 4, 2, 1))
         self.net.apply(init_dcgan)
 
@@ -86,14 +86,15 @@ class ReportGenerator(nn.Module):
 
 
 class ReportDiscriminator(nn.Module):
-    """DCGAN discriminator, ink ``[N, 1, 128, 128]`` to logits ``[N]``."""
+    """DCGAN discriminator, ink ``[N, 1, side, side]`` to logits ``[N]``; as reported of side 128 and with BatchNorm."""
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 32, side: int = 128, norm: bool = True):
         super().__init__()
         w = width
         layers: list[nn.Module] = [nn.Conv2d(1, w, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for inside, outside in ((w, w), (w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w)):
-            layers += [nn.Conv2d(inside, outside, 4, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.LeakyReLU(0.2)]
+        for inside, outside in pairwise([w] * (side == 128) + [w, 2 * w, 4 * w, 8 * w]):
+            layers += [nn.Conv2d(inside, outside, 4, 2, 1, bias=not norm)]
+            layers += [nn.BatchNorm2d(outside), nn.LeakyReLU(0.2)] if norm else [nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers, nn.Conv2d(8 * w, 1, 4, 1, 0), nn.Flatten(0))
         self.net.apply(init_dcgan)
 

@@ -10,16 +10,17 @@ al. 2024 (relativistic pairing with R1 + R2); Bengio et al. 2013 (straight-throu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data import SIZE
 from ..render import INK, find_ink, pen, sharpen
-from .baselines import ReportDiscriminator, ReportGenerator
-from .layers import DownTower, UpTower
+from .baselines import ReportDiscriminator, ReportGenerator, init_dcgan
 
-SHARP = 8.0  # turns ink of a network without a last nonlinearity into logits
+NETWORKS = ("resampled", "dcgan")
 
 
 @dataclass(frozen=True)
@@ -27,44 +28,65 @@ class GANConfig:
     """Everything that fixes a GAN from noise and its losses."""
 
     latent_dim: int = 100  # numbers of noise
-    network: str = "resampled"  # residual blocks without norms, interpolation, linear output; or "dcgan", as reported
-    widths: tuple[int, ...] = (24, 64, 128, 192)  # channels at 32, 16, 8, 4 pixels of a "resampled" generator
-    widths_d: tuple[int, ...] = (24, 48, 96, 160)  # of its discriminator
-    blocks: int = 1  # residual blocks at each size
-    pairing: str = "relativistic"  # of genuine and generated logits; or "bce": each on its own
-    penalty: float = 6.0  # weight of R1 + R2 at first ...
-    penalty_end: float = 1.0  # ... and at last: a fair fight needs a weaker one when both sides are alike
+    network: str = "resampled"  # G doubles sizes by interpolation; or "dcgan": by transposed convolutions, as reported
+    side: int = 64  # pixels a side that G draws and D sees; or 128, as reported
+    width: int = 32  # channels of the widest maps; the deepest ones have eight times as many
+    norm_d: bool = False  # BatchNorm in D, as reported
+    pairing: str = "bce"  # each logit on its own, as reported; or "relativistic": genuine against generated
+    penalty: float = 0.1  # weight of R1 + R2
     penalty_sigma: float = 0.05  # step of their finite difference, in units of ink
     augment_generated: bool = True  # whether D sees generated signatures augmented like genuine ones
-    ema_images: float = 10_000.0  # half-life of the averaged generator
+    ema_images: float = 3_000.0  # half-life of the averaged generator
     rates: tuple[float, float] = (4e-4, 4e-4)  # learning rates of G and D
     adam_betas: tuple[float, float] = (0.0, 0.99)
 
     def __post_init__(self):
-        if self.network not in ("resampled", "dcgan"):
-            raise ValueError(f"network={self.network!r}: choose resampled or dcgan")
+        if self.network not in NETWORKS:
+            raise ValueError(f"network={self.network!r}: choose {' or '.join(NETWORKS)}")
+        if self.side not in (64, 128):
+            raise ValueError(f"side={self.side!r}: choose 64 or 128")
         if self.pairing not in ("relativistic", "bce"):
             raise ValueError(f"pairing={self.pairing!r}: choose relativistic or bce")
-        for name in ("widths", "widths_d", "rates", "adam_betas"):  # lists when read back from config.json
+        for name in ("rates", "adam_betas"):  # lists when read back from config.json
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
-class Generator(nn.Module):
-    """Noise ``[N, latent_dim]`` to ink ``[N, 1, 128, 128]``.
+class Resampled(nn.Module):
+    """Noise ``[N, latent_dim]`` to logits of ink ``[N, 1, side, side]``, without transposed convolutions.
 
-    The reports' network ends with a sigmoid. The other one has a linear output: beyond [0, 1] the discriminator pulls
-    it back, and no pixel is stuck where a sigmoid is flat, as on a page that has become blank.
+    Sizes double by a convolution and bilinear interpolation. A strided transposed convolution covers some pixels more
+    often than others and paints a checkerboard (Odena et al. 2016).
     """
+
+    def __init__(self, latent_dim: int, width: int, side: int):
+        super().__init__()
+        widths = [8 * width, 4 * width, 2 * width, 2 * width] + [width] * (side == 128)  # at 4, 8, 16, 32 (64) pixels
+        layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1))]
+        layers += [nn.ConvTranspose2d(latent_dim, widths[0], 4, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        for inside, outside in pairwise(widths):
+            layers += [
+                nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+                nn.Upsample(scale_factor=2, mode="bilinear"),
+            ]
+            layers += [nn.BatchNorm2d(outside), nn.ReLU()]
+        layers += [nn.Conv2d(widths[-1], 4, 3, padding=1), nn.PixelShuffle(2)]
+        self.net = nn.Sequential(*layers)
+        self.net.apply(init_dcgan)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)
+
+
+class Generator(nn.Module):
+    """Noise ``[N, latent_dim]`` to ink as D sees it, ``[N, 1, side, side]`` in [0, 1]."""
 
     def __init__(self, config: GANConfig = GANConfig()):
         super().__init__()
         self.config = config
-        self.linear = config.network != "dcgan"
-        self.net = (
-            UpTower(config.latent_dim, config.widths, config.blocks)
-            if self.linear
-            else ReportGenerator(config.latent_dim)
-        )
+        if config.network == "resampled":
+            self.net: nn.Module = Resampled(config.latent_dim, config.width, config.side)
+        else:
+            self.net = ReportGenerator(config.latent_dim, config.width, config.side)
 
     def noise(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Noise ``[n, latent_dim]`` from N(0, I), drawn on the device of the random `generator`."""
@@ -72,33 +94,42 @@ class Generator(nn.Module):
         return torch.randn(n, self.config.latent_dim, device=where, generator=generator)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Ink as D sees it; that of a linear output may lie outside [0, 1]."""
-        return self.net(z).float() if self.linear else torch.sigmoid(self.net(z).float())
+        return torch.sigmoid(self.net(z).float())
+
+    def ink(self, z: Tensor) -> Tensor:
+        """Ink ``[N, 1, 128, 128]`` in [0, 1]: what G draws, enlarged."""
+        return enlarge(self(z))
 
     def logits(self, z: Tensor) -> Tensor:
-        """Logits of ink, for a likelihood: of a linear output its distance from one half, times `SHARP`."""
-        return SHARP * (self.net(z).float() - 0.5) if self.linear else self.net(z)
+        """Logits of `ink`, for a likelihood."""
+        return torch.logit(self.ink(z), eps=1e-4)
 
     @torch.no_grad()
     def new(self, people: int, per_person: int, generator: torch.Generator | None = None) -> Tensor:
         """Raw ink ``[people * per_person, 1, 128, 128]``. It knows no people: every signature is somebody else's."""
         z = self.noise(people * per_person, generator).to(next(self.parameters()).device)
-        return torch.cat([self(part).clamp(0, 1) for part in z.split(64)])
+        return torch.cat([self.ink(part) for part in z.split(64)])
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """Ink ``[N, 1, side, side]`` to ``[N, 1, 128, 128]``, bicubic, within [0, 1]."""
+    return x if x.shape[-1] == SIZE else F.interpolate(x, (SIZE, SIZE), mode="bicubic").clamp(0, 1)
+
+
+def reduce(x: Tensor, side: int) -> Tensor:
+    """Binary ink ``[N, 1, 128, 128]`` to what a GAN of `side` pixels learns, ``[N, 1, side, side]`` in [0, 1].
+
+    At half the size the edges of strokes are grey, and `render` finds them again after `enlarge`.
+    """
+    return x if side == SIZE else F.avg_pool2d(pen(x), SIZE // side)
 
 
 class Discriminator(nn.Module):
-    """Ink ``[N, 1, 128, 128]`` to logits ``[N]``: high for genuine signatures.
-
-    Without norm layers: with statistics of batches or groups it looks at scales instead of strokes (Huang et al. 2024).
-    """
+    """Ink ``[N, 1, side, side]`` to logits ``[N]``: high for genuine signatures."""
 
     def __init__(self, config: GANConfig = GANConfig()):
         super().__init__()
-        if config.network == "dcgan":
-            self.net: nn.Module = ReportDiscriminator()
-        else:
-            tower = DownTower(config.widths_d, config.blocks, norm=False)
-            self.net = nn.Sequential(tower, nn.Linear(tower.out_features, 1), nn.Flatten(0))
+        self.net = ReportDiscriminator(config.width, config.side, config.norm_d)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)

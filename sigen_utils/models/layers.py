@@ -85,35 +85,6 @@ class Refinement(nn.Module):
         return picture + self.draw(F.leaky_relu(self.mix(seen), 0.2))
 
 
-class UpTower(nn.Module):
-    """Noise ``[N, in_features]`` to a picture ``[N, 1, 128, 128]``: the mirror of `DownTower`, without norms.
-
-    Sizes double by interpolation and a convolution. A strided transposed convolution covers some pixels more often
-    than others and paints a checkerboard (Odena et al. 2016).
-    """
-
-    def __init__(self, in_features: int, widths: tuple[int, ...], blocks: int):
-        super().__init__()
-        self.side, self.width = 32 // 2 ** (len(widths) - 1), widths[-1]
-        self.linear = nn.Linear(in_features, self.width * self.side**2)
-        layers: list[nn.Module] = []
-        for k in reversed(range(len(widths))):
-            layers += [ResidualBlock(widths[k], norm=False) for _ in range(blocks)]
-            if k:
-                layers += [
-                    nn.Upsample(scale_factor=2, mode="bilinear"),
-                    nn.Conv2d(widths[k], widths[k - 1], 3, padding=1),
-                ]
-        self.layers = nn.Sequential(*layers)
-        self.to_picture = nn.Sequential(nn.Conv2d(widths[0], STEM**2, 3, padding=1), nn.PixelShuffle(STEM))
-        self.refine = Refinement(widths[0])
-
-    def forward(self, noise: Tensor) -> Tensor:
-        h = self.linear(noise).unflatten(1, (self.width, self.side, self.side))
-        h = F.leaky_relu(self.layers(h), 0.2)  # [N, widths[0], 32, 32]
-        return self.refine(smooth(self.to_picture(h)), h)
-
-
 def n_parameters(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

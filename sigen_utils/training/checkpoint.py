@@ -51,15 +51,34 @@ NETWORKS = {  # a config's kind -> its network and that one's configuration
     "prior_gan": (PriorGAN, PriorGANConfig),
     "extractor": (Embedding, EmbeddingConfig),
 }
-# What a trained model depends on, besides its configuration
-CODE = ("augment.py", "data.py", "device.py", "render.py", "models/*.py", "training/*.py")
+PACKAGE = Path(__file__).parent.parent
+CODE = ("augment.py", "data.py", "device.py", "render.py", "models/", "training/")  # what a trained model may depend on
+READERS = ("training/checkpoint.py", "training/run.py")  # write and read it, and import every model
 
 
-def code_fingerprint() -> str:
-    """Twelve hex digits of the code that a trained model depends on; comments and docstrings do not count."""
-    package = Path(__file__).parent.parent
-    files = [path for pattern in CODE for path in sorted(package.glob(pattern))]
-    return hashlib.sha256("".join(map(_statements, files)).encode()).hexdigest()[:12]
+def code_fingerprint(trainer: type) -> str:
+    """Twelve hex digits of the code that a model of `trainer` depends on; comments and docstrings do not count.
+
+    That is the module of `trainer` and what it imports of `CODE`, so a change of the GAN leaves a VAE's run valid.
+    """
+    found, open_ = set(), [PACKAGE.parent / (trainer.__module__.replace(".", "/") + ".py")]
+    while open_:
+        path = open_.pop()
+        name = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
+        if path.is_file() and path not in found and name.startswith(CODE) and name not in READERS:
+            found.add(path)
+            open_ += _imports(path)
+    return hashlib.sha256("".join(map(_statements, sorted(found))).encode()).hexdigest()[:12]
+
+
+def _imports(path: Path) -> list[Path]:
+    """Files that the relative imports of a file may mean: ``from ..a import b`` is a.py, or a/b.py."""
+    out = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            module = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            out += [module.with_suffix(".py"), *(module / f"{name.name}.py" for name in node.names)]
+    return out
 
 
 def _statements(path: Path) -> str:
@@ -255,13 +274,13 @@ def publish(run: Run, folder: str | Path, card: dict) -> None:
             temporary.write_text(text)
 
 
-def config_dict(kind: str, model: Any, training: Any, data, extra: dict | None = None) -> dict:
+def config_dict(trainer: type, model: Any, training: Any, data, extra: dict | None = None) -> dict:
     """The content of ``config.json``: enough to tell whether two runs are the same."""
     return dict(
-        kind=kind,
+        kind=trainer.kind,
         model=dataclasses.asdict(model),
         training=dataclasses.asdict(training),
         data=dict(people=data.people, fingerprint=data.fingerprint(), n_train=int((~data.is_test).sum())),
-        code=code_fingerprint(),
+        code=code_fingerprint(trainer),
         **(extra or {}),
     )

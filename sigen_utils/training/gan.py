@@ -29,8 +29,6 @@ LAZY = 4  # steps of which one has the penalty, with so many times its weight (K
 class AdversarialTrainer(Trainer):
     """What both GANs share: two networks, two optimisers, an averaged generator."""
 
-    falls = True  # whether the rates fall by a cosine
-
     def build(self) -> None:
         cfg = self.model_config
         self.generator, self.discriminator = (self.place(net) for net in self.networks())
@@ -61,10 +59,10 @@ class AdversarialTrainer(Trainer):
         self, real: Tensor, fake: Tensor, progress: float, generator: torch.Generator, extra: Tensor | None = None
     ) -> dict[str, Tensor]:
         """One step of D on `real` and `fake` ``[N, C, 128, 128]``, then one of G, down its loss plus `extra`."""
-        cfg, factor = self.model_config, cosine(progress, self.config.rate_end, 1e-9) if self.falls else 1.0
+        cfg, factor = self.model_config, cosine(progress, self.config.rate_end, 1e-9)
         for optimizer, rate in zip((self.optimizer_g, self.optimizer_d), cfg.rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
-        penalty = LAZY * self.penalty(progress) if self.steps_done % LAZY == 0 else 0.0
+        penalty = LAZY * cfg.penalty if self.steps_done % LAZY == 0 else 0.0
         with self.autocast():
             d = gan.d_step(self.wrapped_d, real, fake.detach(), cfg.pairing, penalty, cfg.penalty_sigma, generator)
         self.descend(self.optimizer_d, d["loss"])
@@ -80,10 +78,6 @@ class AdversarialTrainer(Trainer):
         out |= dict(real_logit=d["real"].mean(), fake_logit=d["fake"].mean())
         return out | {name: d[name] for name in ("r1", "r2") if name in d}
 
-    def penalty(self, progress: float) -> float:
-        """Weight of R1 + R2 when the share `progress` of the training is over."""
-        return self.model_config.penalty
-
     def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         """One step of an optimiser down a loss."""
         optimizer.zero_grad(set_to_none=True)
@@ -96,7 +90,6 @@ class GANTrainer(AdversarialTrainer):
     """The GAN from noise, the reports' and every repair of it."""
 
     kind = "gan"
-    falls = False
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
         noise = torch.Generator().manual_seed(self.config.seed)
@@ -113,14 +106,9 @@ class GANTrainer(AdversarialTrainer):
             fake = augment(fake, self.config.augment, generator)
         return self.play(real, fake, progress, generator)
 
-    def penalty(self, progress: float) -> float:
-        """Falls geometrically from ``penalty`` to ``penalty_end``."""
-        first, last = self.model_config.penalty, self.model_config.penalty_end
-        return first * (last / first) ** progress if first else 0.0
-
     def genuine(self, x: Tensor) -> Tensor:
-        """Binary ink ``[N, 1, 128, 128]``, except as reported with the edges of a pen, which a network can draw."""
-        return x if self.model_config.network == "dcgan" else pen(x)
+        """Binary ink ``[N, 1, 128, 128]`` as D sees it, ``[N, 1, side, side]``."""
+        return gan.reduce(x, self.model_config.side)
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
@@ -136,7 +124,7 @@ class GANTrainer(AdversarialTrainer):
     def fixed_samples(self) -> Tensor:
         """Signatures of always the same noise by the averaged generator."""
         with self.autocast():
-            return self.ema.model(self.fixed_z).float().clamp(0, 1)
+            return self.ema.model.ink(self.fixed_z)
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,7 @@ def fit(
     folder = checkpoint.RunFolder(run_dir)
     with process_group(device) as (rank, world), contextlib.nullcontext() if rank else locked(run_dir):
         asked = dict(recipe=recipe, steps=steps, minutes=minutes, world=world)
-        described = checkpoint.config_dict(trainer_class.kind, model_config, train, data, asked)
+        described = checkpoint.config_dict(trainer_class, model_config, train, data, asked)
         if start is not None:
             described["start"] = start.fingerprint()
         state = _begin_together(folder, described, resume, restart, rank, world)
