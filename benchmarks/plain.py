@@ -26,7 +26,7 @@ from torchvision.datasets import ImageFolder
 from sigen_utils import registration
 from sigen_utils.augment import GRID_POINTS
 from sigen_utils.models.baselines import ReportDiscriminator, ReportGenerator, ReportVAE
-from sigen_utils.models.prior import PriorVAE
+from sigen_utils.models.prior_vae import PriorVAE
 from sigen_utils.render import blur
 
 WARPS = [

@@ -17,8 +17,8 @@ from .data import SignatureSet
 from .models.baselines import ReportVAEConfig
 from .models.embedding import EmbeddingConfig
 from .models.gan import GANConfig
-from .models.prior import PriorConfig
 from .models.prior_gan import PriorGANConfig
+from .models.prior_vae import PriorConfig
 from .models.vae import VAEConfig
 from .synthesis import Corpus
 from .training.checkpoint import Run

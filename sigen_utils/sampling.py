@@ -15,7 +15,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from .models.gan import Generator as NoiseGenerator
-from .models.prior import Gaussians, Normal, PriorVAE
+from .models.prior import Gaussians, Normal
+from .models.prior_vae import PriorVAE
 from .models.vae import VAE
 
 

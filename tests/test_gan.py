@@ -8,8 +8,9 @@ from strokes import toy_signatures
 
 from sigen_utils.models import gan
 from sigen_utils.models.gan import Discriminator, GANConfig, Generator
-from sigen_utils.models.prior import FlowConfig, Person, PriorVAE
+from sigen_utils.models.prior import FlowConfig, Person
 from sigen_utils.models.prior_gan import SET, PriorGAN, PriorGANConfig, SetDiscriminator
+from sigen_utils.models.prior_vae import PriorVAE
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.recipes import RECIPES, REPAIRS, repair_steps
 from sigen_utils.render import render

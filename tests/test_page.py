@@ -16,7 +16,8 @@ import torch
 from test_browser import CHROMIUM, FLAGS
 
 from sigen_utils import page, paths
-from sigen_utils.models.prior import FlowConfig, Person, PriorConfig, PriorVAE
+from sigen_utils.models.prior import FlowConfig, Person
+from sigen_utils.models.prior_vae import PriorConfig, PriorVAE
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.render import render
 from sigen_utils.training.checkpoint import RunError

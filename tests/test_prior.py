@@ -16,12 +16,11 @@ from sigen_utils.models.prior import (
     Gaussians,
     Normal,
     Person,
-    PriorConfig,
-    PriorVAE,
     draw_references,
     flow_matching_loss,
     time_grid,
 )
+from sigen_utils.models.prior_vae import PriorConfig, PriorVAE
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.recipes import RECIPES
 from sigen_utils.sampling import offers, sampler_of

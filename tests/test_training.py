@@ -22,7 +22,8 @@ from sigen_utils.__main__ import main
 from sigen_utils.augment import AugmentConfig
 from sigen_utils.device import precision
 from sigen_utils.models.gan import GANConfig
-from sigen_utils.models.prior import FlowConfig, PriorConfig
+from sigen_utils.models.prior import FlowConfig
+from sigen_utils.models.prior_vae import PriorConfig
 from sigen_utils.models.vae import VAEConfig
 from sigen_utils.paths import REPO
 from sigen_utils.recipes import RECIPES

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import figures
 from ..data import SignatureSet
-from ..models.prior import PriorVAE
+from ..models.prior_vae import PriorVAE
 from ..render import render
 
 COLUMNS = 8

@@ -14,8 +14,8 @@ import math
 import numpy as np
 import torch
 
-from ..models.prior import PriorVAE
 from ..models.prior_gan import PriorGAN
+from ..models.prior_vae import PriorVAE
 from ..sampling import DensitySampler
 
 WEIGHTED = 16  # codes of a signature in the bound of a density that is cheap to evaluate

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import DownTower, ResidualBlock
-from .prior import COARSE, FINE, Person, PriorConfig, PriorVAE, with_places
+from .prior import COARSE, FINE, Person, with_places
+from .prior_vae import PriorConfig, PriorVAE
 from .vae import SIDE
 
 SET = 3  # pictures that D sees at once: a reference and two draws

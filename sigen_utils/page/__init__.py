@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from .. import paths, render
 from ..images import normalise
-from ..models.prior import MAX_REFERENCES, STEPS, Person, PriorVAE, time_grid
+from ..models.prior import MAX_REFERENCES, STEPS, Person, time_grid
+from ..models.prior_vae import PriorVAE
 from ..training.checkpoint import Run, RunError
 from ..training.tensors import STEP, packed, unpacked
 

@@ -33,8 +33,8 @@ from ..images import synthetic_note
 from ..models.baselines import ReportVAE, ReportVAEConfig
 from ..models.embedding import Embedding, EmbeddingConfig
 from ..models.gan import GANConfig, Generator
-from ..models.prior import PriorConfig, PriorVAE
 from ..models.prior_gan import PriorGAN, PriorGANConfig
+from ..models.prior_vae import PriorConfig, PriorVAE
 from ..models.vae import VAE, VAEConfig
 from ..notices import DataNotice
 from .run import WEIGHTS, Run, RunError

@@ -14,7 +14,8 @@ from ..augment import augment
 from ..data import SignatureSet
 from ..models import gan, prior_gan
 from ..models.layers import gradient_norm
-from ..models.prior import Person, PriorVAE
+from ..models.prior import Person
+from ..models.prior_vae import PriorVAE
 from ..models.vae import reconstruction_loss
 from ..render import pen, render
 from ..synthesis import Corpus

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import paths
 from ..data import SignatureSet
 from ..models import prior, vae
+from ..models.prior_vae import PriorVAE
 from ..synthesis import Corpus, CrowdConfig
 from .loop import CHECKED
 from .vae import ModelTrainConfig, ModelTrainer
@@ -39,7 +40,7 @@ class PriorTrainer(ModelTrainer):
     signatures = prior.MAX_REFERENCES + 1  # an item is a writer
 
     def make(self) -> nn.Module:
-        model = prior.PriorVAE(self.model_config)
+        model = PriorVAE(self.model_config)
         if self.start is None:
             raise ValueError("the flow needs the codes of a VAE: --start names a run of one, or of a flow")
         if isinstance(self.start, vae.VAE):
