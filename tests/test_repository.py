@@ -221,6 +221,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sheets = ["sheet_01.jpg", "sheet_02.jpg", "masks/sheet_01.png", "IMG 1.jpg", "corrections.csv"]
     signatures = ["7/1.png", "7/id.png", "ada/1.png"]
     for name in ["runs/vae/config.json", "report/main.aux", "report/main.tex", *(f"data/sheets/{x}" for x in sheets),
+                 "data/signatures/corrections.suggested.csv",
                  *(f"data/signatures/{x}" for x in signatures)]:  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -242,6 +243,13 @@ def test_clean_leaves_a_class_whose_photographs_it_cannot_tell(made):
     before = sorted((made / "data/sheets").rglob("*"))
     subprocess.run([sys.executable, made / "tools" / "clean.py"], check=True, capture_output=True)
     assert sorted((made / "data/sheets").rglob("*")) == before
+
+
+@pytest.mark.parametrize("argument", ["--help", "--dry-run", "runs"])
+def test_clean_removes_nothing_when_it_is_asked_something(made, argument):
+    before = sorted(made.rglob("*"))
+    subprocess.run([sys.executable, made / "tools" / "clean.py", argument], capture_output=True)
+    assert sorted(made.rglob("*")) == before
 
 
 def test_clean_removes_what_was_made_and_nothing_else(made):

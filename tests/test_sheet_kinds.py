@@ -11,7 +11,7 @@ from forms import DESK, Form, Photo, compare, draw, quarter, scaled, warp
 from PIL import Image
 
 from sigen_utils import sheets
-from sigen_utils.sheets import doubts, grid
+from sigen_utils.sheets import doubts, tables
 from sigen_utils.sheets.corrections import read_corrections
 from sigen_utils.sheets.sheet import NOT_FILED
 
@@ -140,9 +140,9 @@ def test_a_very_wide_cell_of_a_small_table_is_doubted(tmp_path):
 def test_a_table_that_is_missed_beside_another_is_doubted(tmp_path, monkeypatch):
     photo = draw(Form(columns="id sig", rows=4, slips=2))
     assert not any("ink_outside" in sheet.flags for sheet in read(photo, tmp_path))
-    upper = grid.find_readings(photo.image)[:1]
-    monkeypatch.setattr(grid, "_networks", lambda straight, config, first, bridged="": upper if first else [])
-    monkeypatch.setattr(grid, "_slips", lambda *args: [])
+    upper = tables.find_readings(photo.image)[:1]
+    monkeypatch.setattr(tables, "_networks", lambda straight, config, first, bridged="": upper if first else [])
+    monkeypatch.setattr(tables, "_slips", lambda *args: [])
     (sheet,) = read(photo, tmp_path)
     assert "ink_outside" in sheet.flags and "ink_outside" in doubts.SHEET_DOUBTS
 

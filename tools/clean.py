@@ -7,6 +7,7 @@ Needs nothing but Python, so that it works without the environment.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import json
@@ -52,7 +53,8 @@ def extracted_signatures(folder: Path) -> list[Path]:
         named = {row["file"] for row in csv.DictReader(lines) if row.get("file")}
     found = [path for name in sorted(named) if (path := inside(folder, name))]
     found += [path for person in {path.parent for path in found} if (path := inside(person, "id.png"))]
-    return [*found, *(path for path in (folder / "audit").rglob("*") if path.is_file()), manifest]
+    found += [path for path in (folder / "audit").rglob("*") if path.is_file()]
+    return [*found, *(path for path in [folder / "corrections.suggested.csv"] if path.is_file()), manifest]
 
 
 def remove_files(root: Path, paths: list[Path]) -> None:
@@ -66,6 +68,7 @@ def remove_files(root: Path, paths: list[Path]) -> None:
 
 def main() -> None:
     """Clean the repository and, where ``SIGEN_HOME`` names one, the other root."""
+    argparse.ArgumentParser(description=__doc__).parse_args()  # an argument it does not know removes nothing
     home = Path(os.environ.get("SIGEN_HOME") or REPO).expanduser().resolve()
     data = home / "data"
     files = synthetic_sheets(data / "sheets") + extracted_signatures(data / "signatures")

@@ -16,10 +16,11 @@ from .config import ExtractionConfig, SheetError
 from .digits import Reading, read_number
 from .doubts import CELL_DOUBTS
 from .frame import Frame, make_frame
-from .grid import Grid, Readings, find_readings
+from .grid import Grid
 from .ids import LONE_DISTANCE, name_rows
 from .ink import InkMap, read_ink
 from .plan import Block, Plan, make_plan, read_marks
+from .tables import Readings, find_readings
 
 ID_HEIGHT = 240  # px: height an ID cell is stretched to before it is read
 ID_MARGIN = 4.0  # px of a typical sheet: where the table's outer line is gone, a digit may have gone with it
